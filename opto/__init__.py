@@ -1,0 +1,3 @@
+"""opto: autodiff for computational workflows."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,208 @@
+"""Every exception that opto raises.
+
+::
+
+    OptoError
+    ├── GraphError
+    │   ├── MissingInputsError        an operator read a node that it was not given
+    │   ├── ExecutionError            user code raised; carries an exception node
+    │   └── BackwardError             feedback cannot be sent backward
+    ├── SourceError                   the source of a trainable function is unusable
+    ├── DomainError (ValueError)      a value lies outside its parameter's domain
+    ├── OptimizerError
+    │   ├── SuggestionError           an answer cannot be read
+    │   └── StepsFailedError          several steps in a row failed
+    ├── RunError                      a run folder cannot be read or written
+    ├── MissingDependencyError (ImportError)
+    └── LLMError                      a call to a model failed
+        ├── AuthenticationError       the key is missing, wrong or not allowed
+        ├── QuotaError                no credit left
+        ├── BadRequestError           the provider refuses the request as it is
+        │   └── ContextLengthError    the prompt is longer than the model's window
+        ├── ContentRefusedError       a safety system refused to answer
+        ├── RateLimitError            transient: too many requests
+        ├── LLMTimeoutError           transient: no answer in time
+        ├── LLMConnectionError        transient: the endpoint cannot be reached
+        └── ServerError               transient: the provider failed, or sent nonsense
+"""
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "BackwardError",
+    "BadRequestError",
+    "ContentRefusedError",
+    "ContextLengthError",
+    "DomainError",
+    "ExecutionError",
+    "GraphError",
+    "LLMConnectionError",
+    "LLMError",
+    "LLMTimeoutError",
+    "MissingDependencyError",
+    "MissingInputsError",
+    "OptimizerError",
+    "OptoError",
+    "QuotaError",
+    "RateLimitError",
+    "RunError",
+    "ServerError",
+    "SourceError",
+    "StepsFailedError",
+    "SuggestionError",
+]
+
+
+class OptoError(Exception):
+    """What is wrong, and what to do about it.
+
+    Args:
+        problem: One sentence that names the object and its value.
+        mend: One sentence in the imperative. It has no default, so that no error can leave its reader
+            without a next step.
+
+    Example:
+        >>> print(OptoError("Node 'x:0' has no parents.", mend="Call a bundle first."))
+        Node 'x:0' has no parents. Call a bundle first.
+    """
+
+    def __init__(self, problem: str, *, mend: str) -> None:
+        super().__init__(f"{problem} {mend}".rstrip())
+        self.problem = problem
+        self.mend = mend
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt as cls(*args), which knows nothing of `mend` or of a subclass's attributes.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[OptoError], args: tuple[Any, ...], state: dict[str, Any]) -> OptoError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class GraphError(OptoError):
+    """Something is wrong with a trace graph."""
+
+
+class MissingInputsError(GraphError):
+    """An operator read a node that is none of its inputs, so feedback could not reach that node."""
+
+
+class ExecutionError(GraphError):
+    """User code raised inside an operator.
+
+    Attributes:
+        exception_node: The `ExceptionNode` that took the place of the result. It can be given feedback like
+            any output: ``error.exception_node.backward("do not divide by zero")``.
+    """
+
+    def __init__(self, problem: str, *, mend: str, exception_node: Any) -> None:
+        super().__init__(problem, mend=mend)
+        self.exception_node = exception_node
+
+
+class BackwardError(GraphError):
+    """Feedback cannot be sent backward from this output."""
+
+
+class SourceError(OptoError):
+    """The source of a function cannot be found, does not parse, or does not define the function."""
+
+
+class DomainError(OptoError, ValueError):
+    """A value is not one that the parameter may take; the parameter is unchanged."""
+
+
+class OptimizerError(OptoError):
+    """An optimizer cannot do what it was asked."""
+
+
+class SuggestionError(OptimizerError):
+    """The answer of a model cannot be read as a suggestion."""
+
+
+class StepsFailedError(OptimizerError):
+    """Several steps in a row ended in ``failed`` or ``rejected``; the problem names the causes."""
+
+
+class RunError(OptoError):
+    """A run folder cannot be read or written."""
+
+
+class MissingDependencyError(OptoError, ImportError):
+    """An optional package is not installed; the message holds the line that installs it."""
+
+
+class LLMError(OptoError):
+    """A call to a model failed.
+
+    Attributes:
+        transient: True if the same call may succeed later.
+        status: HTTP status, or None if no response came.
+        request_id: The provider's id of the request, or None.
+        retry_after: Seconds that the provider asks to wait, or None.
+    """
+
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        mend: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(problem, mend=mend)
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class AuthenticationError(LLMError):
+    """The key is missing, wrong, or not allowed to use this model."""
+
+
+class QuotaError(LLMError):
+    """The account has no credit left."""
+
+
+class BadRequestError(LLMError):
+    """The provider refuses the request as it is; sending it again cannot help."""
+
+
+class ContextLengthError(BadRequestError):
+    """The prompt is longer than the model's context window."""
+
+
+class ContentRefusedError(LLMError):
+    """The provider's safety system refused to answer."""
+
+
+class RateLimitError(LLMError):
+    """Too many requests, for now."""
+
+    transient = True
+
+
+class LLMTimeoutError(LLMError):
+    """No answer came in time. The call may have been billed."""
+
+    transient = True
+
+
+class LLMConnectionError(LLMError):
+    """The endpoint cannot be reached, or the connection broke."""
+
+    transient = True
+
+
+class ServerError(LLMError):
+    """The provider failed (5xx), or sent something that is not an answer."""
+
+    transient = True
