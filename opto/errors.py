@@ -68,9 +68,13 @@ class OptoError(Exception):
     """
 
     def __init__(self, problem: str, *, mend: str) -> None:
-        super().__init__(f"{problem} {mend}".rstrip())
+        # Not super(): an ExecutionError also inherits from what user code raised, whose __init__ wants its own.
+        Exception.__init__(self, f"{problem} {mend}")
         self.problem = problem
         self.mend = mend
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt as cls(*args), which knows nothing of `mend` or of a subclass's attributes.
@@ -95,6 +99,8 @@ class MissingInputsError(GraphError):
 class ExecutionError(GraphError):
     """User code raised inside an operator.
 
+    It is also an instance of the class that was raised: ``except ZeroDivisionError`` catches it.
+
     Attributes:
         exception_node: The `ExceptionNode` that took the place of the result. It can be given feedback like
             any output: ``error.exception_node.backward("do not divide by zero")``.
@@ -103,6 +109,10 @@ class ExecutionError(GraphError):
     def __init__(self, problem: str, *, mend: str, exception_node: Any) -> None:
         super().__init__(problem, mend=mend)
         self.exception_node = exception_node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The combination with the class that was raised is made at run time and has no import path.
+        return _rebuild, (ExecutionError, self.args, self.__dict__.copy())
 
 
 class BackwardError(GraphError):

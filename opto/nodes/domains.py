@@ -1,0 +1,328 @@
+"""What a parameter may be. Checked in code, never only asked for in words.
+
+A `Domain` reads what a model or a search suggests, without loss or guesswork: ``"7"`` is a 7, ``"lots"`` is
+not, and neither is True.
+"""
+
+import ast
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Self
+
+from opto.errors import DomainError
+
+__all__ = ["Choices", "Domain", "OfType", "Range", "as_domain"]
+
+
+class Domain:
+    """The values that a parameter may take. Subclasses override `check` and `describe`, and `read` if needed.
+
+    Example:
+        >>> class Even(Domain):
+        ...     def read(self, raw):
+        ...         return read_as(int, raw)
+        ...     def check(self, value):
+        ...         if value % 2:
+        ...             raise DomainError(f"{value} is odd.", mend="Choose an even number.")
+        ...     def describe(self):
+        ...         return "an even integer"
+        >>> Even().accept("8")
+        8
+    """
+
+    def for_value(self, value: Any) -> Self:  # noqa: ARG002 - used by domains that depend on it
+        """Return the domain for a parameter that starts as *value*."""
+        return self
+
+    def accept(self, raw: Any) -> Any:
+        """Return *raw* as a value of this domain.
+
+        Raises:
+            DomainError: It is none, and cannot be read as one without loss.
+        """
+        value = self.read(raw)
+        self.check(value)
+        return value
+
+    def read(self, raw: Any) -> Any:
+        """Return *raw*, which may be text, in the type that the parameter has."""
+        return raw
+
+    def check(self, value: Any) -> None:
+        """Raise `DomainError` if *value*, which has the right type, lies outside."""
+
+    def describe(self) -> str:
+        """Return the domain in words that fit after "must be"."""
+        return "anything"
+
+    def write(self, value: Any) -> str:
+        """Return *value* as text from which `read` makes it again."""
+        return value if isinstance(value, str) else repr(value)
+
+
+@dataclass(frozen=True)
+class OfType(Domain):
+    """Any value of one type: what a parameter has if nothing else is said.
+
+    Example:
+        >>> OfType(int).accept("7"), OfType(float).accept("0.5"), OfType(list).accept("[1, 2]")
+        (7, 0.5, [1, 2])
+    """
+
+    kind: type
+
+    def read(self, raw: Any) -> Any:
+        return read_as(self.kind, raw)
+
+    def describe(self) -> str:
+        return _TYPE_NAMES.get(self.kind, f"a {self.kind.__name__}")
+
+
+@dataclass(frozen=True)
+class Range(Domain):
+    """Numbers from *low* to *high*, both included.
+
+    A parameter that starts as an int stays an int.
+
+    Args:
+        low: Smallest value.
+        high: Largest value.
+        step: Distance between neighbours, counted from *low*; None for any number of the type.
+        log: True if a search should treat factors, not differences, as equal steps.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> green = node(30, trainable=True, domain=Range(15, 90))
+        >>> green.domain.accept("24")
+        24
+        >>> green.domain.accept(91)
+        Traceback (most recent call last):
+        opto.errors.DomainError: 91 lies outside the range. Choose an integer from 15 to 90.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    kind: type = float
+
+    def __post_init__(self) -> None:
+        bounds = f"low={self.low!r}, high={self.high!r}, step={self.step!r}"
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise DomainError(f"There is no range with {bounds}.", mend="Give two finite numbers, the smaller first.")
+        if self.step is not None and self.step <= 0:
+            raise DomainError(f"There is no range with {bounds}.", mend="Give a positive step.")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise DomainError(f"There is no logarithmic range with {bounds}.", mend="Give a positive low and no step.")
+
+    def for_value(self, value: Any) -> "Range":
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return replace(self, kind=int if whole else float)
+
+    def read(self, raw: Any) -> Any:
+        return read_as(self.kind, raw)
+
+    def check(self, value: Any) -> None:
+        if not self.low <= value <= self.high:
+            raise DomainError(f"{value} lies outside the range.", mend=f"Choose {self.describe()}.")
+        if self.step is not None:
+            steps = (value - self.low) / self.step
+            # Tolerance: 0.3 is not three times 0.1 in floating point.
+            if not math.isclose(steps, round(steps), abs_tol=1e-9):
+                raise DomainError(f"{value} lies between two steps.", mend=f"Choose {self.describe()}.")
+
+    def describe(self) -> str:
+        by = f" in steps of {self.step:g}" if self.step is not None else ""
+        scale = ", on a logarithmic scale" if self.log else ""
+        return f"{_TYPE_NAMES[self.kind]} from {self.low:g} to {self.high:g}{by}{scale}"
+
+
+@dataclass(frozen=True, init=False)
+class Choices(Domain):
+    """One of some options.
+
+    Example:
+        >>> Choices("fast", "slow").accept("slow")
+        'slow'
+        >>> Choices(1, 2, 4).accept("4")
+        4
+    """
+
+    options: tuple[Any, ...]
+
+    def __init__(self, *options: Any) -> None:
+        if not options:
+            raise DomainError("There are no options to choose from.", mend="Give at least one: Choices('a', 'b').")
+        object.__setattr__(self, "options", options)
+
+    def read(self, raw: Any) -> Any:
+        for option in self.options:
+            # By type first: True == 1 and 1 == 1.0, but they are different options.
+            if type(option) is type(raw) and option == raw:
+                return option
+        text = str(raw).strip()
+        fitting = [option for option in self.options if str(option) == text or repr(option) == text]
+        if len(fitting) == 1:
+            return fitting[0]
+        raise DomainError(f"{raw!r:.200} is none of the options.", mend=f"Choose {self.describe()}.")
+
+    def describe(self) -> str:
+        return "one of " + ", ".join(map(repr, self.options))
+
+
+def as_domain(spec: Any, value: Any) -> Domain:
+    """Return what the user wrote as ``domain=`` as a `Domain` for a parameter that starts as *value*.
+
+    A `range` stands for integers, a list for options, a type for itself, None for the type of *value*.
+
+    Raises:
+        DomainError: *spec* is none of these, or *value* lies outside.
+
+    Example:
+        >>> as_domain(range(15, 91), 30).describe(), as_domain(["a", "b"], "a").describe()
+        ('an integer from 15 to 90', "one of 'a', 'b'")
+    """
+    domain: Domain
+    match spec:
+        case None:
+            return OfType(type(value))
+        case Domain():
+            domain = spec
+        case range() if len(spec) > 0:
+            ascending = spec if spec.step > 0 else spec[::-1]
+            step = None if ascending.step == 1 else ascending.step
+            domain = Range(ascending[0], ascending[-1], step=step)
+        case list():
+            domain = Choices(*spec)
+        case type():
+            domain = OfType(spec)
+        case _:
+            raise DomainError(
+                f"A domain cannot be {spec!r:.80}.",
+                mend="Give Range(low, high), Choices(a, b), a range, a list of options, a type, or your own Domain.",
+            )
+    domain = domain.for_value(value)
+    domain.accept(value)
+    return domain
+
+
+_TYPE_NAMES: dict[type, str] = {
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    tuple: "a tuple",
+    dict: "a dict",
+    set: "a set",
+    type(None): "anything",
+}
+
+
+def read_as(kind: type, raw: Any) -> Any:
+    """Return *raw* as a *kind*, if nothing is lost by it.
+
+    Raises:
+        DomainError: *raw* is not of the kind and does not read as one.
+
+    Example:
+        >>> read_as(int, "7.0"), read_as(bool, "false"), read_as(tuple, [1, 2])
+        (7, False, (1, 2))
+        >>> read_as(int, True)
+        Traceback (most recent call last):
+        opto.errors.DomainError: True is not an integer. Suggest an integer.
+    """
+    if kind is type(None):
+        return raw
+    if type(raw) is kind:
+        return _finite(raw) if isinstance(raw, float) else raw
+    reader = _READERS.get(kind)
+    if reader is not None:
+        return reader(raw)
+    if isinstance(raw, kind) and not isinstance(raw, bool):
+        return raw
+    return _refuse(kind, raw)
+
+
+def _refuse(kind: type, raw: Any) -> NoReturn:
+    words = _TYPE_NAMES.get(kind, f"a {kind.__name__}")
+    raise DomainError(f"{raw!r:.200} is not {words}.", mend=f"Suggest {words}.")
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        _refuse(float, value)
+    return value
+
+
+def _read_bool(raw: Any) -> bool:
+    text = raw.strip().lower() if isinstance(raw, str) else None
+    if text in {"true", "false"}:
+        return text == "true"
+    _refuse(bool, raw)
+
+
+def _read_int(raw: Any) -> int:
+    if isinstance(raw, str):
+        try:
+            return int(raw.strip())
+        except ValueError:
+            raw = _number(int, raw)
+    if isinstance(raw, float) and raw.is_integer():
+        return int(raw)
+    _refuse(int, raw)
+
+
+def _read_float(raw: Any) -> float:
+    if isinstance(raw, str):
+        return _finite(_number(float, raw))
+    if isinstance(raw, int) and not isinstance(raw, bool) and int(float(raw)) == raw:
+        return float(raw)
+    _refuse(float, raw)
+
+
+def _number(kind: type, raw: str) -> float:
+    try:
+        return float(raw.strip())
+    except ValueError:
+        _refuse(kind, raw)
+
+
+def _read_container(kind: type) -> Callable[[Any], Any]:
+    def read(raw: Any) -> Any:
+        value = _literal(kind, raw) if isinstance(raw, str) else raw
+        if type(value) is kind:
+            return value
+        # JSON knows neither tuples nor sets; a list with repeated items is no set.
+        if isinstance(value, list) and (kind is tuple or (kind is set and len(_hashed(kind, value)) == len(value))):
+            return kind(value)
+        _refuse(kind, raw)
+
+    return read
+
+
+def _hashed(kind: type, items: list[Any]) -> set[Any]:
+    try:
+        return set(items)
+    except TypeError:
+        _refuse(kind, items)
+
+
+def _literal(kind: type, text: str) -> Any:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text.strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    _refuse(kind, text)
+
+
+_READERS: dict[type, Callable[[Any], Any]] = {
+    bool: _read_bool,
+    int: _read_int,
+    float: _read_float,
+    str: lambda raw: _refuse(str, raw),
+    **{kind: _read_container(kind) for kind in (list, tuple, dict, set)},
+}

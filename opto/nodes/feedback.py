@@ -1,0 +1,72 @@
+"""What is said about an output: words, a score, or both."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from opto.errors import BackwardError
+
+__all__ = ["Feedback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Feedback on one output.
+
+    Args:
+        text: What is good or bad about the output, in words.
+        score: How good it is; higher is better. None if nobody measured it.
+        scores: Further figures by name, such as one per objective.
+
+    Example:
+        >>> Feedback("Too long by 12 words.", score=-12)
+        Feedback(text='Too long by 12 words.', score=-12.0, scores={})
+    """
+
+    text: str = ""
+    score: float | None = None
+    scores: Mapping[str, float] = ()  # type: ignore[assignment]  # replaced in __post_init__
+
+    def __post_init__(self) -> None:
+        score = None if self.score is None else float(self.score)
+        if score is not None and math.isnan(score):
+            raise BackwardError("The score of a feedback is NaN.", mend="Leave the score out when it is unknown.")
+        object.__setattr__(self, "score", score)
+        object.__setattr__(self, "scores", {name: float(value) for name, value in dict(self.scores).items()})
+
+    @classmethod
+    def of(cls, said: Any) -> "Feedback":
+        """Read *said* as feedback: text, a number, ``(score, text)`` as guides give it, or an exception.
+
+        Raises:
+            BackwardError: *said* is none of these.
+
+        Example:
+            >>> Feedback.of((0.5, "half of it"))
+            Feedback(text='half of it', score=0.5, scores={})
+            >>> Feedback.of(ValueError("no digits")).text
+            'ValueError: no digits'
+        """
+        if isinstance(said, cls):
+            return said
+        if isinstance(said, str):
+            return cls(said)
+        if isinstance(said, bool):
+            # A test passed or not: the one reading of True and False that everybody shares.
+            return cls("correct" if said else "incorrect", float(said))
+        if isinstance(said, Real):
+            return cls(score=float(said))
+        if isinstance(said, BaseException):
+            return cls(f"{type(said).__name__}: {said}".rstrip(": "))
+        match said:
+            case (Real() as score, str() as text) | (str() as text, Real() as score):
+                return cls(text, float(score))
+        raise BackwardError(
+            f"Feedback cannot be a {type(said).__name__} ({said!r:.80}).",
+            mend="Give text, a number, (score, text), an exception, or opto.nodes.Feedback(text, score=…).",
+        )
+
+    def __str__(self) -> str:
+        return self.text if self.text or self.score is None else f"score: {self.score:g}"

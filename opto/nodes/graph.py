@@ -1,0 +1,133 @@
+"""The trace graph: what lies between parameters and outputs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from opto.nodes import picture
+from opto.nodes.feedback import Feedback
+from opto.nodes.vertex import Vertex, ancestors
+
+if TYPE_CHECKING:
+    import graphviz
+    import networkx as nx
+
+__all__ = ["TraceGraph"]
+
+
+class TraceGraph:
+    """Outputs, what was said about them, and every node they were computed from.
+
+    Names inside a graph are canonical: a stem and a number in order of birth, both identifiers of Python
+    (``price0``, ``add0``). The same program gives the same names in any process, whatever ran before.
+
+    Args:
+        outputs: The nodes at which feedback was given.
+        feedback: What was said, one per output.
+
+    Attributes:
+        outputs: The outputs, in the order given.
+        feedback: One per output.
+        nodes: Everything, oldest first; a topological order.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> price = node(3, name="price", trainable=True)
+        >>> graph = TraceGraph([price * 2], [Feedback("too dear")])
+        >>> [graph.names[item] for item in graph.nodes]
+        ['price0', 'multiply0']
+        >>> graph.to_networkx().edges
+        OutEdgeView([('price0', 'multiply0')])
+    """
+
+    def __init__(self, outputs: Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
+        self.outputs = tuple(outputs)
+        self.feedback = tuple(feedback)
+        self.nodes = tuple(ancestors(outputs))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return f"<TraceGraph: {len(self)} nodes, {len(self.parameters)} parameters, {len(self.outputs)} outputs>"
+
+    @cached_property
+    def parameters(self) -> tuple[Any, ...]:
+        """The trainable nodes, oldest first."""
+        return tuple(item for item in self.nodes if item.trainable)
+
+    @cached_property
+    def names(self) -> dict[Vertex, str]:
+        """The canonical name of every node."""
+        used: dict[str, int] = {}
+        names = {}
+        for item in self.nodes:
+            stem = identifier(item.stem)
+            number = used.get(stem, 0)
+            used[stem] = number + 1
+            names[item] = f"{stem}{number}"
+        return names
+
+    def to_networkx(self) -> "nx.DiGraph[str]":
+        """Return a `networkx.DiGraph` over the canonical names, with edges from inputs to results.
+
+        Each node has the attributes ``kind`` (``parameter``, ``value``, ``result`` or ``exception``),
+        ``value``, ``operator`` (a name, or None), ``description`` and ``output`` (True or False). Each edge has
+        ``keys``: the names of the inputs that it stands for.
+        """
+        import networkx as nx  # noqa: PLC0415 - heavy: only where it is used
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for row in picture.rows(self.nodes, self.names, self.outputs):
+            graph.add_node(
+                row.name,
+                kind=row.kind,
+                value=row.value,
+                operator=row.operator,
+                description=row.description,
+                output=row.is_output,
+            )
+            for parent, keys in row.parents.items():
+                graph.add_edge(parent, row.name, keys=keys)
+        return graph
+
+    def to_graphviz(self, *, max_value: int = 60) -> "graphviz.Digraph":
+        """Return a picture as a `graphviz.Digraph`; ``.source`` needs no program.
+
+        Args:
+            max_value: Characters of a value that are shown.
+
+        Drawing it (``.render()``, ``.pipe()``) needs the program ``dot``; without it the error says how to
+        get it, and in a notebook the picture shows itself as text.
+        """
+        return picture.draw(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
+
+    def to_text(self, *, max_value: int = 60) -> str:
+        """Return one line per node, oldest first: what a terminal can show.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> price = node(3, name="price", trainable=True)
+            >>> print(TraceGraph([price * 2]).to_text())
+            price0 = 3  (parameter)
+            multiply0 = price0 * 2  → 6  (output)
+        """
+        return picture.as_text(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
+
+
+def identifier(stem: str) -> str:
+    """Return *stem* as a Python identifier to which a number can be appended.
+
+    Example:
+        >>> identifier("my prompt!"), identifier("2nd"), identifier("x1")
+        ('my_prompt_', '_2nd', 'x1_')
+    """
+    name = re.sub(r"\W", "_", stem) or "_"
+    if name[0].isdigit():
+        name = f"_{name}"
+    # "x1" with number 0 must not become the "x10" of stem "x".
+    return f"{name}_" if name[-1].isdigit() else name

@@ -1,0 +1,217 @@
+"""The operators of Python's own syntax, in one table.
+
+An `Operator` is what a graph remembers of a call: a name, what it means in words, the names of its inputs
+and, for operators that Python writes in its own way, how. This module knows no nodes.
+"""
+
+import math
+import operator as python
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
+from typing import Any
+
+__all__ = [
+    "BINARY",
+    "CALL",
+    "CONTAINERS",
+    "GETATTR",
+    "GETITEM",
+    "ITEM",
+    "ROUND",
+    "UNARY",
+    "Operator",
+    "method_operator",
+    "write_arguments",
+]
+
+
+class Operator:
+    """A named function whose calls are recorded.
+
+    Args:
+        name: How the operator is called in a graph, such as ``add``.
+        function: What it computes, from plain values.
+        keys: Names of its inputs, in order.
+        description: What it does, in words for whoever optimizes. The default is the function's docstring.
+        template: How Python writes a call, such as ``{x} + {y}``, or a function from the written inputs, by
+            key, to the call; None for ``name(x=…, y=…)``.
+
+    Example:
+        >>> add = BINARY["__add__"]
+        >>> add.name, add.write({"x": "price0", "y": "2"})
+        ('add', 'price0 + 2')
+    """
+
+    __slots__ = ("description", "function", "keys", "name", "template")
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        keys: tuple[str, ...] = (),
+        description: str | None = None,
+        template: str | Callable[[Mapping[str, str]], str] | None = None,
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.keys = keys
+        self.description = description if description is not None else (function.__doc__ or "")
+        self.template = template
+
+    def __repr__(self) -> str:
+        return f"Operator({self.name!r})"
+
+    def write(self, arguments: Mapping[str, str]) -> str:
+        """Return the call as one line of Python, with the inputs replaced by *arguments* (text by key)."""
+        if self.template is None:
+            return f"{self.name}({write_arguments(arguments)})"
+        if isinstance(self.template, str):
+            return self.template.format(**arguments)
+        return self.template(arguments)
+
+
+def write_arguments(arguments: Mapping[str, str]) -> str:
+    """Return *arguments* as they stand between the brackets of a call.
+
+    Example:
+        >>> write_arguments({"x": "a", "*args[0]": "b", "**kwargs[key]": "c"})
+        'x=a, b, key=c'
+    """
+    written = []
+    for key, value in arguments.items():
+        if key.startswith("**"):
+            key = key[key.index("[") + 1 : -1]  # noqa: PLW2901 - the name under which the caller passed it
+            written.append(f"{key}={value}")
+        else:
+            written.append(value if key.startswith("*") else f"{key}={value}")
+    return ", ".join(written)
+
+
+def _binary(name: str, symbol: str, function: Callable[[Any, Any], Any], words: str) -> Operator:
+    return Operator(name, function, keys=("x", "y"), description=words, template=f"{{x}} {symbol} {{y}}")
+
+
+def _unary(name: str, template: str, function: Callable[[Any], Any], words: str) -> Operator:
+    return Operator(name, function, keys=("x",), description=words, template=template)
+
+
+#: By Python's method; ``__radd__`` and its like use the operator of ``__add__`` with the inputs exchanged.
+BINARY: dict[str, Operator] = {
+    "__add__": _binary("add", "+", python.add, "Sum of numbers, or concatenation of sequences."),
+    "__sub__": _binary("subtract", "-", python.sub, "Difference x - y."),
+    "__mul__": _binary("multiply", "*", python.mul, "Product, or repetition of a sequence."),
+    "__truediv__": _binary("divide", "/", python.truediv, "Quotient x / y."),
+    "__floordiv__": _binary("floor_divide", "//", python.floordiv, "Quotient x / y, rounded down."),
+    "__mod__": _binary("mod", "%", python.mod, "Remainder of x / y, or formatting of text x with y."),
+    "__pow__": _binary("power", "**", python.pow, "x to the power of y."),
+    "__matmul__": _binary("matmul", "@", python.matmul, "Matrix product."),
+    "__lshift__": _binary("lshift", "<<", python.lshift, "x shifted left by y bits."),
+    "__rshift__": _binary("rshift", ">>", python.rshift, "x shifted right by y bits."),
+    "__and__": _binary("and_", "&", python.and_, "Bitwise and, or intersection of sets."),
+    "__or__": _binary("or_", "|", python.or_, "Bitwise or, or union of sets or dicts."),
+    "__xor__": _binary("xor", "^", python.xor, "Bitwise exclusive or, or symmetric difference of sets."),
+    "__lt__": _binary("lt", "<", python.lt, "True if x is less than y."),
+    "__le__": _binary("le", "<=", python.le, "True if x is at most y."),
+    "__gt__": _binary("gt", ">", python.gt, "True if x is greater than y."),
+    "__ge__": _binary("ge", ">=", python.ge, "True if x is at least y."),
+}
+
+UNARY: dict[str, Operator] = {
+    "__neg__": _unary("neg", "-{x}", python.neg, "x with its sign changed."),
+    "__pos__": _unary("pos", "+{x}", python.pos, "x with its sign unchanged."),
+    "__invert__": _unary("invert", "~{x}", python.invert, "x with its bits inverted."),
+    "__abs__": _unary("abs", "abs({x})", abs, "Absolute value."),
+    "__floor__": _unary("floor", "math.floor({x})", math.floor, "Largest integer that is at most x."),
+    "__ceil__": _unary("ceil", "math.ceil({x})", math.ceil, "Smallest integer that is at least x."),
+    "__trunc__": _unary("trunc", "math.trunc({x})", math.trunc, "x without its fraction."),
+}
+
+
+GETITEM = Operator(
+    "getitem",
+    python.getitem,
+    keys=("x", "index"),
+    description="The item of x at an index, key or slice.",
+    template="{x}[{index}]",
+)
+ITEM = Operator(
+    "item",
+    lambda x, index: list(x)[index],
+    keys=("x", "index"),
+    description="An item of x, by position.",
+    template="list({x})[{index}]",
+)
+GETATTR = Operator(
+    "getattr",
+    getattr,
+    keys=("x", "name"),
+    description="The attribute of x with this name.",
+    template="getattr({x}, {name})",
+)
+ROUND = Operator(
+    "round",
+    round,
+    keys=("x", "ndigits"),
+    description="x rounded to some digits after the point.",
+    template="round({x}, {ndigits})",
+)
+
+
+def _write_call(arguments: Mapping[str, str]) -> str:
+    function, *rest = arguments.items()
+    return f"{function[1]}({write_arguments(dict(rest))})"
+
+
+CALL = Operator(
+    "call",
+    lambda x, *args, **kwargs: x(*args, **kwargs),
+    description="The result of calling x.",
+    template=_write_call,
+)
+
+
+@lru_cache(maxsize=512)
+def method_operator(name: str, owner: Hashable) -> Operator:
+    """Return the operator that calls method *name* of a value of class *owner*.
+
+    Example:
+        >>> method_operator("upper", str).write({"x": "text0"})
+        'text0.upper()'
+    """
+
+    def write(arguments: Mapping[str, str]) -> str:
+        receiver, *rest = arguments.items()
+        return f"{receiver[1]}.{name}({write_arguments(dict(rest))})"
+
+    method = getattr(owner, name, None)
+    first_line = (getattr(method, "__doc__", None) or "").strip().split("\n")[0]
+    return Operator(
+        name,
+        lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs),
+        description=first_line,
+        template=write,
+    )
+
+
+def _items(left: str, right: str) -> Callable[[Mapping[str, str]], str]:
+    return lambda arguments: f"{left}{', '.join(arguments.values())}{right}"
+
+
+def _write_tuple(arguments: Mapping[str, str]) -> str:
+    comma = "," if len(arguments) == 1 else ""
+    return f"({', '.join(arguments.values())}{comma})"
+
+
+def _write_dict(arguments: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in arguments.items()) + "}"
+
+
+#: Operators that stand for a container with nodes in it, by the container's class. Their keys are the written
+#: keys of a dict, and positions otherwise.
+CONTAINERS: dict[type, Operator] = {
+    list: Operator("list", list, description="A list of the items.", template=_items("[", "]")),
+    tuple: Operator("tuple", tuple, description="A tuple of the items.", template=_write_tuple),
+    set: Operator("set", set, description="A set of the items.", template=_items("{", "}")),
+    dict: Operator("dict", dict, description="A dict of the items, by key.", template=_write_dict),
+}

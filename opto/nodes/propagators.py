@@ -1,0 +1,173 @@
+"""Rules that carry feedback from a result to its inputs.
+
+A propagator sees one backward pass as a whole. `GraphPropagator`, the default, hands every parameter the
+trace graph behind the outputs; a `Propagator` with local rules works node by node, like a chain rule.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from opto.errors import BackwardError
+from opto.nodes.feedback import Feedback
+from opto.nodes.graph import TraceGraph
+from opto.nodes.vertex import Vertex, ancestors
+
+__all__ = ["GraphPropagator", "Propagator", "SumPropagator"]
+
+#: What a local rule gives: feedback by input.
+Rule = Callable[[Any], dict[Any, Any]]
+
+
+class Propagator:
+    """Feedback by local rules: one call per node, from outputs to roots, in reverse order of birth.
+
+    Override `init_feedback`, `propagate` and `aggregate`, or `register` a rule per operator. The feedback may
+    be any object: a number makes this the chain rule, a text makes it textual gradients.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> class Slope(Propagator):
+        ...     def init_feedback(self, output, feedback):
+        ...         return float(feedback)
+        ...     def propagate(self, child, feedback):
+        ...         x, y = child.inputs.values()
+        ...         return {x: feedback * y.data, y: feedback * x.data}
+        ...     def aggregate(self, node, items):
+        ...         return sum(items)
+        >>> x = node(3.0, trainable=True)
+        >>> product = x * 5.0
+        >>> product.backward(1.0, propagator=Slope())
+        >>> list(x.feedback.values())
+        [[5.0]]
+    """
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rule] = {}
+
+    def register(self, operator_name: str, rule: Rule) -> None:
+        """Use ``rule(child) -> {input: feedback}`` for results of the operator called *operator_name*.
+
+        The rule finds what arrived at *child* in ``child.feedback``.
+        """
+        self._rules[operator_name] = rule
+
+    def init_feedback(self, output: Any, feedback: Any) -> Any:  # noqa: ARG002 - for overriding
+        """Return what travels from *output*, given what was said about it."""
+        return feedback
+
+    def aggregate(self, node: Any, items: list[Any]) -> Any:  # noqa: ARG002 - for overriding
+        """Return one feedback for *node* from those of all its children, in order of arrival."""
+        return items[0] if len(items) == 1 else items
+
+    def propagate(self, child: Any, feedback: Any) -> dict[Any, Any]:
+        """Return ``{input: feedback}`` for a result that received *feedback*."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule for {child.name!r}: override propagate().")
+
+    def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
+        """Carry *feedback* (one per output) backward and deliver it; return all nodes passed, oldest first."""
+        nodes = ancestors(outputs)
+        arrived: dict[Vertex, list[tuple[Vertex, Any]]] = {}
+        for output, said in zip(outputs, feedback, strict=True):
+            arrived.setdefault(output, []).append((output, self.init_feedback(output, said)))
+        for child in reversed(nodes):
+            items = arrived.pop(child, None)
+            if items is None:
+                continue
+            for sender, item in items:
+                child.receive(sender, item)
+            if child._inputs:
+                passed_on = self._apply(child, self.aggregate(child, [item for _, item in items]))
+                for parent, item in passed_on.items():
+                    if self._is_input(parent, child):
+                        arrived.setdefault(parent, []).append((child, item))
+        return nodes
+
+    def _apply(self, child: Vertex, feedback: Any) -> dict[Any, Any]:
+        rule = self._rules.get(child.stem)
+        return self.propagate(child, feedback) if rule is None else rule(_Arrival(child, feedback))
+
+    @staticmethod
+    def _is_input(parent: Any, child: Any) -> bool:
+        """True if *parent* is a recorded node; False if it stands for a plain input, which keeps no feedback."""
+        if any(parent is item for item in child._inputs):
+            return True
+        if isinstance(parent, Vertex) and parent._inputs == () and not parent.trainable:
+            return False
+        raise BackwardError(
+            f"A rule for {child.name!r} sends feedback to {parent!r:.60}, which is not one of its inputs.",
+            mend="Return a dict whose keys are values of child.inputs.",
+        )
+
+
+class _Arrival:
+    """A child as a registered rule sees it: the node, with what arrived at it as ``feedback``."""
+
+    def __init__(self, child: Any, feedback: Any) -> None:
+        self._child = child
+        self.feedback = feedback
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._child, name)
+
+
+class SumPropagator(Propagator):
+    """Pass feedback on unchanged, and add up what arrives from several children: numbers, or text.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> x = node(1, trainable=True)
+        >>> (x + x).backward("too small", propagator=SumPropagator())
+        >>> list(x.feedback.values())
+        [['too small']]
+    """
+
+    def propagate(self, child: Any, feedback: Any) -> dict[Any, Any]:
+        return dict.fromkeys(child.parents, feedback)
+
+    def aggregate(self, node: Any, items: list[Any]) -> Any:  # noqa: ARG002 - for overriding
+        total = items[0]
+        for item in items[1:]:
+            total = total + item
+        return total
+
+
+class GraphPropagator(Propagator):
+    """Hand every parameter the trace graph behind the outputs (Trace, arXiv 2406.16218, section 3.2).
+
+    All parameters share one `TraceGraph`, so a pass costs one walk however many there are.
+    """
+
+    def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
+        graph = TraceGraph(outputs, [Feedback.of(said) for said in feedback])
+        for parameter in graph.parameters:
+            parameter.receive(graph.outputs[0], graph)
+        return list(graph.nodes)
+
+
+def backward(
+    outputs: Iterable[Vertex], feedback: Iterable[Any], *, propagator: Propagator | None = None
+) -> list[Vertex]:
+    """Send *feedback* (one per output) backward from *outputs* in one pass.
+
+    Parameters that it reaches hold it in ``parameter.feedback`` until `zero_feedback`. Linear in nodes and
+    edges.
+
+    Returns:
+        All nodes of the pass, oldest first.
+
+    Raises:
+        BackwardError: No output, or not one feedback per output, or feedback of an unknown kind.
+    """
+    outputs, feedback = list(outputs), list(feedback)
+    if not outputs or len(outputs) != len(feedback):
+        raise BackwardError(
+            f"There are {len(outputs)} outputs and {len(feedback)} feedbacks.",
+            mend="Give one feedback for each output, and at least one output.",
+        )
+    for output in outputs:
+        if not isinstance(output, Vertex):
+            raise BackwardError(
+                f"The output is a plain {type(output).__name__} ({output!r:.60}), so nothing was recorded of it.",
+                mend="Compute it with bundled functions or operators on nodes, and do not take .data out on the way.",
+            )
+    return (GraphPropagator() if propagator is None else propagator).run(outputs, feedback)

@@ -1,0 +1,218 @@
+"""A vertex that acts like its value: Python's operators, items, members and calls, recorded.
+
+How a result is recorded is left to `Node`, which is built on this class.
+"""
+
+import operator as python
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from opto.nodes.operators import (
+    BINARY,
+    CALL,
+    CONTAINERS,
+    GETATTR,
+    GETITEM,
+    ITEM,
+    ROUND,
+    UNARY,
+    Operator,
+    method_operator,
+)
+from opto.nodes.vertex import Vertex
+
+__all__ = ["ValueLike", "unpack"]
+
+
+def unpack(value: Any) -> Any:
+    """Return *value* with every node in it (itself, or inside built-in containers) replaced by its plain value.
+
+    A container without nodes is returned as it is, not copied.
+    """
+    if isinstance(value, ValueLike):
+        return value.data
+    kind = type(value)
+    if kind not in CONTAINERS:
+        return value
+    items = value.values() if kind is dict else value
+    plain = [unpack(item) for item in items]
+    if all(new is old for new, old in zip(plain, items, strict=True)):
+        return value
+    return dict(zip(value, plain, strict=True)) if kind is dict else kind(plain)
+
+
+def _infix(method: str) -> Callable[[Any, Any], Any]:
+    operator = BINARY[method]
+    compute, keys = operator.function, operator.keys
+
+    # Written out, not built from the helpers of the class: this is the hot path of every traced program.
+    def apply(self: Any, other: Any) -> Any:
+        if type(other) in CONTAINERS:
+            other = self._pack(other)
+        try:
+            value = compute(self._data, other._data if isinstance(other, Vertex) else other)
+        except Exception as cause:
+            raise self._failure(operator, keys, (self, other), cause) from cause
+        return self._record(operator, keys, (self, other), value)
+
+    return apply
+
+
+def _reflected(method: str) -> Callable[[Any, Any], Any]:
+    operator = BINARY[method]
+    return lambda self, other: self._compute(operator, (other, self))
+
+
+def _prefix(method: str) -> Callable[[Any], Any]:
+    operator = UNARY[method]
+    return lambda self: self._compute(operator, (self,))
+
+
+class ValueLike(Vertex):
+    """What Python lets an object do in place of its value.
+
+    Results are nodes, except where Python insists on a plain answer (``len``, ``bool``, ``==``, ``in``, text).
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Any:
+        """The plain value."""
+        return self._data
+
+    # numpy must leave `array + node` to Node.__radd__ instead of adding element by element.
+    __array_ufunc__ = None
+
+    # What `Node` provides: how values are recorded.
+    _pack: Callable[[Any], Any]
+    _record: Callable[..., Any]
+    _failure: Callable[..., Exception]
+
+    # Python reflects comparisons by itself: 3 < node asks node > 3.
+    __lt__, __le__, __gt__, __ge__ = _infix("__lt__"), _infix("__le__"), _infix("__gt__"), _infix("__ge__")
+
+    __add__, __radd__ = _infix("__add__"), _reflected("__add__")
+    __sub__, __rsub__ = _infix("__sub__"), _reflected("__sub__")
+    __mul__, __rmul__ = _infix("__mul__"), _reflected("__mul__")
+    __truediv__, __rtruediv__ = _infix("__truediv__"), _reflected("__truediv__")
+    __floordiv__, __rfloordiv__ = _infix("__floordiv__"), _reflected("__floordiv__")
+    __mod__, __rmod__ = _infix("__mod__"), _reflected("__mod__")
+    __pow__, __rpow__ = _infix("__pow__"), _reflected("__pow__")
+    __matmul__, __rmatmul__ = _infix("__matmul__"), _reflected("__matmul__")
+    __lshift__, __rlshift__ = _infix("__lshift__"), _reflected("__lshift__")
+    __rshift__, __rrshift__ = _infix("__rshift__"), _reflected("__rshift__")
+    __and__, __rand__ = _infix("__and__"), _reflected("__and__")
+    __or__, __ror__ = _infix("__or__"), _reflected("__or__")
+    __xor__, __rxor__ = _infix("__xor__"), _reflected("__xor__")
+
+    __neg__, __pos__, __invert__, __abs__ = map(_prefix, ("__neg__", "__pos__", "__invert__", "__abs__"))
+    __floor__, __ceil__, __trunc__ = map(_prefix, ("__floor__", "__ceil__", "__trunc__"))
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return self._compute(ROUND, (self, ndigits))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._compute(GETITEM, (self, index))
+
+    def __iter__(self) -> Iterator[Any]:
+        values = self._data
+        if hasattr(values, "__getitem__") and not hasattr(values, "keys"):
+            return iter([self[index] for index in range(len(values))])
+        # Sets have no positions and dicts are asked for keys: Python's own protocol would fail for both.
+        return iter([self._record(ITEM, ITEM.keys, (self, position), value) for position, value in enumerate(values)])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(CALL, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only asked for what a node itself does not have: the members of the value.
+        if name.startswith("__") or name in Vertex.__slots__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        try:
+            member = getattr(self._data, name)
+        except AttributeError as cause:
+            held = type(self._data).__name__
+            raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
+        return _Method(self, name) if callable(member) else self.getattr(name)
+
+    def getattr(self, name: str) -> Any:
+        """Return the attribute *name* of the value as a node, even if nodes have one of that name."""
+        return self._compute(GETATTR, (self, name))
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the result of a *method* of the value as a node, even if nodes have one of that name."""
+        return _Method(self, method)(*args, **kwargs)
+
+    # Plain answers. They are reads like any other, but leave nothing to trace.
+
+    def __str__(self) -> str:
+        return str(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __contains__(self, item: Any) -> bool:
+        return unpack(item) in self.data
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __index__(self) -> int:
+        return python.index(self.data)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.data == unpack(other))
+
+    def __ne__(self, other: object) -> bool:
+        return bool(self.data != unpack(other))
+
+    __hash__ = object.__hash__
+
+    def _compute(self, operator: Operator, inputs: tuple[Any, ...]) -> Any:
+        """Apply *operator*, one input per key, and record the result."""
+        inputs = tuple(map(self._pack, inputs))
+        try:
+            value = operator.function(*map(unpack, inputs))
+        except Exception as cause:
+            raise self._failure(operator, operator.keys, inputs, cause) from cause
+        return self._record(operator, operator.keys, inputs, value)
+
+    def _call(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Apply *operator* to this node and any arguments, and record the result."""
+        keys = ("x", *(f"*args[{number}]" for number in range(len(args))), *(f"**kwargs[{name}]" for name in kwargs))
+        inputs = tuple(map(self._pack, (self, *args, *kwargs.values())))
+        receiver, *plain = map(unpack, inputs)
+        try:
+            value = operator.function(
+                receiver, *plain[: len(args)], **dict(zip(kwargs, plain[len(args) :], strict=True))
+            )
+        except Exception as cause:
+            raise self._failure(operator, keys, inputs, cause) from cause
+        return self._record(operator, keys, inputs, value)
+
+
+class _Method:
+    """A method of a node's value: calling it records the call."""
+
+    __slots__ = ("_name", "_receiver")
+
+    def __init__(self, receiver: ValueLike, name: str) -> None:
+        self._receiver = receiver
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        operator = method_operator(self._name, self._receiver._data.__class__)
+        return self._receiver._call(operator, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<method {self._name} of {self._receiver!r}>"
