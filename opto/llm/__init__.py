@@ -1,0 +1,26 @@
+"""The edge to language models: one client for all of them, and doubles for tests.
+
+Example:
+    >>> from opto.llm import ScriptedLLM
+    >>> llm = ScriptedLLM(["Dear Ada, welcome."])
+    >>> llm("Greet Ada.").text
+    'Dear Ada, welcome.'
+"""
+
+from opto.llm.adapter import Adapter
+from opto.llm.client import LLM, DummyLLM, as_llm
+from opto.llm.environment import environment_model
+from opto.llm.messages import Message, Reply, Usage
+from opto.llm.scripted import ScriptedLLM
+
+__all__ = [
+    "LLM",
+    "Adapter",
+    "DummyLLM",
+    "Message",
+    "Reply",
+    "ScriptedLLM",
+    "Usage",
+    "as_llm",
+    "environment_model",
+]

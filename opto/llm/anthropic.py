@@ -1,0 +1,57 @@
+"""Anthropic's messages."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opto.errors import AuthenticationError, BadRequestError
+from opto.llm.messages import Message, Reply
+from opto.llm.reading import anthropic_reply, dig
+from opto.llm.sdk import SDKAdapter
+
+__all__ = ["ANTHROPIC_MAX_TOKENS", "AnthropicAdapter"]
+
+ANTHROPIC_MAX_TOKENS = 8192
+"""Sent when the user sets no ``max_tokens``, since Anthropic insists on one."""
+
+
+class AnthropicAdapter(SDKAdapter):
+    package = "anthropic"
+    requirement = "anthropic>=0.125,<3"
+    clients = ("Anthropic", "AsyncAnthropic")
+
+    def _check_client(self, client: Any) -> None:
+        # The SDK notices a missing key only when it sends, and then with a TypeError.
+        if not any(dig(client, name) for name in ("api_key", "auth_token", "credentials")):
+            raise AuthenticationError(
+                f"There is no key for {self._endpoint}.", mend="Set ANTHROPIC_API_KEY, or pass api_key=…"
+            )
+
+    def _create(self, client: Any) -> Any:
+        return client.messages.create
+
+    def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
+        instructions = [message["content"] for message in messages if message["role"] == "system"]
+        turns = [message for message in messages if message["role"] != "system"]
+        body = {"max_tokens": ANTHROPIC_MAX_TOKENS, **settings, "messages": turns}
+        if instructions:
+            if "system" in body:
+                raise BadRequestError(
+                    "The system instructions are given twice: as system=… and as a message.",
+                    mend="Leave one of them out.",
+                )
+            body["system"] = _joined(instructions)
+        return body
+
+    def _read(self, response: Any, model: str) -> Reply | None:
+        return anthropic_reply(response, model=model)
+
+
+def _joined(contents: Sequence[Any]) -> Any:
+    if all(isinstance(content, str) for content in contents):
+        return "\n\n".join(contents)
+    # Contents that are lists of blocks, for cache marks.
+    return [
+        block
+        for content in contents
+        for block in ([{"type": "text", "text": content}] if isinstance(content, str) else content)
+    ]

@@ -1,0 +1,180 @@
+"""The client that everything in opto asks, whatever is behind it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from opto.errors import BadRequestError
+from opto.llm.adapter import Adapter
+from opto.llm.anthropic import AnthropicAdapter
+from opto.llm.environment import find_endpoint
+from opto.llm.functions import FunctionAdapter
+from opto.llm.messages import Reply, conversation
+from opto.llm.openai import OpenAIAdapter
+
+__all__ = ["LLM", "DummyLLM", "as_llm"]
+
+_ADAPTERS = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
+
+
+class LLM:
+    """A model to ask.
+
+    ::
+
+        LLM("openai:gpt-5.4-mini", temperature=0.2)
+        LLM("anthropic:claude-sonnet-5", max_tokens=1000)
+        LLM("llama3.2", base_url="http://localhost:11434/v1")  # Ollama, vLLM, any server of this protocol
+        LLM()  # what the environment names
+
+    ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``);
+    ``OPENAI_BASE_URL`` or ``OPENAI_API_KEY``, with the model in ``OPENAI_MODEL``; ``ANTHROPIC_API_KEY``.
+    Without a name, a provider's default model is used, and of a server of your own the first model that it
+    lists.
+
+    Nothing is sent that you did not set, except Anthropic's obligatory ``max_tokens`` (8192). Connections are
+    opened at the first call and released by `close` or at the end of a ``with`` block; a forgotten client
+    releases them when it is garbage-collected. One client serves any number of threads and event loops.
+
+    Args:
+        model: ``"provider:model"``, with ``openai`` or ``anthropic`` in front. A name alone goes to
+            `base_url`, or to the provider that the environment names.
+        base_url: Address of a server other than the provider's own. Only `api_key` is sent there, never a key
+            from the environment, which is meant for somebody else.
+        api_key: Instead of ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``.
+        adapter: Your own edge to a model, in place of all the above.
+        settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds) mean the same everywhere;
+            others (``temperature``, ``seed``, ``extra_headers`` …) are the provider's and are passed on by
+            name. None means not set.
+
+    Raises:
+        AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
+        BadRequestError: The model or the address is unusable.
+
+    Example:
+        >>> from opto.llm import LLM, DummyLLM
+        >>> llm = DummyLLM(lambda messages: messages[-1]["content"].upper())
+        >>> llm("hello").text
+        'HELLO'
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        adapter: Adapter | None = None,
+        **settings: Any,
+    ) -> None:
+        if adapter is None:
+            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key)
+            adapter = _ADAPTERS[endpoint.provider](endpoint)
+        elif model is not None or base_url is not None or api_key is not None:
+            raise BadRequestError(
+                "An adapter is given together with a model, a base URL or a key.",
+                mend="Give those to the adapter.",
+            )
+        self._adapter = adapter
+        self._settings = settings
+
+    @property
+    def model(self) -> str:
+        """``"provider:model"``, for people, logs and bills."""
+        return self._adapter.model
+
+    def __call__(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
+        """Ask the model and wait for its reply.
+
+        Args:
+            messages: A list of ``{"role": …, "content": …}``; a string is one message of the user.
+            settings: For this call, on top of those of the client.
+
+        Raises:
+            LLMError: The subclass tells what went wrong; ``transient`` whether calling again may help.
+        """
+        return self._adapter.complete(conversation(messages), self._merged(settings))
+
+    async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
+        """Ask the model without blocking the event loop; else the same as calling the client."""
+        return await self._adapter.acomplete(conversation(messages), self._merged(settings))
+
+    def close(self) -> None:
+        """Release all connections; event loops close theirs themselves. A later call opens new ones."""
+        self._adapter.close()
+
+    async def aclose(self) -> None:
+        """Release all connections, and wait for those of the running event loop."""
+        await self._adapter.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # A copy of a program shares the connections of the original, and whatever counts its calls.
+        return self
+
+    def __repr__(self) -> str:
+        # Headers and bodies may hold secrets.
+        shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
+        return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
+
+    def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        merged = {**self._settings, **settings}
+        return {name: value for name, value in merged.items() if value is not None}
+
+
+class DummyLLM(LLM):
+    """A function in place of a model, under the name that programs for Trace use.
+
+    Args:
+        function: Takes ``messages`` (and settings, if it has parameters for them); returns a string, a
+            `Reply`, or an object or dict with ``choices[0].message.content``.
+        settings: As for `LLM`.
+    """
+
+    def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
+        super().__init__(adapter=FunctionAdapter(function), **settings)
+
+
+def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:
+    """Make a client of whatever a user passed as one.
+
+    Args:
+        thing: A client, which is passed through; ``"provider:model"``; a function that answers messages; or
+            None for what the environment names. A function gets the messages by keyword if it has a parameter
+            ``messages``, else as its first argument, and those settings that it has parameters for. It may be
+            asynchronous, for `LLM.acall` only.
+
+    Example:
+        >>> as_llm(lambda messages, max_tokens=None: f"{max_tokens} tokens")("hello", max_tokens=5).text
+        '5 tokens'
+    """
+    if isinstance(thing, LLM):
+        return thing
+    if thing is None or isinstance(thing, str):
+        return LLM(thing)
+    if isinstance(thing, type):
+        raise BadRequestError(
+            f"The class {thing.__name__} cannot be used as a model.",
+            mend=f"Pass an instance: {thing.__name__}(…).",
+        )
+    if callable(thing):
+        return DummyLLM(thing)
+    raise BadRequestError(
+        f"A {type(thing).__name__} cannot be used as a model.",
+        mend='Pass an opto.llm.LLM, a string like "openai:…", or a function of messages.',
+    )

@@ -1,0 +1,237 @@
+"""Turns every exception of an SDK into one of opto's.
+
+Classes are recognised by name, along their bases, so that nothing here imports an SDK and both majors of each
+are covered by one table.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opto.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ContentRefusedError,
+    ContextLengthError,
+    LLMConnectionError,
+    LLMError,
+    LLMTimeoutError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+)
+from opto.llm.environment import NO_KEY, Endpoint
+from opto.llm.reading import dig, text_or_none
+
+__all__ = ["not_an_answer", "sdk_errors", "translate"]
+
+_PACKAGES = {"openai", "anthropic", "httpx", "httpx2"}
+
+_BY_CLASS: dict[str, type[LLMError]] = {
+    "APITimeoutError": LLMTimeoutError,
+    "APIConnectionError": LLMConnectionError,
+    "APIResponseValidationError": ServerError,
+    "APIWebhookValidationError": BadRequestError,
+    "ContentFilterFinishReasonError": ContentRefusedError,
+    "LengthFinishReasonError": BadRequestError,
+    "SubjectTokenProviderError": AuthenticationError,
+    "CredentialsError": AuthenticationError,
+    "RetryableError": ServerError,
+    "WebSocketConnectionClosedError": LLMConnectionError,
+    "WebSocketQueueFullError": LLMConnectionError,
+    # The bases, for what a later version adds: an API error without a status comes from the provider,
+    # anything else is the SDK's objection to how it was called.
+    "APIError": ServerError,
+    "OpenAIError": BadRequestError,
+    "AnthropicError": BadRequestError,
+    # httpx and httpx2: not seen through the SDKs' plain calls, but their streams let them pass.
+    "TimeoutException": LLMTimeoutError,
+    "HTTPError": LLMConnectionError,
+    "StreamError": LLMConnectionError,
+    "InvalidURL": BadRequestError,
+}
+
+_BY_STATUS: dict[int, type[LLMError]] = {
+    401: AuthenticationError,
+    402: QuotaError,
+    403: AuthenticationError,
+    408: LLMTimeoutError,
+    409: ServerError,  # a lock at the provider; the SDKs retry it too
+    413: ContextLengthError,
+    429: RateLimitError,
+    499: LLMConnectionError,
+    501: BadRequestError,
+    504: LLMTimeoutError,
+}
+
+_BY_CODE: dict[str, type[LLMError]] = {
+    "insufficient_quota": QuotaError,
+    "billing_hard_limit_reached": QuotaError,
+    "billing_not_active": QuotaError,
+    "billing_error": QuotaError,
+    "contract_spend_limit_reached": QuotaError,
+    "enforced_spend_limit_reached": QuotaError,
+    "linked_organization_spend_limit_reached": QuotaError,
+    "linked_organization_billing_unavailable": QuotaError,
+    "context_length_exceeded": ContextLengthError,
+    "exceed_context_size_error": ContextLengthError,
+    "content_filter": ContentRefusedError,
+    "content_policy_violation": ContentRefusedError,
+}
+
+# Anthropic and most local servers say these with status 400 and no code of their own.
+_BY_PHRASE: dict[str, type[LLMError]] = {
+    "prompt is too long": ContextLengthError,
+    "maximum context length": ContextLengthError,
+    "exceed context limit": ContextLengthError,
+    "credit balance is too low": QuotaError,
+}
+
+_VERBS: dict[type[LLMError], str] = {
+    LLMTimeoutError: "did not answer in time",
+    LLMConnectionError: "cannot be reached",
+    ServerError: "sent something that is not an answer",
+    BadRequestError: "was called in a way that its SDK refuses",
+}
+
+_MENDS: dict[type[LLMError], str] = {
+    QuotaError: "Add credit or raise the spending limit at the provider; waiting does not help.",
+    ContextLengthError: "Shorten the prompt, or use a model with a larger context window.",
+    ContentRefusedError: "Reword the prompt, or use another model.",
+    BadRequestError: "Check the model name and the settings against the message; the same call cannot succeed.",
+    RateLimitError: "Wait and call again, with fewer calls at a time.",
+    LLMTimeoutError: "Call again or raise timeout=…; this call may have been billed.",
+    LLMConnectionError: "Check the network and the base URL, then call again.",
+    ServerError: "Call again later; if it stays, check that the base URL is that of the provider's API.",
+    LLMError: "Please report this: opto should know this failure.",
+}
+
+_LONGEST_DETAIL = 400
+
+
+@contextmanager
+def sdk_errors(endpoint: Endpoint) -> Iterator[None]:
+    """Translate what a call of an SDK raises; nothing but that call belongs inside."""
+    try:
+        yield
+    except Exception as error:
+        raise translate(error, endpoint) from error
+
+
+def translate(error: Exception, endpoint: Endpoint) -> LLMError:
+    """Build the error of opto that says what this exception of an SDK means."""
+    kind = _kind(error)
+    status = _status(error)
+    problem = f"{endpoint} answered with status {status}" if status else f"{endpoint} {_verb(kind)}"
+    headers = dig(error, "response", "headers")
+    return kind(
+        f"{problem}: {_detail(error, endpoint)}",
+        mend=_mend(kind, endpoint),
+        status=status or dig(error, "status_code"),
+        request_id=text_or_none(dig(error, "request_id")),
+        retry_after=_retry_after(headers) if headers is not None else None,
+    )
+
+
+def not_an_answer(response: Any, endpoint: Endpoint, *, request_id: str | None = None) -> ServerError:
+    """Build the error for a successful response that holds no reply."""
+    said = text_or_none(dig(response, "error", "message")) or repr(response)
+    return ServerError(
+        f"{endpoint} {_VERBS[ServerError]}: {_tidy(said, endpoint)}",
+        mend=_MENDS[ServerError],
+        status=200,
+        request_id=request_id,
+    )
+
+
+def _kind(error: Exception) -> type[LLMError]:
+    for base in type(error).__mro__:
+        if base.__module__.partition(".")[0] not in _PACKAGES:
+            continue
+        if base.__name__ == "APIStatusError":
+            return _kind_of_response(error)
+        if base.__name__ in _BY_CLASS:
+            return _BY_CLASS[base.__name__]
+    if isinstance(error, json.JSONDecodeError | UnicodeError):
+        return ServerError
+    if isinstance(error, TypeError | ValueError):
+        return BadRequestError
+    return LLMConnectionError if isinstance(error, OSError) else LLMError
+
+
+def _kind_of_response(error: Exception) -> type[LLMError]:
+    body = dig(error, "body")
+    # OpenAI's SDK unwraps {"error": …}, Anthropic's does not.
+    inner = dig(body, "error") if isinstance(dig(body, "error"), Mapping) else body
+    for code in (dig(inner, "code"), dig(inner, "type"), dig(inner, "details", "error_code")):
+        if isinstance(code, str) and code in _BY_CODE:
+            return _BY_CODE[code]
+    status = _status(error) or 0
+    if 400 <= status < 500:
+        message = f"{dig(inner, 'message')}".lower()
+        for phrase, kind in _BY_PHRASE.items():
+            if phrase in message:
+                return kind
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return BadRequestError if 400 <= status < 500 else ServerError
+
+
+def _status(error: Exception) -> int | None:
+    """Status of an error response; a 200 with nonsense in it is told as nonsense."""
+    status = dig(error, "status_code")
+    return status if isinstance(status, int) and status >= 300 else None
+
+
+def _verb(kind: type[LLMError]) -> str:
+    return _VERBS.get(kind, "failed")
+
+
+def _detail(error: Exception, endpoint: Endpoint) -> str:
+    body = dig(error, "body")
+    said = text_or_none(dig(body, "error", "message")) or text_or_none(dig(body, "message"))
+    if said is None:
+        said = str(error) or type(error).__name__
+        if error.__cause__ is not None and _status(error) is None:
+            # "Connection error." alone does not tell a refused connection from an unknown host.
+            said = f"{said} ({error.__cause__ or type(error.__cause__).__name__})"
+    return _tidy(said, endpoint)
+
+
+def _tidy(text: str, endpoint: Endpoint) -> str:
+    """One line, not too long, without the key."""
+    if endpoint.api_key and endpoint.api_key != NO_KEY:
+        text = text.replace(endpoint.api_key, "***")
+    text = " ".join(text.split())
+    if len(text) > _LONGEST_DETAIL:
+        text = f"{text[:_LONGEST_DETAIL]}…"
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _mend(kind: type[LLMError], endpoint: Endpoint) -> str:
+    if kind is not AuthenticationError:
+        return _MENDS[kind]
+    if endpoint.api_key == NO_KEY:
+        return (
+            f"Pass api_key=…; {endpoint.key_variable} goes only to the provider itself and to an address from"
+            f" {endpoint.provider.upper()}_BASE_URL."
+        )
+    return f"Check the key in {endpoint.key_variable} or api_key=…, and that it may use this model."
+
+
+def _retry_after(headers: Any) -> float | None:
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    return _seconds(headers.get("retry-after"))
+
+
+def _seconds(value: Any) -> float | None:
+    # The standard also allows a date; no provider of models sends one.
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

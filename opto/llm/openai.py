@@ -1,0 +1,29 @@
+"""OpenAI's chat completions, as spoken by OpenAI and by most local servers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opto.llm.messages import Message, Reply
+from opto.llm.reading import chat_reply
+from opto.llm.sdk import SDKAdapter
+
+__all__ = ["OpenAIAdapter"]
+
+
+class OpenAIAdapter(SDKAdapter):
+    package = "openai"
+    requirement = "openai>=2.20,<4"
+    clients = ("OpenAI", "AsyncOpenAI")
+
+    def _create(self, client: Any) -> Any:
+        return client.chat.completions.create
+
+    def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
+        body = {"messages": messages, **settings}
+        # OpenAI's reasoning models refuse max_tokens; Ollama ignores max_completion_tokens without a word.
+        if "max_tokens" in body and self._endpoint.is_official:
+            body.setdefault("max_completion_tokens", body.pop("max_tokens"))
+        return body
+
+    def _read(self, response: Any, model: str) -> Reply | None:
+        return chat_reply(response, model=model)

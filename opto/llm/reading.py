@@ -1,0 +1,121 @@
+"""Reads answers of any shape: an SDK builds its objects without checking what the server sent."""
+
+from typing import Any
+
+from opto.llm.messages import FinishReason, Reply, Usage
+
+__all__ = ["anthropic_reply", "chat_reply", "count", "dig"]
+
+_CHAT_FINISHES: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "refusal",
+    "tool_calls": "tool",
+    "function_call": "tool",
+}
+_ANTHROPIC_FINISHES: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+    "tool_use": "tool",
+}
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """What lies at the end of keys, indices and attributes; None as soon as one of them is missing.
+
+    Example:
+        >>> dig({"choices": [{"text": "hi"}]}, "choices", 0, "text")
+        'hi'
+    """
+    for step in path:
+        if isinstance(step, int) or hasattr(value, "keys"):
+            try:
+                value = value[step]
+            except (TypeError, LookupError):
+                return None
+        else:
+            value = getattr(value, step, None)
+    return value
+
+
+def count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def chat_reply(response: Any, *, model: str) -> Reply | None:
+    """Read a chat completion of the OpenAI protocol; None if it is not one."""
+    message = dig(response, "choices", 0, "message")
+    content = dig(message, "content")
+    refusal = text_or_none(dig(message, "refusal"))
+    finish = dig(response, "choices", 0, "finish_reason")
+    if content is None and (refusal is not None or isinstance(finish, str)):
+        content = refusal or ""
+    if not isinstance(content, str):
+        return None
+    return Reply(
+        text=content,
+        model=text_or_none(dig(response, "model")) or model,
+        usage=_chat_usage(dig(response, "usage")),
+        finish_reason="refusal" if refusal else _finish(_CHAT_FINISHES, finish),
+        request_id=text_or_none(dig(response, "_request_id")),
+        raw=response,
+    )
+
+
+def _chat_usage(usage: Any) -> Usage | None:
+    read, written = count(dig(usage, "prompt_tokens")), count(dig(usage, "completion_tokens"))
+    if read is None or written is None:
+        return None
+    return Usage(
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=count(dig(usage, "prompt_tokens_details", "cached_tokens")) or 0,
+        reasoning_tokens=count(dig(usage, "completion_tokens_details", "reasoning_tokens")) or 0,
+    )
+
+
+def anthropic_reply(response: Any, *, model: str) -> Reply | None:
+    """Read a message of the Anthropic protocol; None if it is not one."""
+    blocks = dig(response, "content")
+    if not isinstance(blocks, list):
+        return None
+    texts = [dig(block, "text") for block in blocks if dig(block, "type") == "text"]
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    finish = dig(response, "stop_reason")
+    if not texts and not isinstance(finish, str):
+        return None
+    return Reply(
+        text="".join(texts),
+        model=text_or_none(dig(response, "model")) or model,
+        usage=_anthropic_usage(dig(response, "usage")),
+        finish_reason=_finish(_ANTHROPIC_FINISHES, finish),
+        request_id=text_or_none(dig(response, "_request_id")),
+        raw=response,
+    )
+
+
+def _anthropic_usage(usage: Any) -> Usage | None:
+    read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
+    if read is None or written is None:
+        return None
+    # Anthropic's input_tokens are those that met no cache at all.
+    cached = count(dig(usage, "cache_read_input_tokens")) or 0
+    stored = count(dig(usage, "cache_creation_input_tokens")) or 0
+    return Usage(
+        input_tokens=read + cached + stored,
+        output_tokens=written,
+        cached_tokens=cached,
+        reasoning_tokens=count(dig(usage, "output_tokens_details", "thinking_tokens")) or 0,
+    )
+
+
+def _finish(names: dict[str, FinishReason], finish: Any) -> FinishReason:
+    return names.get(finish, "other") if isinstance(finish, str) else "other"

@@ -1,0 +1,1 @@
+"""Names under which programs for Trace import things."""
