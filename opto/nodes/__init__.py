@@ -18,7 +18,7 @@ from opto.nodes.node import (
 )
 from opto.nodes.operators import Operator
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
-from opto.nodes.scope import current_scope, is_tracing, stop_tracing, watch_reads
+from opto.nodes.scope import is_tracing, stop_tracing
 from opto.nodes.valuelike import unpack
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "TraceGraph",
     "as_domain",
     "backward",
-    "current_scope",
     "failure",
     "is_tracing",
     "node",
@@ -47,5 +46,4 @@ __all__ = [
     "record",
     "stop_tracing",
     "unpack",
-    "watch_reads",
 ]

@@ -6,10 +6,12 @@ common case (record, and nobody asks what is read) and costs one look-up per ope
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Scope", "current_scope", "is_tracing", "stop_tracing", "watch_reads"]
+from opto.nodes.vertex import next_birth
+
+__all__ = ["Scope", "current_scope", "enter_scope", "is_tracing", "leave_scope", "new_scope", "stop_tracing"]
 
 
 class Scope:
@@ -17,25 +19,46 @@ class Scope:
 
     Attributes:
         tracing: False if operators must not record their inputs.
-        reads: Nodes whose values were read, in order of reading (an ordered set), or None if nobody asks.
         since: Birth number of the block. Nodes born later were made inside it and are no one's business.
+        reads: Nodes from outside that were read, in order of reading (an ordered set); None until the first.
     """
 
     __slots__ = ("reads", "since", "tracing")
-
-    def __init__(self, *, tracing: bool, reads: dict[Any, None] | None = None, since: int = 0) -> None:
-        self.tracing = tracing
-        self.reads = reads
-        self.since = since
+    reads: dict[Any, None] | None
+    since: int
+    tracing: bool
 
     def note(self, node: Any) -> None:
         """Remember that *node* was read, if it comes from outside the block."""
-        if self.reads is not None and node.birth < self.since:
+        if node.birth < self.since:
+            if self.reads is None:
+                self.reads = {}
             self.reads[node] = None
 
 
+_new = object.__new__
 _scope: ContextVar[Scope | None] = ContextVar("opto_scope", default=None)
-current_scope = _scope.get
+current_scope, enter_scope, leave_scope = _scope.get, _scope.set, _scope.reset
+
+
+def new_scope() -> Scope:
+    """Return a scope for the body of an operator: nothing in it is recorded, and what it reads is noted.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> weight = node(2)
+        >>> scope = new_scope()
+        >>> token = enter_scope(scope)
+        >>> result = 3 * weight.data + node(1).data
+        >>> leave_scope(token)
+        >>> list(scope.reads) == [weight]
+        True
+    """
+    scope = _new(Scope)
+    scope.tracing = False
+    scope.reads = None
+    scope.since = next_birth()
+    return scope
 
 
 def is_tracing() -> bool:
@@ -63,40 +86,14 @@ def stop_tracing() -> Iterator[None]:
         >>> total.data, total.parents
         (3, [])
     """
-    outer = current_scope()
-    # An operator around this block still wants to know what is read inside it.
-    reads, since = (None, 0) if outer is None else (outer.reads, outer.since)
-    token = _scope.set(Scope(tracing=False, reads=reads, since=since))
+    scope = new_scope()
+    token = enter_scope(scope)
+    outer = token.old_value
     try:
         yield
     finally:
-        _scope.reset(token)
-
-
-class watch_reads:  # noqa: N801 - reads as a function, and is a class because it is on the hot path
-    """Run the body of an operator: record nothing in it, and learn which nodes it reads.
-
-    A class with two slots: `contextlib.contextmanager` would cost more than all else that a bundle does.
-
-    Example:
-        >>> from opto.nodes import node
-        >>> weight = node(2)
-        >>> with watch_reads(since=weight.birth + 1) as reads:
-        ...     result = 3 * weight.data
-        >>> list(reads) == [weight]
-        True
-    """
-
-    __slots__ = ("_since", "_token")
-    _token: Token[Scope | None]
-
-    def __init__(self, since: int) -> None:
-        self._since = since
-
-    def __enter__(self) -> dict[Any, None]:
-        reads: dict[Any, None] = {}
-        self._token = _scope.set(Scope(tracing=False, reads=reads, since=self._since))
-        return reads
-
-    def __exit__(self, *_: object) -> None:
-        _scope.reset(self._token)
+        leave_scope(token)
+        # An operator around this block still wants to know what was read inside it.
+        if isinstance(outer, Scope):
+            for node in scope.reads or ():
+                outer.note(node)

@@ -1,0 +1,358 @@
+"""`bundle`: a decorator that makes a function an operator whose calls are recorded."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple, overload
+
+from opto.errors import ExecutionError, GraphError, MissingInputsError, SourceError
+from opto.nodes import (
+    Node,
+    Operator,
+    ParameterNode,
+    failure,
+    node,
+    pack,
+    record,
+    unpack,
+)
+from opto.nodes.operators import CONTAINERS, write_arguments
+from opto.nodes.scope import enter_scope, leave_scope, new_scope
+from opto.trace.binding import Bound, argument_names, make_binder
+from opto.trace.source import Code, compile_source, source_of
+
+__all__ = ["FunModule", "bundle"]
+
+
+class _Definition:
+    """What all calls and all bound copies of one bundled function share. Never changed after decoration."""
+
+    __slots__ = ("allow_external", "bind", "catch", "code", "function", "operator", "source", "traceable")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        description: str | None,
+        trainable: bool,
+        source: str | None,
+        catch_execution_error: bool,
+        allow_external_dependencies: bool,
+        traceable_code: bool,
+    ) -> None:
+        self.function = function
+        self.bind = make_binder(function)
+        self.catch = catch_execution_error
+        self.allow_external = allow_external_dependencies
+        self.traceable = traceable_code
+        name = getattr(function, "__name__", type(function).__name__)
+        if description is None:
+            description = (getattr(function, "__doc__", None) or "").strip()
+        elif prefix := re.match(r"\s*\[([^\[\]]+)\]\s*", description):
+            # Trace's notation: "[name] what it does".
+            name, description = prefix[1], description[prefix.end() :]
+        is_method = argument_names(function)[:1] == ("self",)
+        self.operator = Operator(name, function, description=description, template=_writer(name, is_method=is_method))
+        self.source: str | None = None
+        self.code: Code | None = None
+        if trainable:
+            if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
+                raise SourceError(
+                    f"{name} cannot be trainable, because it has no def statement.",
+                    mend="Write it as a def, or leave trainable=True out.",
+                )
+            self.source = source if source is not None else source_of(function)
+            self.code = Code.of(self.source, function.__name__)
+
+    def new_parameter(self) -> ParameterNode[str]:
+        """Return a parameter that holds the source, as the user wrote it."""
+        assert self.code is not None
+        words = f"The source of {self.operator.name}(). {self.operator.description}".strip()
+        parameter: ParameterNode[str] = node(
+            self.source, name="__code", trainable=True, description=words, domain=self.code
+        )
+        return parameter
+
+
+def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]:
+    """Return how a call is written: a method on ``self``, and what is no argument as a comment or not at all."""
+
+    def write(arguments: Mapping[str, str]) -> str:
+        shown = {
+            key: value
+            for key, value in arguments.items()
+            if not key.startswith("reads ") and key != "__code" and not (is_method and key == "self")
+        }
+        also = [value for key, value in arguments.items() if key.startswith("reads ")]
+        comment = f"  # also reads {', '.join(also)}" if also else ""
+        return f"{'self.' * is_method}{name}({write_arguments(shown)}){comment}"
+
+    return write
+
+
+class _Version(NamedTuple):
+    """A source and what it was compiled to."""
+
+    source: str | None
+    function: Callable[..., Any]
+    bind: Callable[..., Bound]
+
+
+class _Code:
+    """The code that a trainable function runs: a parameter, and the newest version of it, compiled."""
+
+    __slots__ = ("parameter", "version")
+
+    def __init__(self, definition: _Definition) -> None:
+        self.parameter = definition.new_parameter()
+        # What the user wrote runs as it is, the very function object; only what was changed is compiled.
+        self.version = _Version(self.parameter._data, definition.function, definition.bind)  # noqa: SLF001
+
+    def current(self, like: Any) -> _Version:
+        source = self.parameter._data  # noqa: SLF001 - the caller records the parameter as an input
+        if source != self.version.source:
+            function = compile_source(source, like)
+            self.version = _Version(source, function, make_binder(function))
+        return self.version
+
+
+class FunModule:
+    """A function whose calls are recorded. Made by `bundle`; called like the function.
+
+    Attributes:
+        fun: The function as the user wrote it.
+        name: Name of the operator in graphs.
+        trainable: True if the source is a parameter.
+        parameter: The node that holds the source, or None if the function is not trainable. A method has one
+            per instance.
+    """
+
+    def __init__(self, definition: _Definition, owner: Any = None, code: _Code | None = None) -> None:
+        self._definition = definition
+        self._owner = owner
+        self._code = code
+        self.__wrapped__ = definition.function
+        self.__name__ = getattr(definition.function, "__name__", definition.operator.name)
+        self.__doc__ = getattr(definition.function, "__doc__", None)
+
+    @property
+    def fun(self) -> Callable[..., Any]:
+        return self._definition.function
+
+    @property
+    def name(self) -> str:
+        return self._definition.operator.name
+
+    @property
+    def trainable(self) -> bool:
+        return self._definition.code is not None
+
+    @property
+    def parameter(self) -> ParameterNode[str] | None:
+        return None if self._code is None else self._code.parameter
+
+    def parameters(self) -> list[ParameterNode[Any]]:
+        """Return the parameters of the function: its source, if it is trainable."""
+        return [] if self._code is None else [self._code.parameter]
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "FunModule":
+        # Bound anew for each use, as Python binds methods: an instance that held its bound method would
+        # hold itself.
+        if instance is None:
+            return self
+        code = None if self._code is None else self._code_of(instance)
+        return FunModule(self._definition, instance, code)
+
+    def _code_of(self, instance: Any) -> _Code:
+        """Return the code of this method for *instance*, which owns it."""
+        try:
+            owned: dict[_Definition, _Code] = vars(instance).setdefault("_opto_code", {})
+        except TypeError:
+            raise GraphError(
+                f"{self.name}() cannot be trainable on a {type(instance).__name__}, which has __slots__ only.",
+                mend="Add '__dict__' to __slots__, so that each instance can own its code.",
+            ) from None
+        return owned.get(self._definition) or owned.setdefault(self._definition, _Code(self._definition))
+
+    def __repr__(self) -> str:
+        return f"<FunModule {self.__wrapped__.__module__}.{getattr(self.fun, '__qualname__', self.name)}>"
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function on the values of any nodes among the arguments, and record the call.
+
+        Raises:
+            TypeError: The arguments do not fit the signature.
+            ExecutionError: The function raised; unless ``catch_execution_error=False``, which lets it pass.
+            MissingInputsError: The function read a node that is not among the arguments.
+        """
+        definition = self._definition
+        if self._owner is not None:
+            args = (self._owner, *args)
+        function, bind = definition.function, definition.bind
+        if self._code is not None:
+            function, bind = self._current(args, kwargs)
+        keys, inputs, plain, named = bind(*args, **kwargs)
+        if definition.traceable:
+            return self._call_openly(function, keys, inputs, named)
+        # Written out, not a context manager: it would cost as much as all the rest.
+        scope = new_scope()
+        token = enter_scope(scope)
+        try:
+            value = function(*plain) if not named else _apply(function, plain, named)
+            if isinstance(value, Node) or value.__class__ in CONTAINERS:
+                value = unpack(value)
+        except MissingInputsError:
+            raise
+        except Exception as cause:
+            if not definition.catch:
+                raise
+            raise self._failed(keys, inputs, scope.reads or (), cause) from cause
+        finally:
+            leave_scope(token)
+        reads = scope.reads
+        if reads or self._code is not None:
+            keys, inputs = self._complete(keys, inputs, reads or ())
+        return record(definition.operator, keys, inputs, value)
+
+    def _current(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], Callable[..., Bound]]:
+        """Return the function that the source now defines, and its binder."""
+        assert self._code is not None
+        try:
+            version = self._code.current(self._definition.function)
+        except Exception as cause:
+            # Code that a domain let pass may still fail where it is defined: in a default, in an import.
+            keys, inputs, _, _ = self._definition.bind(*args, **kwargs)
+            raise self._failed(keys, inputs, (), cause) from cause
+        return version.function, version.bind
+
+    def _complete(
+        self,
+        keys: tuple[str, ...],
+        inputs: tuple[Any, ...],
+        reads: Iterable[Any],
+        *,
+        failed: bool = False,
+    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
+        hidden = [item for item in reads if not any(item is known for known in inputs)]
+        if hidden and not (self._definition.allow_external or failed):
+            names = ", ".join(repr(item.name) for item in hidden)
+            raise MissingInputsError(
+                f"{self.name}() read {names}, which it was not given, so feedback could not get there.",
+                mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
+            )
+        code = self.parameters()
+        keys = (*keys, *("__code" for _ in code), *(f"reads {index}" for index in range(len(hidden))))
+        return keys, (*inputs, *code, *hidden)
+
+    def _failed(
+        self,
+        keys: tuple[str, ...],
+        inputs: tuple[Any, ...],
+        reads: Iterable[Any],
+        cause: Exception,
+    ) -> ExecutionError:
+        # What it read is kept either way: an error about that would hide the error of the user's code.
+        keys, inputs = self._complete(keys, inputs, reads, failed=True)
+        return failure(self._definition.operator, keys, inputs, cause)
+
+    def _call_openly(
+        self, function: Callable[..., Any], keys: tuple[str, ...], inputs: tuple[Any, ...], named: tuple[str, ...]
+    ) -> Any:
+        """Call the function on the nodes themselves, so that what it does inside is part of the graph."""
+        try:
+            result = pack(_apply(function, inputs, named))
+        except ExecutionError:
+            # The exception node of the operator inside is already connected to what it was computed from.
+            raise
+        except Exception as cause:
+            if not self._definition.catch:
+                raise
+            raise self._failed(keys, inputs, (), cause) from cause
+        if isinstance(result, Node) and self._code is None:
+            return result
+        keys, inputs = self._complete(("result",), (result,), ())
+        return record(self._definition.operator, keys, inputs, unpack(result))
+
+
+def _apply(function: Callable[..., Any], values: Sequence[Any], named: tuple[str, ...]) -> Any:
+    """Call *function* with *values*, of which the last go by the names *named*."""
+    split = len(values) - len(named)
+    return function(*values[:split], **dict(zip(named, values[split:], strict=True)))
+
+
+@overload
+def bundle(function: Callable[..., Any], /) -> FunModule: ...
+
+
+@overload
+def bundle(
+    function: str | None = None,
+    /,
+    *,
+    description: str | None = None,
+    trainable: bool = False,
+    source: str | None = None,
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    traceable_code: bool = False,
+) -> Callable[[Callable[..., Any]], FunModule]: ...
+
+
+def bundle(
+    function: Callable[..., Any] | str | None = None,
+    /,
+    *,
+    description: str | None = None,
+    trainable: bool = False,
+    source: str | None = None,
+    catch_execution_error: bool = True,
+    allow_external_dependencies: bool = False,
+    traceable_code: bool = False,
+) -> Any:
+    """Make a function an operator: its calls become nodes of the trace graph. ``@bundle`` or ``@bundle(…)``.
+
+    Inside, the function works on plain values and nothing is recorded.
+
+    Args:
+        function: The function, or its description.
+        description: What it does, in words for whoever optimizes; the default is the docstring. A name in
+            square brackets at the start becomes the operator's name: ``"[sum] Adds up the items."``
+        trainable: True if an optimizer may rewrite the function: its source becomes a parameter.
+        source: The source, for functions whose text Python cannot find (made by ``exec``, for instance).
+        catch_execution_error: False to let exceptions pass instead of turning them into an `ExecutionError`
+            with a node that can be given feedback.
+        allow_external_dependencies: True if the function may read nodes that are not its arguments. They are
+            recorded as inputs all the same.
+        traceable_code: True to call the function on the nodes themselves and record what it does inside.
+
+    Raises:
+        SourceError: A trainable function has no source to be found.
+
+    Example:
+        >>> @bundle
+        ... def double(x):
+        ...     "Twice x."
+        ...     return 2 * x
+        >>> y = double(node(3, name="x"))
+        >>> y.data, y.operator.name, y.description, [parent.py_name[0] for parent in y.parents]
+        (6, 'double', 'Twice x.', ['x'])
+    """
+    if isinstance(function, str):
+        function, description = None, function
+
+    def decorate(function: Callable[..., Any]) -> FunModule:
+        definition = _Definition(
+            function,
+            description=description,
+            trainable=trainable,
+            source=source,
+            catch_execution_error=catch_execution_error,
+            allow_external_dependencies=allow_external_dependencies,
+            traceable_code=traceable_code,
+        )
+        return FunModule(definition, code=_Code(definition) if trainable else None)
+
+    return decorate if function is None else decorate(function)

@@ -1,0 +1,216 @@
+"""The source of a function, and the function of a source. By syntax tree, never by searching text."""
+
+import ast
+import linecache
+import re
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from types import CodeType, FunctionType
+from typing import Any
+
+from opto.errors import DomainError, SourceError
+from opto.nodes import Domain
+
+__all__ = ["Code", "compile_source", "signature_line", "source_of"]
+
+#: Tells sources apart in tracebacks: two functions may have the same text, and different lives.
+_version = count(1).__next__
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def source_of(function: FunctionType) -> str:
+    """Return the source of *function* from ``def`` on, without decorators and without outer indentation.
+
+    Works wherever Python can show the lines of a traceback: files, notebooks, doctests.
+
+    Raises:
+        SourceError: The lines are not to be had, or are no longer those of the function.
+    """
+    code = function.__code__
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        tree = ast.Module(body=[], type_ignores=[])
+    for found in ast.walk(tree):
+        if isinstance(found, Definition) and found.name == code.co_name:
+            # A code object starts at its first decorator, a syntax tree at `def`.
+            first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
+            if first == code.co_firstlineno:
+                return _cut_out(text.splitlines(), found)
+    raise SourceError(
+        f"The source of {function.__qualname__}() is not to be found in {code.co_filename}.",
+        mend="Define it with def in a file or a notebook, or pass its text: bundle(trainable=True, source='def …').",
+    )
+
+
+def _cut_out(lines: list[str], found: Definition) -> str:
+    # The lines of a text that spans several of them are part of a value: only layout may be moved.
+    fixed = {
+        number
+        for part in ast.walk(found)
+        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes))
+        if not _is_docstring(part, found)
+        for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
+    }
+    cut = []
+    for number in range(found.lineno, (found.end_lineno or found.lineno) + 1):
+        line = lines[number - 1]
+        margin = min(found.col_offset, len(line) - len(line.lstrip()))
+        cut.append(line if number in fixed else line[margin:])
+    return "\n".join(cut).rstrip() + "\n"
+
+
+def _is_docstring(part: ast.AST, found: Definition) -> bool:
+    first = found.body[0]
+    return isinstance(first, ast.Expr) and first.value is part
+
+
+def signature_line(definition: Definition) -> str:
+    """Return the line that starts *definition*, such as ``def greet(name, *, polite=True):``."""
+    kind = "async def" if isinstance(definition, ast.AsyncFunctionDef) else "def"
+    returns = f" -> {ast.unparse(definition.returns)}" if definition.returns else ""
+    return f"{kind} {definition.name}({ast.unparse(definition.args)}){returns}:"
+
+
+def _parse(source: str, name: str) -> tuple[ast.Module, Definition]:
+    """Return *source* as a tree, and the function *name* that it defines at its top level."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.") from error
+    found = [item for item in tree.body if isinstance(item, Definition) and item.name == name]
+    if not found:
+        raise SourceError(f"The code does not define {name}().", mend=f"Keep the function and its name, {name}.")
+    return tree, found[-1]
+
+
+@dataclass(frozen=True)
+class Code(Domain):
+    r"""Source text that defines one function with one signature.
+
+    Helper functions and imports may stand beside it. Annotations and default values may change; names and
+    kinds of the arguments may not, because callers rely on them.
+
+    Args:
+        name: Name of the function.
+        head: Its first line, as the user wrote it.
+
+    Example:
+        >>> code = Code.of("def double(x):\n    return x + x\n", "double")
+        >>> code.describe()
+        'Python code that defines `def double(x):`'
+        >>> code.accept("def double(x, y):\n    return 2 * x")
+        Traceback (most recent call last):
+        opto.errors.DomainError: The arguments of double() are (x, y). Keep the signature `def double(x):`.
+    """
+
+    name: str
+    head: str
+
+    @classmethod
+    def of(cls, source: str, name: str) -> "Code":
+        """Return the domain of functions with the signature that *name* has in *source*.
+
+        Raises:
+            SourceError: *source* does not define it.
+        """
+        _, definition = _parse(source, name)
+        return cls(name, signature_line(definition))
+
+    def read(self, raw: Any) -> str:
+        """Return *raw* without a Markdown fence around it; nothing else is changed."""
+        if not isinstance(raw, str):
+            raise DomainError(f"{raw!r:.200} is not source text.", mend=f"Give {self.describe()}.")
+        fenced = re.fullmatch(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", raw, re.DOTALL)
+        return (fenced[1] if fenced else raw).strip("\n").rstrip() + "\n"
+
+    def check(self, value: str) -> None:
+        try:
+            _, definition = _parse(value, self.name)
+        except SourceError as error:
+            raise DomainError(error.problem, mend=error.mend) from error
+        wanted = ast.parse(f"{self.head} ...").body[0]
+        assert isinstance(wanted, Definition)
+        if _shape(definition) != _shape(wanted):
+            arguments = ast.unparse(definition.args)
+            raise DomainError(
+                f"The arguments of {'async ' * isinstance(definition, ast.AsyncFunctionDef)}{self.name}() "
+                f"are ({arguments}).",
+                mend=f"Keep the signature `{self.head}`.",
+            )
+
+    def describe(self) -> str:
+        return f"Python code that defines `{self.head}`"
+
+
+def _shape(definition: Definition) -> tuple[Any, ...]:
+    """Return what a caller relies on: kinds and names of the arguments, and which may be left out."""
+    args = definition.args
+    return (
+        type(definition),
+        [item.arg for item in args.posonlyargs],
+        [item.arg for item in args.args],
+        args.vararg and args.vararg.arg,
+        [item.arg for item in args.kwonlyargs],
+        args.kwarg and args.kwarg.arg,
+        len(args.defaults),
+        [item is not None for item in args.kw_defaults],
+    )
+
+
+def compile_source(source: str, like: FunctionType) -> FunctionType:
+    """Return the function that *source* defines, living where *like* lives.
+
+    It sees the same global names and the same closure variables (the very cells, so later changes are seen on
+    both sides). Helpers and imports beside it are local to it: nothing is written to the user's module.
+    Tracebacks show its lines.
+
+    Raises:
+        SourceError: *source* does not define a function with the name of *like*.
+        Exception: Whatever statements beside the function raise.
+    """
+    name = like.__name__
+    tree, definition = _parse(source, name)
+    definition.decorator_list = []
+    free = like.__code__.co_freevars
+    # outer() makes the free names local to a scope around make(), so that the compiler reads them from cells;
+    # make() then gets the cells of the real function, and the new function gets them from make().
+    make = _function("make", [*tree.body, ast.Return(ast.Name(name, ast.Load()))])
+    outer = _function(
+        "outer", [*(ast.Assign([ast.Name(cell, ast.Store())], ast.Constant(None)) for cell in free), make]
+    )
+    module = ast.fix_missing_locations(ast.Module([outer], type_ignores=[]))
+    filename = f"<{name}, version {_version()}>"
+    make_code = _inner(_inner(compile(module, filename, "exec"), "outer"), "make")
+    cells = dict(zip(free, like.__closure__ or (), strict=True))
+    closure = tuple(cells[cell] for cell in make_code.co_freevars)
+    made: FunctionType = FunctionType(make_code, like.__globals__, "make", None, closure)()
+    made.__module__, made.__qualname__ = like.__module__, like.__qualname__
+    _show_lines(made, filename, source)
+    return made
+
+
+def _function(name: str, body: list[Any]) -> ast.FunctionDef:
+    # Parsed, not built: the fields of the node differ between versions of Python.
+    function = ast.parse(f"def {name}(): ...").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.body = body
+    return function
+
+
+def _inner(code: CodeType, name: str) -> CodeType:
+    return next(item for item in code.co_consts if isinstance(item, CodeType) and item.co_name == name)
+
+
+def _show_lines(function: Callable[..., Any], filename: str, source: str) -> None:
+    """Let tracebacks show the lines of *source* for as long as *function* lives."""
+    lines = source.splitlines(keepends=True)
+    # No modification time: linecache.checkcache() then leaves the entry alone.
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    weakref.finalize(function, linecache.cache.pop, filename, None)
