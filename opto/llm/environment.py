@@ -48,7 +48,7 @@ class Endpoint:
 
     provider: Provider
     model: str | None
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)  # may hold a password
     api_key: str | None = field(default=None, repr=False)
 
     @property

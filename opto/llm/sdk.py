@@ -83,6 +83,10 @@ class SDKAdapter(Adapter):
     def _arguments(self, create: Any, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings.get("stream"):
             raise BadRequestError("stream=True cannot be used: a Reply is whole.", mend="Leave it out.")
+        timeout = settings.get("timeout", 1)
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            # An SDK finds out when its sockets are open, takes it for a bad connection, and tries again.
+            raise BadRequestError(f"The timeout {timeout!r} is not a time.", mend="Give seconds, such as timeout=60.")
         if self._known is None:
             self._known = frozenset(inspect.signature(create).parameters)
         body = {"model": self._endpoint.model, **self._body(messages, settings)}

@@ -1,0 +1,89 @@
+"""What models say over HTTP: the bodies of answers and errors in each protocol."""
+
+from typing import Any, Protocol
+
+from opto.llm import Reply, Usage
+
+__all__ = ["PROTOCOLS", "AnthropicMessages", "OpenAIChat", "WireProtocol"]
+
+
+class WireProtocol(Protocol):
+    """One kind of endpoint for asking a model."""
+
+    request_id_header: str
+
+    def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
+        """The body that carries a reply."""
+
+    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+        """The body that carries an error."""
+
+
+class OpenAIChat:
+    """``POST /v1/chat/completions``."""
+
+    request_id_header = "x-request-id"
+
+    def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
+        finishes = {"refusal": "content_filter", "tool": "tool_calls"}
+        message = {"role": "assistant", "content": reply.text, "refusal": None}
+        return {
+            "id": f"chatcmpl-{number}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": reply.model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message,
+                    "finish_reason": finishes.get(reply.finish_reason, reply.finish_reason),
+                }
+            ],
+            "usage": {
+                "prompt_tokens": usage.input_tokens,
+                "completion_tokens": usage.output_tokens,
+                "total_tokens": usage.total_tokens,
+                "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+                "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+            },
+        }
+
+    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+class AnthropicMessages:
+    """``POST /v1/messages``."""
+
+    request_id_header = "request-id"
+
+    def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
+        finishes = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use", "other": "pause_turn"}
+        return {
+            "id": f"msg_{number}",
+            "type": "message",
+            "role": "assistant",
+            "model": reply.model,
+            "content": [{"type": "text", "text": reply.text}] if reply.text else [],
+            "stop_reason": finishes.get(reply.finish_reason, reply.finish_reason),
+            "stop_sequence": None,
+            "usage": {
+                # On this wire the cached part is not in the input.
+                "input_tokens": usage.input_tokens - usage.cached_tokens,
+                "cache_read_input_tokens": usage.cached_tokens,
+                "cache_creation_input_tokens": 0,
+                "output_tokens": usage.output_tokens,
+                "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+            },
+        }
+
+    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+        kind = code or ("api_error" if status >= 500 else "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
+
+
+PROTOCOLS: dict[tuple[str, str], WireProtocol] = {
+    ("POST", "/v1/chat/completions"): OpenAIChat(),
+    ("POST", "/v1/messages"): AnthropicMessages(),
+}

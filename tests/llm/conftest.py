@@ -1,0 +1,24 @@
+import pytest
+
+VARIABLES = [
+    "OPTO_MODEL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_MODEL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch, tmp_path):
+    """Nothing of the machine's own accounts reaches a test."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    # Anthropic's SDK also looks for keys in files.
+    monkeypatch.setenv("ANTHROPIC_CONFIG_DIR", str(tmp_path))
