@@ -96,11 +96,6 @@ class Node(ValueLike, Generic[T]):
         return "value"
 
     @property
-    def operator(self) -> Operator | None:
-        """The operator whose result this is; None for a root."""
-        return None
-
-    @property
     def description(self) -> str | None:
         return self._description
 
@@ -122,10 +117,6 @@ class Node(ValueLike, Generic[T]):
     def inputs(self) -> dict[str, "Node[Any]"]:
         """The inputs by name. Plain values are shown as nodes made for the occasion."""
         return {key: value if isinstance(value, Node) else Constant(value) for key, value in self.raw_inputs()}
-
-    def raw_inputs(self) -> list[tuple[str, Any]]:
-        """Return ``(name, node or plain value)`` of each input, as recorded."""
-        return []
 
     @property
     def is_root(self) -> bool:

@@ -9,6 +9,8 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
+from opto.nodes.operators import Operator
+
 __all__ = ["Vertex", "ancestors", "next_birth"]
 
 #: Birth numbers: a node is born after everything it was computed from, whichever thread made it.
@@ -39,6 +41,15 @@ class Vertex:
     @property
     def stem(self) -> str:
         raise NotImplementedError
+
+    @property
+    def operator(self) -> Operator | None:
+        """The operator whose result this is; None for a root."""
+        return None
+
+    def raw_inputs(self) -> list[tuple[str, Any]]:
+        """Return ``(name, vertex or plain value)`` of each input, as recorded."""
+        return []
 
     def receive(self, sender: "Vertex", feedback: Any) -> None:
         """Keep *feedback* that arrived from *sender*. Only parameters do; elsewhere it just passes."""

@@ -67,10 +67,7 @@ class _Definition:
     def new_parameter(self) -> ParameterNode[str]:
         """Return a parameter that holds the source, as the user wrote it."""
         assert self.code is not None
-        words = f"The source of {self.operator.name}(). {self.operator.description}".strip()
-        parameter: ParameterNode[str] = node(
-            self.source, name="__code", trainable=True, description=words, domain=self.code
-        )
+        parameter: ParameterNode[str] = node(self.source, name=self.operator.name, trainable=True, domain=self.code)
         return parameter
 
 
@@ -85,7 +82,9 @@ def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]
         }
         also = [value for key, value in arguments.items() if key.startswith("reads ")]
         comment = f"  # also reads {', '.join(also)}" if also else ""
-        return f"{'self.' * is_method}{name}({write_arguments(shown)}){comment}"
+        # Trainable functions go by the name of their code: two instances may run two versions.
+        called = arguments.get("__code", name)
+        return f"{'self.' * is_method}{called}({write_arguments(shown)}){comment}"
 
     return write
 

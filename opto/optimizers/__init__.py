@@ -1,0 +1,20 @@
+"""One step: from a trace and its feedback to better values of the parameters."""
+
+from opto.optimizers.optimizer import Candidate, Evidence, Optimizer, Proposal
+from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.problem import Problem, Variable
+from opto.optimizers.search import LocalSearch, Sampler
+from opto.optimizers.suggestion import Suggestion
+
+__all__ = [
+    "Candidate",
+    "Evidence",
+    "LocalSearch",
+    "Optimizer",
+    "OptoPrime",
+    "Problem",
+    "Proposal",
+    "Sampler",
+    "Suggestion",
+    "Variable",
+]

@@ -1,0 +1,179 @@
+"""OptoPrime: a language model is shown the trace and the feedback, and proposes better values."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from opto.errors import LLMError, OptimizerError, SuggestionError
+from opto.llm import LLM, Message, Reply, Usage, as_llm
+from opto.nodes import ParameterNode, Propagator
+from opto.optimizers.optimizer import Evidence, Optimizer, Proposal
+from opto.optimizers.problem import Problem
+from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
+from opto.runs import Rejection, Run, StepRecord
+
+__all__ = ["OptoPrime"]
+
+OBJECTIVE = "Change the values of the variables so that the outputs improve, as judged by the feedback."
+
+SYSTEM = """\
+You improve a program by changing some of its variables. You see one run of the program in these sections; \
+those with nothing to say are left out:
+- Code: the calls that were made, in order, as lines of Python.
+- Documentation: what the called functions do.
+- Variables: what you may change, with its current value and what it must be.
+- Inputs: values that are given and cannot be changed.
+- Others: values between the variables and the outputs.
+- Outputs: the results.
+- Feedback: what was said about the results. A score is better the higher it is.
+
+{instructions}
+A value that breaks its constraint is not used. Code must be complete, and keep its name and arguments."""
+
+
+class OptoPrime(Optimizer):
+    """Optimize with a language model that reads the trace (OptoPrime; Trace, arXiv 2406.16218, section 4).
+
+    Args:
+        parameters: What may be changed.
+        llm: The model: an `LLM`, ``"provider:model"``, a function from messages to text, or None for the one
+            that the environment names (see `LLM`).
+        objective: The instruction at the head of the problem.
+        memory_size: Past values and their feedback that the model is shown again; 0 for none.
+        max_tokens: Limit for an answer; None leaves it to the provider.
+        answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
+        propagator: How feedback passes a node.
+        run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
+        max_failures: Steps in a row that may fail before `step` raises.
+        max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+
+    Raises:
+        AuthenticationError: No model is given, and the environment names none.
+
+    Example:
+        >>> from opto.llm import ScriptedLLM
+        >>> from opto.nodes import node
+        >>> x = node(1, name="x", trainable=True)
+        >>> llm = ScriptedLLM(["<variable><name>x</name><value>2</value></variable>"])
+        >>> optimizer = OptoPrime([x], llm=llm)
+        >>> optimizer.backward(x * 3, "The output should be 6.")
+        >>> print(optimizer.step(), "to", x.data)
+        step 1: updated x to 2
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[ParameterNode[Any]],
+        llm: LLM | str | Callable[..., Any] | None = None,
+        *,
+        objective: str | None = None,
+        memory_size: int = 5,
+        max_tokens: int | None = None,
+        answer_format: FormatName = "tags",
+        propagator: Propagator | None = None,
+        run: Run | str | os.PathLike[str] | None = None,
+        max_failures: int = 3,
+        max_repairs: int = 1,
+    ) -> None:
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        if answer_format not in FORMATS:
+            raise OptimizerError(
+                f"There is no answer format {answer_format!r}.", mend=f"Choose one of {', '.join(FORMATS)}."
+            )
+        self.llm = as_llm(llm)
+        self.objective = objective or OBJECTIVE
+        self.memory_size = memory_size
+        self._format = FORMATS[answer_format]
+        self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
+        self._max_repairs = max_repairs
+
+    def problem(self, evidence: Evidence) -> Problem:
+        """Return what the model is shown of *evidence*."""
+        return Problem.of(evidence.graph, self.variables)
+
+    def messages(self, problem: Problem) -> list[Message]:
+        """Return the prompt for *problem*. The same problem and history give the same messages."""
+        before = self.records[-1].rejected if self.records else []
+        parts = [
+            f"# Instruction\n{self.objective}",
+            problem.render(),
+            _render_memory(self._memory()),
+            _render_rejected(before),
+            f"What should become of {', '.join(self.variables)}?",
+        ]
+        system = SYSTEM.format(instructions=self._format.instructions)
+        return [
+            {"role": "system", "content": system},
+            {"role": "user", "content": "\n\n".join(part for part in parts if part)},
+        ]
+
+    def _memory(self) -> Sequence[StepRecord]:
+        """Return the past steps worth showing: the latest, and always the best."""
+        if not self.memory_size:
+            return []
+        judged = [record for record in self.records if record.feedback and record.outcome != "failed"]
+        recent = judged[-self.memory_size :]
+        best = self.best()
+        if best is not None:
+            # The step under way is judged, but has no record yet.
+            found = [record for record in judged if record.step == best.step and record not in recent]
+            recent = [*found, *recent[len(found) :]] if len(recent) == self.memory_size else [*found, *recent]
+        return recent
+
+    def _propose(self, evidence: Evidence) -> Proposal:
+        proposal = Proposal(messages=self.messages(self.problem(evidence)))
+        for _ in range(self._max_repairs + 1):
+            proposal = self._ask(proposal)
+            if not isinstance(proposal.error, SuggestionError):
+                break
+        return proposal
+
+    def _ask(self, before: Proposal) -> Proposal:
+        """Ask the model, once more if *before* holds an answer that could not be read."""
+        messages = list(before.messages)
+        if before.error is not None:
+            messages.append({"role": "assistant", "content": before.reply})
+            messages.append({"role": "user", "content": f"That answer cannot be used. {before.error}"})
+        try:
+            reply = self.llm(messages, **self._settings)
+        except LLMError as error:
+            return replace(before, messages=messages, model=self.llm.model, error=error)
+        asked = replace(
+            before, model=reply.model, messages=messages, reply=reply.text, usage=_total(before.usage, reply.usage)
+        )
+        try:
+            return replace(asked, suggestion=self._read(reply), error=None)
+        except SuggestionError as error:
+            return replace(asked, error=error)
+
+    def _read(self, reply: Reply) -> Suggestion:
+        if reply.finish_reason == "length":
+            # What is left of a cut answer may well read as a whole one, with half a prompt in it.
+            raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
+        if reply.finish_reason == "refusal":
+            raise SuggestionError("The model refused to answer.", mend="Answer with a suggestion.")
+        return read_answer(reply.text, self._format)
+
+
+def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
+    return spent + more if spent is not None and more is not None else spent or more
+
+
+def _render_memory(records: Sequence[StepRecord]) -> str:
+    blocks = []
+    for record in records:
+        values = "\n".join(
+            f'<value of="{name}">\n{value}\n</value>'
+            if isinstance(value, str) and "\n" in value
+            else f"{name} = {value!r}"
+            for name, value in record.before.items()
+        )
+        score = [] if record.score is None else [f"score {record.score:g}"]
+        blocks.append(f"{values}\n-> " + "\n".join([*score, *record.feedback]))
+    return "# Tried before, with the feedback it got\n" + "\n\n".join(blocks) if blocks else ""
+
+
+def _render_rejected(rejected: Sequence[Rejection]) -> str:
+    lines = [f"{item.name} = {item.suggested!r}: {item.reason}" for item in rejected]
+    return "# Rejected in the step before\n" + "\n".join(lines) if lines else ""

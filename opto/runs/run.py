@@ -1,0 +1,144 @@
+"""The durable form of an optimization: a folder with one line of JSON per step."""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from opto.errors import RunError
+from opto.runs.record import StepRecord
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A folder that keeps what happened.
+
+    ``run.json`` says what was optimized; ``steps.jsonl`` holds one `StepRecord` per line. A line is written at
+    once and reaches the disk before `append` returns, so what was acknowledged survives a killed process.
+
+    Args:
+        folder: Where to keep it; made when the first record comes. Steps are added to those already there.
+
+    Example:
+        >>> import tempfile
+        >>> from opto.nodes import node
+        >>> from opto.optimizers import LocalSearch
+        >>> folder = tempfile.mkdtemp()
+        >>> x = node(1, trainable=True, name="x", domain=range(10))
+        >>> optimizer = LocalSearch([x], run=folder)
+        >>> optimizer.backward(x * 2, 2.0)
+        >>> record = optimizer.step()
+        >>> [step.score for step in Run(folder).steps()]
+        [2.0]
+    """
+
+    def __init__(self, folder: "str | os.PathLike[str]") -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def new(cls, parent: "str | os.PathLike[str]", name: str) -> "Run":
+        """Return a run in a fresh folder below *parent*: *name*, the time of day, and a number if need be."""
+        stem = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        number = 1
+        while True:
+            folder = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise _unusable(folder, error) from error
+            else:
+                return cls(folder)
+
+    @property
+    def steps_file(self) -> Path:
+        """The file that holds the steps."""
+        return self.folder / "steps.jsonl"
+
+    def describe(self, **about: Any) -> None:
+        """Write to ``run.json`` what is optimized; once, when the run has no step yet."""
+        file = self.folder / "run.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what `describe` wrote; {} if there is nothing."""
+        file = self.folder / "run.json"
+        if not file.exists():
+            return {}
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
+
+    def append(self, record: StepRecord) -> None:
+        """Add *record* as one line.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        line = record.model_dump_json().encode() + b"\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # One write to a file opened for appending: a killed process leaves a whole line or a torn last one,
+            # and processes that share the file never mix their lines.
+            file = os.open(self.steps_file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                if _is_torn(file):
+                    line = b"\n" + line
+                os.write(file, line)
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
+    def steps(self) -> list[StepRecord]:
+        """Return all steps, oldest first. Lines that were torn by a killed process are left out.
+
+        Raises:
+            RunError: There is no run in the folder, or a line is whole but no step.
+        """
+        if not self.steps_file.exists():
+            raise RunError(
+                f"There are no steps in {str(self.folder)!r}.",
+                mend="Give the folder of a run, as printed when it ended, or passed as run=.",
+            )
+        records = []
+        for number, line in enumerate(self.steps_file.read_bytes().split(b"\n"), start=1):
+            try:
+                json.loads(line)
+            except ValueError:
+                continue  # empty or torn
+            try:
+                records.append(StepRecord.model_validate_json(line))
+            except ValidationError as error:
+                raise RunError(
+                    f"Line {number} of {str(self.steps_file)!r} is no step: {error.errors()[0]['msg']}.",
+                    mend="Remove the line, or read the file with the version of opto that wrote it.",
+                ) from error
+        return records
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def _is_torn(file: int) -> bool:
+    """True if the file ends in the middle of a line."""
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
+
+
+def _unusable(folder: Path, error: OSError) -> RunError:
+    return RunError(
+        f"The run folder {str(folder)!r} cannot be written: {error.strerror or error}.",
+        mend="Choose another folder with run=, or make room and permissions there.",
+    )
