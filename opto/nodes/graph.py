@@ -1,7 +1,7 @@
 """The trace graph: what lies between parameters and outputs."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +63,7 @@ class TraceGraph:
     @cached_property
     def names(self) -> dict[Vertex, str]:
         """The canonical name of every node."""
-        used: dict[str, int] = {}
-        names = {}
-        for item in self.nodes:
-            stem = identifier(item.stem)
-            number = used.get(stem, 0)
-            used[stem] = number + 1
-            names[item] = f"{stem}{number}"
-        return names
+        return numbered(self.nodes)
 
     def to_networkx(self) -> "nx.DiGraph[str]":
         """Return a `networkx.DiGraph` over the canonical names, with edges from inputs to results.
@@ -117,6 +110,18 @@ class TraceGraph:
             multiply0 = price0 * 2  → 6  (output)
         """
         return picture.as_text(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
+
+
+def numbered(nodes: Iterable[Vertex]) -> dict[Vertex, str]:
+    """Return a name for each of *nodes*: its stem as an identifier, and a running number per stem."""
+    used: dict[str, int] = {}
+    names = {}
+    for item in nodes:
+        stem = identifier(item.stem)
+        number = used.get(stem, 0)
+        used[stem] = number + 1
+        names[item] = f"{stem}{number}"
+    return names
 
 
 def identifier(stem: str) -> str:

@@ -198,6 +198,17 @@ class Optimizer(ABC):
         """Return the values with the highest score so far; None if no feedback had a score."""
         return self._best
 
+    def restore(self, candidate: Candidate | None) -> None:
+        """Put the values of *candidate*, such as `best`, back into the parameters; None changes nothing.
+
+        Raises:
+            DomainError: A value lies outside its parameter's domain; then nothing is changed.
+        """
+        values = {} if candidate is None else candidate.values
+        accepted = {name: self.variables[name].accept(value) for name, value in values.items()}
+        for name, value in accepted.items():
+            self.variables[name]._set(value)  # noqa: SLF001 - checked just before
+
     def _evidence(self) -> Evidence | None:
         """Return all that has arrived, as one graph; None if nothing has."""
         graphs: dict[int, TraceGraph] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opto.nodes import Feedback, ParameterNode, TraceGraph
+from opto.nodes.graph import numbered
 from opto.nodes.picture import write_call, write_constant
 
 __all__ = ["Problem", "Variable", "variable_names"]
@@ -112,8 +113,10 @@ class _Writer:
     def __init__(self, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]]) -> None:
         self.graph = graph
         self.variables = variables
-        # Whatever is no variable keeps the name that the graph gives it, unless a variable has that name.
-        self.names = {item: f"{name}_" if name in variables else name for item, name in graph.names.items()}
+        # Numbered without the variables: the result of trainable greet() is greet0, whatever the code is called.
+        shown = set(variables.values())
+        rest = numbered(item for item in graph.nodes if item not in shown)
+        self.names = {item: f"{name}_" if name in variables else name for item, name in rest.items()}
         self.names |= {parameter: name for name, parameter in variables.items()}
         self.long_constants: dict[str, str] = {}
 
