@@ -265,13 +265,14 @@ def _read_bool(raw: Any) -> bool:
 
 
 def _read_int(raw: Any) -> int:
+    number = raw
     if isinstance(raw, str):
         try:
             return int(raw.strip())
         except ValueError:
-            raw = _number(int, raw)
-    if isinstance(raw, float) and raw.is_integer():
-        return int(raw)
+            number = _number(int, raw)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
     _refuse(int, raw)
 
 

@@ -158,10 +158,10 @@ def _read_reasoning(text: str) -> tuple[str | None, str]:
     opening = _TAG.search(text)
     if opening is None or opening[0].lower() != "<reasoning>":
         return None, text
-    reasoning, closing, rest = text[opening.end() :].partition("</reasoning>")
-    if not closing:
+    closing = re.compile("</reasoning>", re.IGNORECASE).search(text, opening.end())
+    if closing is None:
         raise SuggestionError("The answer ends within its reasoning.", mend="Close </reasoning> and go on.")
-    return reasoning, rest
+    return text[opening.end() : closing.start()], text[closing.end() :]
 
 
 def _read_variable(text: str, start: int) -> tuple[str, str, int]:

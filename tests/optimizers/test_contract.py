@@ -1,0 +1,181 @@
+"""What every optimizer must keep, whatever it is that proposes."""
+
+import itertools
+import json
+
+import pytest
+
+from opto.errors import DomainError, OptimizerError
+from opto.llm import ScriptedLLM
+from opto.nodes import Choices, Feedback, Range, node
+from opto.optimizers import LocalSearch, Optimizer, OptoPrime, Sampler
+from opto.optimizers.suggestion import FORMATS, Suggestion
+from opto.runs import Run, StepRecord
+
+
+def answers(format_name):
+    """A model that proposes other values at each call, all within the domains."""
+    values = ({"size": 2 + call, "mode": ["b", "c"][call % 2]} for call in range(50))
+    return ScriptedLLM([FORMATS[format_name].write(Suggestion(item, "because")) for item in values])
+
+
+MAKERS = {
+    "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
+    "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
+    "LocalSearch": lambda parameters, **more: LocalSearch(parameters, seed=3, **more),
+    "Sampler": lambda parameters, **more: Sampler(parameters, seed=3, **more),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    return MAKERS[request.param]
+
+
+def two_parameters():
+    return [
+        node(1, name="size", trainable=True, domain=Range(0, 100)),
+        node("a", name="mode", trainable=True, domain=Choices("a", "b", "c")),
+    ]
+
+
+def run(optimizer, steps=3):
+    size, mode = optimizer.parameters
+    for _ in range(steps):
+        output = size * 2 + (mode == "b")
+        optimizer.zero_feedback()
+        optimizer.backward([output, mode.upper()], [Feedback("so so", score=-abs(output.data - 9))] * 2)
+        optimizer.step()
+    return optimizer.records
+
+
+def test_parameters_change_within_their_domains_and_the_record_tells_it(make):
+    parameters = two_parameters()
+    optimizer = make(parameters)
+
+    records = run(optimizer)
+
+    assert [record.step for record in records] == [1, 2, 3]
+    assert "updated" in {record.outcome for record in records}
+    for before, after in itertools.pairwise(records):
+        assert after.before == before.after
+    assert records[-1].after == {"size": parameters[0].data, "mode": parameters[1].data}
+    assert isinstance(parameters[0].data, int)
+    assert 0 <= parameters[0].data <= 100
+    assert parameters[1].data in {"a", "b", "c"}
+
+
+def test_what_is_not_given_to_the_optimizer_is_left_alone(make):
+    parameters = two_parameters()
+    bystander = node(5, name="bystander", trainable=True, domain=Range(0, 9))
+    optimizer = make(parameters)
+
+    output = parameters[0] + bystander + len(parameters[1].data)
+    with pytest.warns(UserWarning, match="mode"):
+        optimizer.backward(output, (-1.0, "too large"))
+        optimizer.step()
+
+    assert bystander.data == 5
+
+
+def test_without_feedback_nothing_is_asked_and_nothing_changes(make):
+    parameters = two_parameters()
+    optimizer = make(parameters)
+
+    record = optimizer.step()
+
+    assert record.outcome == "unchanged"
+    assert "backward" in record.reason
+    assert [item.data for item in parameters] == [1, "a"]
+    if isinstance(optimizer, OptoPrime):
+        assert optimizer.llm.calls == []
+
+
+def test_two_optimizers_share_nothing(make):
+    first, second = make(two_parameters()), make(two_parameters())
+
+    run(first)
+
+    assert second.records == []
+    assert [item.data for item in second.parameters] == [1, "a"]
+    assert second.best() is None
+
+
+def test_the_same_seed_and_answers_give_the_same_records(make):
+    first, second = (run(make(two_parameters()), 6) for _ in range(2))
+
+    def essence(records):
+        return [record.model_dump(exclude={"seconds", "at"}) for record in records]
+
+    assert essence(first) == essence(second)
+
+
+def test_bypassing_changes_no_parameter_but_says_what_would_be(make):
+    parameters = two_parameters()
+    optimizer = make(parameters)
+    optimizer.backward([parameters[0] + 1, parameters[1].upper()], [(1.0, "")] * 2)
+
+    record = optimizer.step(bypassing=True)
+
+    assert [item.data for item in parameters] == [1, "a"]
+    assert record.outcome == "updated"
+    assert record.changed
+
+
+def test_records_survive_json_and_the_disk(make, tmp_path):
+    optimizer = make(two_parameters(), run=tmp_path / "run")
+
+    records = run(optimizer)
+
+    assert Run(tmp_path / "run").steps() == records
+    assert StepRecord.model_validate_json(records[0].model_dump_json()) == records[0]
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert about["variables"]["size"]["constraint"] == "an integer from 0 to 100"
+
+
+def test_best_is_the_highest_score_with_the_values_that_led_to_it(make):
+    optimizer = make(two_parameters())
+
+    records = run(optimizer, 6)
+
+    best = optimizer.best()
+    assert best.score == max(record.score for record in records)
+    assert best.values == records[best.step - 1].before
+
+
+def test_restore_puts_values_back_all_or_none(make):
+    optimizer = make(two_parameters())
+    run(optimizer, 4)
+
+    optimizer.restore(optimizer.best())
+    assert optimizer.values() == optimizer.best().values
+
+    broken = type(optimizer.best())({"size": 7, "mode": "z"}, score=0.0, step=1)
+    with pytest.raises(DomainError, match="'z' is none of the options"):
+        optimizer.restore(broken)
+    assert optimizer.values() == optimizer.best().values
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([], "no trainable parameter"),
+        ([3], "3 is no parameter"),
+        ([node(3)], "is no parameter"),
+        (node(3, trainable=True), "single ParameterNode"),
+        (None, "single NoneType"),
+    ],
+)
+def test_what_cannot_be_optimized_is_refused_at_once(make, parameters, message):
+    with pytest.raises(OptimizerError, match=message):
+        make(parameters)
+
+
+def test_a_parameter_given_twice_counts_once(make):
+    size, mode = two_parameters()
+
+    assert list(make([size, mode, size]).variables) == ["size", "mode"]
+
+
+def test_it_is_an_optimizer(make):
+    assert isinstance(make(two_parameters()), Optimizer)

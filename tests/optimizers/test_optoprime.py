@@ -1,0 +1,295 @@
+"""OptoPrime: what the model is shown, and what becomes of its answers."""
+
+import pytest
+
+from opto import trace
+from opto.errors import AuthenticationError, OptimizerError, RateLimitError, StepsFailedError
+from opto.llm import Reply, ScriptedLLM, Usage
+from opto.nodes import Choices, Range, node
+from opto.optimizers import OptoPrime
+from opto.optimizers.suggestion import Suggestion, TagFormat
+
+
+def answer(reasoning="because", **values):
+    return TagFormat().write(Suggestion(values, reasoning))
+
+
+def optimizer_of(parameters, replies, **settings):
+    optimizer = OptoPrime(parameters, ScriptedLLM(replies), **settings)
+    return optimizer, optimizer.llm
+
+
+def shown(llm, call=-1):
+    return llm.calls[call].messages[-1]["content"]
+
+
+def judge(optimizer, output, feedback="wrong"):
+    optimizer.zero_feedback()
+    optimizer.backward(output, feedback)
+    return optimizer.step()
+
+
+@pytest.fixture
+def count():
+    return node(1, name="count", trainable=True, domain=Range(0, 10), description="How often to knock.")
+
+
+def test_the_model_is_shown_the_program(count):
+    @trace.bundle
+    def knock(times, on="door"):
+        """Knock some times."""
+        return f"{on}: " + "knock " * times
+
+    optimizer, llm = optimizer_of([count], [answer(count="3")], objective="Be heard.")
+
+    record = judge(optimizer, knock(count + 1).strip(), "too quiet")
+
+    assert shown(llm) == (
+        "# Instruction\nBe heard.\n\n"
+        "# Code\n"
+        "add0 = count + 1\n"
+        "knock0 = knock(times=add0, on='door')\n"
+        "strip0 = knock0.strip()\n\n"
+        "# Documentation\n"
+        "[add] Sum of numbers, or concatenation of sequences.\n"
+        "[knock] Knock some times.\n"
+        "[strip] Return a copy of the string with leading and trailing whitespace removed.\n\n"
+        "# Variables\n"
+        "<variable>\n<name>count</name>\n<value>1</value>\n"
+        "<constraint>must be an integer from 0 to 10</constraint>\n"
+        "<description>How often to knock.</description>\n</variable>\n\n"
+        "# Others\nadd0 = 2\nknock0 = 'door: knock knock '\n\n"
+        "# Outputs\nstrip0 = 'door: knock knock'\n\n"
+        "# Feedback\ntoo quiet\n\n"
+        "What should become of count?"
+    )
+    assert record.outcome == "updated"
+    assert record.reasoning == "because"
+    assert count.data == 3
+
+
+def test_the_same_program_gives_the_same_prompt_whatever_ran_before(count):
+    prompts = []
+    for _ in range(2):
+        optimizer, llm = optimizer_of([count], [answer()])
+        judge(optimizer, (count * 2) - node(7, name="goal"))
+        prompts.append(llm.calls[0].messages)
+        [node(0) + 1 for _ in range(3)]
+
+    assert prompts[0] == prompts[1]
+    assert "goal0 = 7" in prompts[0][1]["content"]
+
+
+def test_a_trainable_function_is_shown_under_its_own_name_and_rewritten():
+    @trace.bundle(trainable=True)
+    def greet(name):
+        """Greet."""
+        return f"hi {name}"
+
+    new = 'def greet(name):\n    """Greet."""\n    return f"Dear {name}"\n'
+    optimizer, llm = optimizer_of(greet.parameters(), [answer(greet=f"```python\n{new}```")])
+
+    record = judge(optimizer, greet("Ada"), "too casual")
+
+    assert "greet0 = greet(name='Ada')" in shown(llm)
+    assert (
+        '<name>greet</name>\n<value>\ndef greet(name):\n    """Greet."""\n    return f"hi {name}"\n</value>'
+        in shown(llm)
+    )
+    assert record.changed == {"greet": new}
+    assert greet("Ada").data == "Dear Ada"
+
+
+@pytest.mark.parametrize(
+    ("suggested", "reason"),
+    [
+        ({"count": "lots"}, "'lots' is not an integer"),
+        ({"count": "11"}, "11 lies outside the range"),
+        ({"count": "2.5"}, "'2.5' is not an integer"),
+        ({"cuont": "2"}, "Did you mean count"),
+        ({"prompt": "2"}, "The variables are count"),
+    ],
+)
+def test_a_bad_value_is_rejected_with_a_reason_that_the_model_sees_next(count, suggested, reason):
+    optimizer, llm = optimizer_of([count], [answer(**suggested), answer(count="4")])
+
+    record = judge(optimizer, count + 1)
+
+    assert record.outcome == "rejected"
+    assert reason in record.rejected[0].reason
+    assert reason in record.reason
+    assert record.rejected[0].suggested == next(iter(suggested.values()))
+    assert count.data == 1
+
+    assert judge(optimizer, count + 1).outcome == "updated"
+    assert "# Rejected in the step before" in shown(llm)
+    assert reason in shown(llm)
+
+
+def test_good_values_are_applied_beside_rejected_ones(count):
+    mode = node("a", name="mode", trainable=True, domain=Choices("a", "b"))
+    optimizer, _ = optimizer_of([count, mode], [answer(count="many", mode="b")])
+
+    record = judge(optimizer, mode * count)
+
+    assert record.outcome == "updated"
+    assert (count.data, mode.data) == (1, "b")
+    assert [item.name for item in record.rejected] == ["count"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "<variable><name>count</name><value>2",
+        Reply(text=answer(count="2"), model="m", finish_reason="length"),
+        Reply(text=answer(count="2"), model="m", finish_reason="refusal"),
+        "no idea",
+    ],
+    ids=["cut", "cut-at-the-limit", "refused", "no-suggestion"],
+)
+def test_an_unreadable_answer_is_sent_back_once_and_never_a_value(count, bad):
+    optimizer, llm = optimizer_of([count], [bad, answer(count="5")])
+
+    record = judge(optimizer, count + 1)
+
+    assert count.data == 5
+    assert record.outcome == "updated"
+    assert len(llm.calls) == 2
+    assert llm.calls[1].messages[-1]["content"].startswith("That answer cannot be used.")
+    assert record.messages == llm.calls[1].messages
+
+    optimizer, llm = optimizer_of([count], [bad, bad])
+    record = judge(optimizer, count + 1)
+    assert count.data == 5
+    assert record.outcome == "failed"
+    assert "SuggestionError" in record.reason
+    assert record.reply == (bad if isinstance(bad, str) else bad.text)
+
+
+def test_usage_adds_up_over_the_calls_of_a_step(count):
+    replies = [
+        Reply(text=text, model="m", usage=Usage(10, 5), finish_reason="stop") for text in ("?", answer(count="2"))
+    ]
+    optimizer, _ = optimizer_of([count], replies)
+
+    record = judge(optimizer, count + 1)
+
+    assert record.usage == Usage(20, 10)
+    assert record.model == "m"
+
+
+def test_no_change_is_an_outcome_with_its_reasoning(count):
+    optimizer, _ = optimizer_of([count], [answer("It is fine as it is."), answer("Still one.", count="1")])
+
+    first, second = judge(optimizer, count + 1), judge(optimizer, count + 1)
+
+    assert (first.outcome, first.reasoning) == ("unchanged", "It is fine as it is.")
+    assert (second.outcome, second.reason) == ("unchanged", "The suggested values are those already in force.")
+
+
+def test_steps_that_keep_failing_raise_with_all_causes(count):
+    optimizer, _ = optimizer_of([count], [answer(count="11"), "?", "?", RateLimitError("slow down", mend="wait")])
+
+    assert judge(optimizer, count + 1).outcome == "rejected"
+    assert judge(optimizer, count + 1).outcome == "failed"
+    with pytest.raises(StepsFailedError, match="(?s)lies outside.*no <variable> block.*slow down"):
+        judge(optimizer, count + 1)
+    assert [record.outcome for record in optimizer.records] == ["rejected", "failed", "failed"]
+
+
+def test_a_wrong_key_ends_the_run_at_once_and_is_recorded(count):
+    optimizer, _ = optimizer_of([count], [AuthenticationError("The key is wrong.", mend="Set another.")])
+
+    with pytest.raises(AuthenticationError):
+        judge(optimizer, count + 1)
+    assert optimizer.records[0].outcome == "failed"
+
+
+def test_past_values_and_their_feedback_are_shown_again_and_the_best_stays(count):
+    replies = [answer(count=str(value)) for value in (9, 2, 3, 4)]
+    optimizer, llm = optimizer_of([count], replies, memory_size=1)
+
+    for score in (-5, -1, -7, -8):
+        judge(optimizer, count + 1, (score, f"off by {-score}"))
+
+    assert "Tried before" not in shown(llm, 0)
+    assert "count = 1\n-> score -5\noff by 5" in shown(llm, 1)
+    # The best (9, with -1) is shown, not the latest (2, with -7).
+    assert "count = 9\n-> score -1\noff by 1" in shown(llm, 3)
+    assert "off by 7" not in shown(llm, 3)
+
+    forgetful, llm = optimizer_of([count], [answer(), answer()], memory_size=0)
+    judge(forgetful, count + 1)
+    judge(forgetful, count + 1)
+    assert "Tried before" not in shown(llm)
+
+
+def test_an_exception_is_feedback_that_reaches_the_parameter(count):
+    optimizer, llm = optimizer_of([count], [answer(count="2")])
+
+    try:
+        10 / (count - 1)
+    except ZeroDivisionError as error:
+        record = judge(optimizer, error.exception_node, error)
+
+    assert record.outcome == "updated"
+    assert "divide0 = 10 / subtract0" in shown(llm)
+    assert "divide0 = '(ZeroDivisionError) division by zero'" in shown(llm)
+
+
+def test_several_outputs_are_one_problem(count):
+    optimizer, llm = optimizer_of([count], [answer(count="2")])
+
+    optimizer.zero_feedback()
+    for goal in (3, 4):
+        optimizer.backward(count + goal, (-float(goal), f"should be {goal}"))
+    record = optimizer.step()
+
+    assert "# Feedback\nadd0: score -3\nshould be 3\nadd1: score -4\nshould be 4" in shown(llm)
+    assert record.score == -3.5
+
+
+def test_long_values_given_in_a_call_are_shown_as_inputs(count):
+    text = "a line that is rather long, and then\nanother one that is about as long"
+
+    @trace.bundle
+    def repeat(text, times):
+        return text * times
+
+    optimizer, llm = optimizer_of([count], [answer(count="2")])
+    judge(optimizer, repeat(text, count))
+
+    assert "repeat0 = repeat(text=str_given0, times=count)" in shown(llm)
+    assert f'# Inputs\n<value of="str_given0">\n{text}\n</value>' in shown(llm)
+
+
+def test_only_what_was_set_is_sent(count):
+    optimizer, llm = optimizer_of([count], [answer(count="2")])
+    judge(optimizer, count + 1)
+    assert llm.calls[0].settings == {}
+
+    optimizer, llm = optimizer_of([count], [answer(count="3")], max_tokens=99)
+    judge(optimizer, count + 1)
+    assert llm.calls[0].settings == {"max_tokens": 99}
+
+
+def test_a_plain_function_is_a_model(count):
+    optimizer = OptoPrime([count], lambda messages: answer(count=str(len(messages))))
+
+    judge(optimizer, count + 1)
+
+    assert count.data == 2
+
+
+def test_an_unknown_answer_format_is_refused(count):
+    with pytest.raises(OptimizerError, match="no answer format 'yaml'"):
+        OptoPrime([count], ScriptedLLM([]), answer_format="yaml")
+
+
+def test_a_parameter_out_of_reach_is_named_once(count):
+    lost = node(2, name="lost", trainable=True)
+    optimizer, _ = optimizer_of([count, lost], [answer(), answer()])
+
+    with pytest.warns(UserWarning, match="No feedback reaches lost"):
+        judge(optimizer, count + lost.data)
+    judge(optimizer, count + lost.data)

@@ -1,0 +1,164 @@
+"""Searches without a model: they find optima from scores, and say what they cannot do."""
+
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opto.errors import MissingDependencyError, OptimizerError
+from opto.nodes import Choices, Feedback, Range, node
+from opto.optimizers import LocalSearch, Sampler
+from opto.optimizers.search import from_unit, to_unit
+from opto.trace import bundle
+
+SEARCHES = [LocalSearch, Sampler]
+
+
+@bundle
+def job(*values):
+    return values
+
+
+def minimize(optimizer, loss, steps):
+    for _ in range(steps):
+        output = job(*optimizer.parameters)
+        optimizer.zero_feedback()
+        optimizer.backward(output, -loss(**optimizer.values()))
+        optimizer.step()
+    return optimizer.best()
+
+
+def numbers(**domains):
+    return [node(start, name=name, trainable=True, domain=domain) for name, (start, domain) in domains.items()]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_end_near_the_optimum(search, seed):
+    parameters = numbers(x=(5.0, Range(-5, 5)), n=(0, Range(0, 40)))
+    best = minimize(search(parameters, seed=seed), lambda x, n: (x - 1) ** 2 + ((n - 30) / 10) ** 2, 60)
+
+    assert best.score > -0.6
+    assert best.step > 1
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_choices_and_flags_are_searched_too(search):
+    kind = node("a", name="kind", trainable=True, domain=Choices("a", "b", ("c", 1)))
+    fast = node(False, name="fast", trainable=True)
+    optimizer = search([kind, fast], seed=0)
+    tried = set()
+
+    def loss(kind, fast):
+        tried.add((kind, fast))
+        return -2.0 * (kind == ("c", 1)) - fast
+
+    minimize(optimizer, loss, 25)
+
+    assert optimizer.best().values == {"kind": ("c", 1), "fast": True}
+    assert len(tried) == 6
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_start_is_evidence(search):
+    parameters = numbers(x=(3, Range(0, 9)))
+    optimizer = search(parameters, seed=0)
+    best = minimize(optimizer, lambda x: abs(x - 3), 4)
+
+    assert best.values == {"x": 3}
+    assert best.step == 1
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_feedback_without_a_score_is_refused_when_it_is_given(search):
+    (x,) = numbers(x=(3, Range(0, 9)))
+    optimizer = search([x])
+
+    with pytest.raises(OptimizerError, match="'too large' has no score"):
+        optimizer.backward(x + 1, "too large")
+    (x + 1).backward("too large")
+    with pytest.raises(OptimizerError, match="no score"):
+        optimizer.step()
+    assert x.data == 3
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("value", ["some prompt", 3, 2.5, [1]])
+def test_what_has_no_space_is_refused_at_once(search, value):
+    with pytest.raises(OptimizerError, match=f"{search.__name__} cannot search p, which may be"):
+        search([node(value, name="p", trainable=True)])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_values_put_in_by_hand_are_evidence_too(search):
+    (x,) = numbers(x=(0, Range(0, 9)))
+    optimizer = search([x], seed=1)
+    minimize(optimizer, lambda x: abs(x - 7), 3)
+
+    x._set(7)
+    optimizer.zero_feedback()
+    optimizer.backward(x + 0, Feedback(score=0))
+    optimizer.step()
+
+    assert optimizer.best().values == {"x": 7}
+
+
+def test_local_search_does_not_repeat_itself_while_there_is_something_new():
+    optimizer = LocalSearch(numbers(x=(0, Range(0, 19))), seed=2)
+    tried = []
+
+    minimize(optimizer, lambda x: tried.append(x) or abs(x - 4), 20)
+
+    assert len(set(tried)) >= 18
+
+
+def test_the_study_of_a_sampler_is_optunas_own():
+    import optuna
+
+    parameters = numbers(x=(1.0, Range(0.1, 10, log=True)))
+    optimizer = Sampler(parameters, sampler=optuna.samplers.RandomSampler(seed=1))
+    minimize(optimizer, lambda x: abs(math.log(x)), 4)
+
+    finished = [trial for trial in optimizer.study.trials if trial.value is not None]
+    assert [trial.value for trial in finished] == [record.score for record in optimizer.records]
+    assert finished[0].params == {"x": 1.0}
+
+
+def test_without_optuna_the_error_names_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+
+    with pytest.raises(MissingDependencyError, match=r"pip install 'opto-trace\[search\]'"):
+        Sampler(numbers(x=(1, Range(0, 9))))
+
+
+ranges = st.builds(
+    lambda low, width, step, log, whole: Range(
+        math.floor(low) if whole else low,
+        (math.floor(low) if whole else low) + (math.ceil(width) if whole else width),
+        step=None if log else (None if step is None else (math.ceil(step) if whole else step)),
+        log=log,
+        kind=int if whole else float,
+    ),
+    st.floats(1, 1e3),
+    st.floats(0, 1e3),
+    st.none() | st.floats(0.1, 50),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(ranges, st.floats(0, 1))
+def test_every_part_of_a_range_is_a_legal_value(space, part):
+    value = from_unit(space, part)
+
+    assert space.accept(value) == value
+    assert type(value) is space.kind
+
+
+@given(ranges, st.floats(0, 1))
+def test_a_value_keeps_its_place(space, part):
+    value = from_unit(space, part)
+
+    assert from_unit(space, to_unit(space, value)) == pytest.approx(value, rel=1e-9)
