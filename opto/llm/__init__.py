@@ -8,7 +8,7 @@ Example:
 """
 
 from opto.llm.adapter import Adapter
-from opto.llm.client import LLM, DummyLLM, as_llm
+from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.scripted import ScriptedLLM
@@ -23,4 +23,5 @@ __all__ = [
     "Usage",
     "as_llm",
     "environment_model",
+    "use_llm",
 ]

@@ -1,6 +1,8 @@
 """The client that everything in opto asks, whatever is behind it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,9 +14,10 @@ from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
 from opto.llm.openai import OpenAIAdapter
 
-__all__ = ["LLM", "DummyLLM", "as_llm"]
+__all__ = ["LLM", "DummyLLM", "as_llm", "use_llm"]
 
 _ADAPTERS = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
+_default: ContextVar["LLM | None"] = ContextVar("opto_default_llm", default=None)
 
 
 class LLM:
@@ -155,9 +158,9 @@ def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:
 
     Args:
         thing: A client, which is passed through; ``"provider:model"``; a function that answers messages; or
-            None for what the environment names. A function gets the messages by keyword if it has a parameter
-            ``messages``, else as its first argument, and those settings that it has parameters for. It may be
-            asynchronous, for `LLM.acall` only.
+            None for the model of `use_llm`, and outside of it for what the environment names. A function gets
+            the messages by keyword if it has a parameter ``messages``, else as its first argument, and those
+            settings that it has parameters for. It may be asynchronous, for `LLM.acall` only.
 
     Example:
         >>> as_llm(lambda messages, max_tokens=None: f"{max_tokens} tokens")("hello", max_tokens=5).text
@@ -165,7 +168,9 @@ def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:
     """
     if isinstance(thing, LLM):
         return thing
-    if thing is None or isinstance(thing, str):
+    if thing is None:
+        return _default.get() or LLM()
+    if isinstance(thing, str):
         return LLM(thing)
     if isinstance(thing, type):
         raise BadRequestError(
@@ -178,3 +183,23 @@ def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:
         f"A {type(thing).__name__} cannot be used as a model.",
         mend='Pass an opto.llm.LLM, a string like "openai:…", or a function of messages.',
     )
+
+
+@contextmanager
+def use_llm(thing: LLM | str | Callable[..., Any]) -> Iterator[LLM]:
+    """Use *thing* wherever no model is named, in this thread or task, until the end of the block.
+
+    So a program runs unchanged with another model, or with a script in place of one.
+
+    Example:
+        >>> from opto.llm import ScriptedLLM
+        >>> with use_llm(ScriptedLLM(["hello"])):
+        ...     as_llm(None)("hi").text
+        'hello'
+    """
+    llm = as_llm(thing)
+    token = _default.set(llm)
+    try:
+        yield llm
+    finally:
+        _default.reset(token)

@@ -196,7 +196,8 @@ def _detail(error: Exception, endpoint: Endpoint) -> str:
         said = str(error) or type(error).__name__
         if error.__cause__ is not None and _status(error) is None:
             # "Connection error." alone does not tell a refused connection from an unknown host.
-            said = f"{said} ({error.__cause__ or type(error.__cause__).__name__})"
+            cause = str(error.__cause__) or type(error.__cause__).__name__
+            said = said if cause in said else f"{said} ({cause})"
     return _tidy(said, endpoint)
 
 

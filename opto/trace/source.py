@@ -30,21 +30,36 @@ def source_of(function: FunctionType) -> str:
         SourceError: The lines are not to be had, or are no longer those of the function.
     """
     code = function.__code__
-    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        tree = ast.Module(body=[], type_ignores=[])
-    for found in ast.walk(tree):
-        if isinstance(found, Definition) and found.name == code.co_name:
-            # A code object starts at its first decorator, a syntax tree at `def`.
-            first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
-            if first == code.co_firstlineno:
-                return _cut_out(text.splitlines(), found)
+    lines = [line.rstrip("\n") for line in linecache.getlines(code.co_filename, function.__globals__)]
+    first, last = code.co_firstlineno, _last_line(code)
+    # The last statement may go on below its last instruction. The rest of the file is not looked at: it may be
+    # no Python at all, as where examples of a document are run.
+    for end in range(last, min(last + 100, len(lines)) + 1):
+        # Below an `if`, lines may keep their indentation; line 1 of the file is line 2 of the text.
+        text = "\n".join(["if True:" if lines[first - 1][:1].isspace() else "", *lines[first - 1 : end]])
+        try:
+            tree = ast.parse(text)
+        except SyntaxError:
+            continue
+        for found in ast.walk(tree):
+            if isinstance(found, Definition) and found.name == code.co_name and _first_line(found) == 2:
+                return _cut_out(text.split("\n"), found)
+        break
     raise SourceError(
         f"The source of {function.__qualname__}() is not to be found in {code.co_filename}.",
         mend="Define it with def in a file or a notebook, or pass its text: bundle(trainable=True, source='def …').",
     )
+
+
+def _last_line(code: CodeType) -> int:
+    """Return the last line that *code*, or code inside it, has an instruction for."""
+    inner = [_last_line(item) for item in code.co_consts if isinstance(item, CodeType)]
+    return max([code.co_firstlineno, *inner, *(line for _, _, line in code.co_lines() if line is not None)])
+
+
+def _first_line(found: Definition) -> int:
+    # A code object starts at its first decorator, a syntax tree at `def`.
+    return min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
 
 
 def _cut_out(lines: list[str], found: Definition) -> str:

@@ -1,0 +1,98 @@
+"""The command line, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from opto import __version__
+from opto.cli import main
+from opto.optimizers.suggestion import FORMATS, Suggestion
+from opto.testing import Failure, LLMServer
+
+MODEL_VARIABLES = ("OPTO_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+
+
+def opto(folder, *arguments, **environment):
+    clean = {name: value for name, value in os.environ.items() if name not in MODEL_VARIABLES}
+    return subprocess.run(
+        [sys.executable, "-m", "opto", *arguments],
+        cwd=folder,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_demo_without_a_model(tmp_path):
+    done = opto(tmp_path, "demo", "--steps", "8")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "set by LocalSearch, without a language model (no language model is named" in done.stdout
+    table = [line.split() for line in done.stdout.splitlines() if line[:6].strip().isdigit()]
+    assert [row[0] for row in table] == [str(step) for step in range(1, 9)]
+    best = [float(row[6]) for row in table]
+    assert best == sorted(best, reverse=True)
+    assert f"→  {best[-1]:.2f} with" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"Every step is a line of runs/{run.name}/steps.jsonl" in done.stdout
+    assert len((run / "steps.jsonl").read_text().splitlines()) == 8
+
+    shown = opto(tmp_path, "show", f"runs/{run.name}")
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[0].startswith("step 1 (score -")
+    assert "8 steps: 8 updated. Best score -" in shown.stdout
+
+
+def test_the_demo_with_a_model(tmp_path):
+    answers = [FORMATS["tags"].write(Suggestion(values, "why")) for values in ({"ew_green": "24"}, {"ns_green": "91"})]
+    with LLMServer(answers) as server:
+        done = opto(tmp_path, "demo", "--steps", "2", OPENAI_BASE_URL=server.openai_url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "set by OptoPrime, which asks openai:" in done.stdout
+    assert "rejected: ns_green: 91 lies outside the range. Choose an integer from 15 to 90." in done.stdout
+    assert "with 15 s and 15 s  →" in done.stdout
+    assert "with 24 s and 15 s." in done.stdout
+
+    (run,) = (tmp_path / "runs").iterdir()
+    shown = opto(tmp_path, "show", str(run), "--step", "2")
+    assert "--- system\nYou improve a program" in shown.stdout
+    assert "rejected ns_green = '91': 91 lies outside the range." in shown.stdout
+    first = json.loads((run / "steps.jsonl").read_text().splitlines()[0])
+    assert first["usage"]["input_tokens"] > 0
+
+
+def test_a_wrong_key_is_explained_in_one_line(tmp_path):
+    with LLMServer([Failure(401, "invalid_api_key", "Incorrect API key provided")] * 3) as server:
+        done = opto(tmp_path, "demo", OPENAI_BASE_URL=server.openai_url, OPENAI_API_KEY="sk-wrong", OPENAI_MODEL="m")
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("opto: ")
+    assert "sk-wrong" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_calls_are_explained(tmp_path, capsys):
+    assert main(["show", str(tmp_path)]) == 1
+    assert "There are no steps in" in capsys.readouterr().err
+    for wrong in (["demo", "--steps", "0"], ["demo", "--optimizer", "magic"], ["fly"], []):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+        assert "usage: opto" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"opto {__version__}\n"
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    command = f"{sys.executable} -m opto demo --steps 3 | head -1"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout.startswith("A traffic light")
+    assert "Traceback" not in done.stderr
