@@ -206,7 +206,7 @@ def sdk_classes(package):
         if not module.name.startswith("__") and module.name != "cli":
             try:
                 importlib.import_module(f"{package}.{module.name}")
-            except ImportError:
+            except (ImportError, base):
                 continue  # an extra that is not installed
     found, todo = {base}, [base]
     while todo:
@@ -257,6 +257,23 @@ def test_no_exception_of_an_sdk_is_unmapped(package):
 def test_exceptions_of_both_sdks(package, name, kind):
     exception = build(getattr(importlib.import_module(package), name), package)
     assert type(translate(exception, ENDPOINT)) is kind
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "kind"),
+    [
+        ("anthropic", "RetryableError", errors.ServerError),
+        ("anthropic", "CredentialsError", errors.AuthenticationError),
+        ("openai", "OAuthError", errors.AuthenticationError),
+        ("openai", "SubjectTokenProviderError", errors.AuthenticationError),
+        ("openai", "ContentFilterFinishReasonError", errors.ContentRefusedError),
+    ],
+)
+def test_exceptions_of_one_sdk(package, name, kind):
+    sdk = importlib.import_module(f"{package}._exceptions")
+    if not hasattr(sdk, name):
+        pytest.skip(f"this version of {package} has no {name}")
+    assert type(translate(build(getattr(sdk, name), package), ENDPOINT)) is kind
 
 
 @pytest.mark.parametrize("package", ["httpx2", "httpx"])

@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import itertools
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -151,8 +153,6 @@ def test_asynchronous_functions(kind):
 
 
 def test_a_blocking_function_does_not_block_the_loop():
-    import threading
-
     released = threading.Event()
 
     async def both():
@@ -233,7 +233,12 @@ def test_scripts_that_cannot_be():
 
 
 def test_threads_get_each_line_once():
-    llm = ScriptedLLM([str(i) for i in range(200)])
+    def script():
+        for number in range(200):
+            time.sleep(0)  # gives other threads the occasion to run the generator too
+            yield str(number)
+
+    llm = ScriptedLLM(script())
     with ThreadPoolExecutor(8) as pool:
         texts = [reply.text for reply in pool.map(llm, ["x"] * 200)]
     assert sorted(map(int, texts)) == list(range(200))
