@@ -71,7 +71,7 @@ def test_a_connection_serves_many_requests():
 
 
 def test_a_client_may_ask_for_the_end_of_the_connection():
-    with LLMServer(["ok"]) as server, socket.create_connection(address(server)) as raw:
+    with LLMServer(["ok"]) as server, socket.create_connection(address(server), timeout=30) as raw:
         body = json.dumps(QUESTION).encode()
         head = f"POST /v1/messages HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         # In small pieces, as a network may deliver them.
