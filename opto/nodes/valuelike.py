@@ -41,8 +41,7 @@ def unpack(value: Any) -> Any:
     return dict(zip(value, plain, strict=True)) if kind is dict else kind(plain)
 
 
-def _infix(method: str) -> Callable[[Any, Any], Any]:
-    operator = BINARY[method]
+def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
     compute, keys = operator.function, operator.keys
 
     # Written out, not built from the helpers of the class: this is the hot path of every traced program.
@@ -58,13 +57,11 @@ def _infix(method: str) -> Callable[[Any, Any], Any]:
     return apply
 
 
-def _reflected(method: str) -> Callable[[Any, Any], Any]:
-    operator = BINARY[method]
+def _reflected(operator: Operator) -> Callable[[Any, Any], Any]:
     return lambda self, other: self._compute(operator, (other, self))
 
 
-def _prefix(method: str) -> Callable[[Any], Any]:
-    operator = UNARY[method]
+def _prefix(operator: Operator) -> Callable[[Any], Any]:
     return lambda self: self._compute(operator, (self,))
 
 
@@ -89,31 +86,37 @@ class ValueLike(Vertex):
     _record: Callable[..., Any]
     _failure: Callable[..., Exception]
 
+    __getitem__ = _infix(GETITEM)
+
     # Python reflects comparisons by itself: 3 < node asks node > 3.
-    __lt__, __le__, __gt__, __ge__ = _infix("__lt__"), _infix("__le__"), _infix("__gt__"), _infix("__ge__")
+    __lt__, __le__, __gt__, __ge__ = (
+        _infix(BINARY["__lt__"]),
+        _infix(BINARY["__le__"]),
+        _infix(BINARY["__gt__"]),
+        _infix(BINARY["__ge__"]),
+    )
 
-    __add__, __radd__ = _infix("__add__"), _reflected("__add__")
-    __sub__, __rsub__ = _infix("__sub__"), _reflected("__sub__")
-    __mul__, __rmul__ = _infix("__mul__"), _reflected("__mul__")
-    __truediv__, __rtruediv__ = _infix("__truediv__"), _reflected("__truediv__")
-    __floordiv__, __rfloordiv__ = _infix("__floordiv__"), _reflected("__floordiv__")
-    __mod__, __rmod__ = _infix("__mod__"), _reflected("__mod__")
-    __pow__, __rpow__ = _infix("__pow__"), _reflected("__pow__")
-    __matmul__, __rmatmul__ = _infix("__matmul__"), _reflected("__matmul__")
-    __lshift__, __rlshift__ = _infix("__lshift__"), _reflected("__lshift__")
-    __rshift__, __rrshift__ = _infix("__rshift__"), _reflected("__rshift__")
-    __and__, __rand__ = _infix("__and__"), _reflected("__and__")
-    __or__, __ror__ = _infix("__or__"), _reflected("__or__")
-    __xor__, __rxor__ = _infix("__xor__"), _reflected("__xor__")
+    __add__, __radd__ = _infix(BINARY["__add__"]), _reflected(BINARY["__add__"])
+    __sub__, __rsub__ = _infix(BINARY["__sub__"]), _reflected(BINARY["__sub__"])
+    __mul__, __rmul__ = _infix(BINARY["__mul__"]), _reflected(BINARY["__mul__"])
+    __truediv__, __rtruediv__ = _infix(BINARY["__truediv__"]), _reflected(BINARY["__truediv__"])
+    __floordiv__, __rfloordiv__ = _infix(BINARY["__floordiv__"]), _reflected(BINARY["__floordiv__"])
+    __mod__, __rmod__ = _infix(BINARY["__mod__"]), _reflected(BINARY["__mod__"])
+    __pow__, __rpow__ = _infix(BINARY["__pow__"]), _reflected(BINARY["__pow__"])
+    __matmul__, __rmatmul__ = _infix(BINARY["__matmul__"]), _reflected(BINARY["__matmul__"])
+    __lshift__, __rlshift__ = _infix(BINARY["__lshift__"]), _reflected(BINARY["__lshift__"])
+    __rshift__, __rrshift__ = _infix(BINARY["__rshift__"]), _reflected(BINARY["__rshift__"])
+    __and__, __rand__ = _infix(BINARY["__and__"]), _reflected(BINARY["__and__"])
+    __or__, __ror__ = _infix(BINARY["__or__"]), _reflected(BINARY["__or__"])
+    __xor__, __rxor__ = _infix(BINARY["__xor__"]), _reflected(BINARY["__xor__"])
 
-    __neg__, __pos__, __invert__, __abs__ = map(_prefix, ("__neg__", "__pos__", "__invert__", "__abs__"))
-    __floor__, __ceil__, __trunc__ = map(_prefix, ("__floor__", "__ceil__", "__trunc__"))
+    __neg__, __pos__, __invert__, __abs__ = (
+        _prefix(UNARY[method]) for method in ("__neg__", "__pos__", "__invert__", "__abs__")
+    )
+    __floor__, __ceil__, __trunc__ = (_prefix(UNARY[method]) for method in ("__floor__", "__ceil__", "__trunc__"))
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return self._compute(ROUND, (self, ndigits))
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._compute(GETITEM, (self, index))
 
     def __iter__(self) -> Iterator[Any]:
         values = self._data

@@ -89,6 +89,9 @@ def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]
     return write
 
 
+_new = object.__new__
+
+
 class _Version(NamedTuple):
     """A source and what it was compiled to."""
 
@@ -107,8 +110,13 @@ class _Code:
         # What the user wrote runs as it is, the very function object; only what was changed is compiled.
         self.version = _Version(self.parameter._data, definition.function, definition.bind)  # noqa: SLF001
 
+    def is_current(self) -> bool:
+        """True if the newest version is compiled: by identity, which is all that a call needs to know."""
+        return self.parameter._data is self.version.source  # noqa: SLF001 - the caller records it as an input
+
     def current(self, like: Any) -> _Version:
-        source = self.parameter._data  # noqa: SLF001 - the caller records the parameter as an input
+        """Return the version of the source as it is now."""
+        source = self.parameter._data  # noqa: SLF001 - as above
         if source != self.version.source:
             function = compile_source(source, like)
             self.version = _Version(source, function, make_binder(function))
@@ -126,10 +134,10 @@ class FunModule:
             per instance.
     """
 
-    def __init__(self, definition: _Definition, owner: Any = None, code: _Code | None = None) -> None:
+    def __init__(self, definition: _Definition) -> None:
         self._definition = definition
-        self._owner = owner
-        self._code = code
+        self._owner: Any = None
+        self._code = None if definition.code is None else _Code(definition)
         self.__wrapped__ = definition.function
         self.__name__ = getattr(definition.function, "__name__", definition.operator.name)
         self.__doc__ = getattr(definition.function, "__doc__", None)
@@ -159,8 +167,11 @@ class FunModule:
         # hold itself.
         if instance is None:
             return self
-        code = None if self._code is None else self._code_of(instance)
-        return FunModule(self._definition, instance, code)
+        bound = _new(FunModule)
+        bound.__dict__ = {**self.__dict__, "_owner": instance}
+        if self._code is not None:
+            bound.__dict__["_code"] = self._code_of(instance)
+        return bound
 
     def _code_of(self, instance: Any) -> _Code:
         """Return the code of this method for *instance*, which owns it."""
@@ -187,9 +198,9 @@ class FunModule:
         definition = self._definition
         if self._owner is not None:
             args = (self._owner, *args)
-        function, bind = definition.function, definition.bind
-        if self._code is not None:
-            function, bind = self._current(args, kwargs)
+        function, bind, code = definition.function, definition.bind, self._code
+        if code is not None:
+            _, function, bind = code.version if code.is_current() else self._updated(args, kwargs)
         keys, inputs, plain, named = bind(*args, **kwargs)
         if definition.traceable:
             return self._call_openly(function, keys, inputs, named)
@@ -208,23 +219,21 @@ class FunModule:
             raise self._failed(keys, inputs, scope.reads or (), cause) from cause
         finally:
             leave_scope(token)
-        reads = scope.reads
-        if reads or self._code is not None:
-            keys, inputs = self._complete(keys, inputs, reads or ())
+        if scope.reads:
+            keys, inputs = self._complete(keys, inputs, scope.reads)
+        elif code is not None:
+            keys, inputs = (*keys, "__code"), (*inputs, code.parameter)
         return record(definition.operator, keys, inputs, value)
 
-    def _current(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[..., Any], Callable[..., Bound]]:
+    def _updated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Version:
         """Return the function that the source now defines, and its binder."""
         assert self._code is not None
         try:
-            version = self._code.current(self._definition.function)
+            return self._code.current(self._definition.function)
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, _, _ = self._definition.bind(*args, **kwargs)
             raise self._failed(keys, inputs, (), cause) from cause
-        return version.function, version.bind
 
     def _complete(
         self,
@@ -352,6 +361,6 @@ def bundle(
             allow_external_dependencies=allow_external_dependencies,
             traceable_code=traceable_code,
         )
-        return FunModule(definition, code=_Code(definition) if trainable else None)
+        return FunModule(definition)
 
     return decorate if function is None else decorate(function)
