@@ -1,0 +1,351 @@
+"""A domain takes what it describes, reads text without loss or guesswork, and refuses the rest with a reason."""
+
+import ast
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from opto.errors import DomainError
+from opto.nodes import Choices, Domain, OfType, Range, as_domain, node, read_as
+
+ATOMS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.text()
+KEYS = st.booleans() | st.integers() | st.text()
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(KEYS, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+OF_KIND = {
+    bool: st.booleans(),
+    int: st.integers(),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    str: st.text(),
+    list: st.lists(VALUES, max_size=4),
+    tuple: st.lists(VALUES, max_size=4).map(tuple),
+    dict: st.dictionaries(KEYS, VALUES, max_size=4),
+    set: st.sets(KEYS, max_size=4),
+}
+ANYTHING = st.one_of(VALUES, st.floats(), st.text(alphabet="0123456789.-+einfa TrueFals[]{},:'\" _"))
+
+
+def refuses(domain, raw):
+    """Return True if *domain* refuses *raw* as it should: with DomainError, and with two sentences."""
+    try:
+        domain.accept(raw)
+    except DomainError as caught:
+        sentences = [caught.problem, caught.mend]
+    else:
+        return False
+    assert all(sentence.endswith(".") for sentence in sentences)
+    return True
+
+
+@pytest.mark.parametrize("kind", OF_KIND, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_what_a_type_writes_it_reads_again(kind, data):
+    value = data.draw(OF_KIND[kind])
+    domain = OfType(kind)
+    found = read_as(kind, domain.write(value))
+    assert found == value
+    assert type(found) is kind
+    assert repr(found) == repr(value) or kind is set
+
+
+@pytest.mark.parametrize("kind", OF_KIND, ids=lambda kind: kind.__name__)
+@given(raw=ANYTHING)
+def test_a_type_gives_its_values_or_refuses(kind, raw):
+    try:
+        found = read_as(kind, raw)
+    except DomainError:
+        return
+    assert type(found) is kind
+    assert not isinstance(raw, bool) or kind is bool
+    if isinstance(found, float):
+        assert math.isfinite(found)
+    if isinstance(raw, int | float):
+        assert found == raw
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        (int, "7", 7),
+        (int, " -7\n", -7),
+        (int, "7.0", 7),
+        (int, 7.0, 7),
+        (int, "1e3", 1000),
+        (float, "0.5", 0.5),
+        (float, 3, 3.0),
+        (float, "1e-3", 0.001),
+        (bool, "True", True),
+        (bool, " false", False),
+        (list, "[1, 'a']", [1, "a"]),
+        (list, '[1, "a", true, null]', [1, "a", True, None]),
+        (tuple, "[1, 2]", (1, 2)),
+        (tuple, [1, 2], (1, 2)),
+        (dict, '{"a": true}', {"a": True}),
+        (set, "[1, 2]", {1, 2}),
+        (set, "{1, 2}", {1, 2}),
+        (str, "7", "7"),
+        (str, " spaces stay ", " spaces stay "),
+    ],
+)
+def test_text_is_read_in_the_type_of_the_parameter(kind, raw, value):
+    found = read_as(kind, raw)
+    assert found == value
+    assert type(found) is kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (int, True),
+        (int, 2.7),
+        (int, "2.7"),
+        (int, "two"),
+        (int, "nan"),
+        (int, "1e999"),
+        (int, None),
+        (int, ""),
+        (int, [1]),
+        (float, "abc"),
+        (float, "nan"),
+        (float, "inf"),
+        (float, math.inf),
+        (float, math.nan),
+        (float, True),
+        (float, 2**53 + 1),
+        (float, 10**400),
+        (bool, 1),
+        (bool, 0.0),
+        (bool, "yes"),
+        (bool, "1"),
+        (list, "abc"),
+        (list, (1, 2)),
+        (list, "{1: 2}"),
+        (list, "[1, 2"),
+        (list, "__import__('os').getcwd()"),
+        (tuple, "abc"),
+        (dict, "[1]"),
+        (set, "[1, 1]"),
+        (set, [[1]]),
+        (str, 7),
+        (str, None),
+    ],
+)
+def test_what_would_lose_or_guess_is_refused(kind, raw):
+    assert refuses(OfType(kind), raw)
+
+
+@given(number=st.integers(min_value=2**53, max_value=2**70))
+def test_long_integers_are_read_to_the_last_digit(number):
+    for text in (str(number), f"{number}.0"):
+        try:
+            assert read_as(int, text) == number
+        except DomainError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [(float, np.float64(0.5), 0.5), (float, np.float32(0.5), 0.5), (int, np.int64(5), 5), (bool, np.bool_(True), True)],
+)
+def test_numbers_of_numpy_are_numbers(kind, raw, value):
+    """Searches suggest them, and nothing is lost."""
+    found = read_as(kind, raw)
+    assert (found, type(found)) == (value, kind)
+
+
+def test_a_parameter_that_starts_as_a_number_of_numpy_can_be_set_by_text():
+    assert node(np.float64(0.5), trainable=True).accept("0.75") == 0.75
+
+
+def test_a_parameter_that_starts_as_none_takes_anything():
+    domain = OfType(type(None))
+    assert domain.accept(3) == 3
+    assert domain.accept("text") == "text"
+    assert domain.accept(None) is None
+
+
+def test_other_types_take_their_instances_only():
+    domain = OfType(complex)
+    assert domain.accept(1j) == 1j
+    assert refuses(domain, "1j")
+    assert domain.describe() == "a complex"
+
+
+# Range.
+
+
+@given(
+    low=st.integers(-(10**6), 10**6),
+    width=st.integers(0, 10**6),
+    value=st.integers(-(10**7), 10**7),
+    whole=st.booleans(),
+)
+def test_a_range_takes_what_lies_in_it_and_nothing_else(low, width, value, whole):
+    domain = Range(low, low + width).for_value(low if whole else float(low))
+    value = value if whole else float(value)
+    inside = low <= value <= low + width
+    assert refuses(domain, value) is not inside
+    assert refuses(domain, repr(value)) is not inside
+    if inside:
+        assert type(domain.accept(repr(value))) is (int if whole else float)
+
+
+@given(
+    low=st.integers(-(10**9), 10**9),
+    step=st.integers(1, 1000),
+    count=st.integers(0, 10**10),
+    offset=st.integers(0, 999),
+)
+def test_steps_are_counted_from_low(low, step, count, offset):
+    assume(offset < step)
+    domain = Range(low, low + step * 10**11, step=step).for_value(low)
+    assert refuses(domain, low + step * count + offset) is (offset > 0)
+
+
+@given(step=st.integers(0, 1000))
+def test_steps_of_a_tenth_in_floating_point(step):
+    domain = Range(0.0, 100.0, step=0.1)
+    assert domain.accept(step * 0.1) == step * 0.1
+    if step < 1000:
+        assert refuses(domain, step * 0.1 + 0.05)
+
+
+@given(low=st.integers(-(10**9), 10**9), high=st.integers(-(10**9), 10**9))
+def test_the_words_for_a_range_name_its_very_bounds(low, high):
+    """Who suggests a value goes by the words: 1.23457e+06 for 1234567 would lead outside."""
+    assume(low <= high)
+    words = Range(low, high).for_value(low).describe().split()
+    assert words[:3] == ["an", "integer", "from"]
+    assert [float(words[3]), float(words[5])] == [low, high]
+
+
+def test_words_for_ranges():
+    assert Range(0, 1).describe() == "a number from 0 to 1"
+    assert Range(0, 1, step=0.25).describe() == "a number from 0 to 1 in steps of 0.25"
+    assert Range(1e-3, 1, log=True).describe() == "a number from 0.001 to 1, on a logarithmic scale"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"low": 2, "high": 1},
+        {"low": math.nan, "high": 1},
+        {"low": 0, "high": math.inf},
+        {"low": 0, "high": 1, "step": 0},
+        {"low": 0, "high": 1, "step": -1},
+        {"low": 0, "high": 1, "step": math.nan},
+        {"low": 0, "high": 1, "log": True},
+        {"low": 1, "high": 2, "step": 1, "log": True},
+    ],
+    ids=str,
+)
+def test_ranges_that_cannot_be(settings):
+    with pytest.raises(DomainError):
+        Range(**settings)
+
+
+def test_a_range_does_not_take_truth():
+    assert refuses(Range(0, 1).for_value(0), True)
+    with pytest.raises(DomainError):
+        node(True, trainable=True, domain=Range(0, 1))
+
+
+# Choices.
+
+
+def test_choices_are_told_apart_by_type():
+    domain = Choices(1, True, "1", 1.0)
+    for option in domain.options:
+        found = domain.accept(option)
+        assert (found, type(found)) == (option, type(option))
+
+
+def test_choices_from_text():
+    domain = Choices("fast", "slow", None, 3)
+    assert [domain.accept(raw) for raw in ("slow", " slow ", "'slow'", "None", "3")] == [
+        "slow",
+        "slow",
+        "slow",
+        None,
+        3,
+    ]
+    for raw in ("Slow", "medium", "", 3.0, True, ["slow"]):
+        assert refuses(domain, raw)
+
+
+def test_a_choice_that_fits_two_options_is_refused():
+    assert refuses(Choices(1, "'1'").for_value(1), "nothing")
+    assert refuses(Choices(None, "None", 2), ["None"])
+    assert refuses(Choices([1], (1,)), 1)
+
+
+@given(options=st.lists(st.integers(-3, 3) | st.booleans() | st.sampled_from(["1", "0", "True", "a"]) | st.none(),
+                        min_size=1, max_size=5))  # fmt: skip
+def test_what_choices_write_they_read_again(options):
+    domain = Choices(*options)
+    for option in options:
+        found = domain.read(domain.write(option))
+        assert (found, type(found)) == (option, type(option))
+
+
+def test_choices_need_options():
+    with pytest.raises(DomainError, match="no options"):
+        Choices()
+
+
+def test_the_words_for_choices_can_be_read_again():
+    options = ["a", 1, None, "it's"]
+    words = Choices(*options).describe().removeprefix("one of ")
+    assert list(ast.literal_eval(f"[{words}]")) == options
+
+
+# What users write as domain=.
+
+
+def test_domains_as_users_write_them():
+    assert as_domain(None, 3) == OfType(int)
+    assert as_domain(str, "a") == OfType(str)
+    assert as_domain(["a", "b"], "a") == Choices("a", "b")
+    assert as_domain(range(15, 91), 30) == Range(15, 90, kind=int)
+    assert as_domain(Range(0, 1), 0.5) == Range(0, 1, kind=float)
+    assert as_domain(Range(0, 9), 5) == Range(0, 9, kind=int)
+
+
+@given(start=st.integers(-50, 50), stop=st.integers(-50, 50), step=st.integers(-7, 7))
+def test_a_python_range_takes_its_own_integers(start, stop, step):
+    assume(step != 0)
+    numbers = range(start, stop, step)
+    assume(numbers)
+    domain = as_domain(numbers, numbers[0])
+    for value in range(-60, 60):
+        assert refuses(domain, value) is (value not in numbers)
+
+
+@pytest.mark.parametrize("spec", ["text", 3, range(0), {"a": 1}, ("a", "b")], ids=repr)
+def test_what_is_no_domain_is_refused(spec):
+    with pytest.raises(DomainError, match="A domain cannot be"):
+        as_domain(spec, 1)
+
+
+def test_domains_of_users():
+    class Even(Domain):
+        def read(self, raw):
+            return read_as(int, raw)
+
+        def check(self, value):
+            if value % 2:
+                raise DomainError(f"{value} is odd.", mend="Choose an even number.")
+
+    parameter = node(2, trainable=True, domain=Even())
+    assert parameter.accept("8") == 8
+    assert refuses(parameter.domain, "7")
+    with pytest.raises(DomainError, match="odd"):
+        node(3, trainable=True, domain=Even())

@@ -1,0 +1,249 @@
+"""One backward pass: from outputs to roots, each node once, feedback only to what was computed from it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opto.errors import BackwardError
+from opto.nodes import Feedback, GraphPropagator, Propagator, SumPropagator, TraceGraph, backward, node
+
+
+def kept(parameter):
+    """All feedback that *parameter* holds, in order of arrival."""
+    return [item for items in parameter.feedback.values() for item in items]
+
+
+class Chain(Propagator):
+    """The chain rule for sums and products of numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.passed = []
+
+    def init_feedback(self, output, feedback):
+        return float(feedback)
+
+    def aggregate(self, node, items):
+        self.passed.append(node)
+        return sum(items)
+
+    def propagate(self, child, feedback):
+        x, y = child.inputs.values()
+        if x is y:
+            return {x: feedback * (2 if child.operator.name == "add" else 2 * x.data)}
+        if child.operator.name == "add":
+            return {x: feedback, y: feedback}
+        return {x: feedback * y.data, y: feedback * x.data}
+
+
+def test_the_default_hands_each_parameter_the_graph_and_the_feedback():
+    a, b = node(1, trainable=True), node(2, trainable=True)
+    output = a + b
+    output.backward("too small")
+    (graph,) = kept(a)
+    assert isinstance(graph, TraceGraph)
+    assert graph.feedback == (Feedback("too small"),)
+    assert graph.outputs[0] is output
+    assert kept(b)[0] is graph
+
+
+def test_parameters_that_the_output_does_not_depend_on_get_nothing():
+    used, unused = node(1, trainable=True), node(1, trainable=True)
+    unused + 1
+    (used + 1).backward("good")
+    assert len(kept(used)) == 1
+    assert kept(unused) == []
+
+
+def test_equal_values_do_not_confuse_who_gets_feedback():
+    parameters = [node(0, trainable=True) for _ in range(4)]
+    (parameters[1] + node(0)).backward("good")
+    assert [len(kept(item)) for item in parameters] == [0, 1, 0, 0]
+
+
+def test_feedback_accumulates_until_it_is_forgotten():
+    x = node(1, trainable=True)
+    first, second = x + 1, x + 2
+    first.backward("one")
+    second.backward("two")
+    first.backward("three")
+    assert [graph.feedback[0].text for graph in x.feedback[first]] == ["one", "three"]
+    assert [graph.feedback[0].text for graph in x.feedback[second]] == ["two"]
+    x.zero_feedback()
+    assert kept(x) == []
+
+
+def test_a_parameter_is_an_output_of_its_own():
+    x = node(1, trainable=True)
+    x.backward("too small")
+    assert kept(x)[0].feedback == (Feedback("too small"),)
+
+
+def test_several_outputs_in_one_pass():
+    x = node(1, trainable=True)
+    outputs = [x + number for number in range(3)]
+    backward(outputs, ["a", "b", "c"])
+    (graph,) = kept(x)
+    assert [said.text for said in graph.feedback] == ["a", "b", "c"]
+    assert [a is b for a, b in zip(graph.outputs, outputs, strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(("outputs", "said"), [(0, 0), (1, 0), (1, 2), (2, 1)])
+def test_one_feedback_for_each_output(outputs, said):
+    with pytest.raises(BackwardError, match=f"{outputs} outputs and {said} feedbacks"):
+        backward([node(1)] * outputs, ["good"] * said)
+
+
+def test_plain_outputs_are_refused_with_their_value():
+    with pytest.raises(BackwardError, match=r"plain int \(3\)"):
+        backward([3], ["good"])
+
+
+def test_feedback_of_an_unknown_kind_reaches_no_one():
+    x = node(1, trainable=True)
+    with pytest.raises(BackwardError):
+        (x + 1).backward(object())
+    assert kept(x) == []
+
+
+def test_empty_feedback_is_feedback():
+    x = node(1, trainable=True)
+    (x + 1).backward()
+    assert kept(x)[0].feedback == (Feedback(""),)
+
+
+def test_a_second_pass_over_the_same_graph_is_allowed():
+    x = node(1, trainable=True)
+    output = x + 1
+    output.backward("one")
+    output.backward("two", retain_graph=True)
+    assert len(kept(x)) == 2
+
+
+def test_visualize_returns_a_picture():
+    x = node(1, trainable=True)
+    assert (x + 1).backward("good") is None
+    assert "add0" in (x + 1).backward("good", visualize=True).source
+
+
+# Local rules.
+
+
+@given(
+    starts=st.lists(st.integers(-3, 3), min_size=2, max_size=3),
+    program=st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=8),
+)
+def test_local_rules_make_the_chain_rule(starts, program):
+    """Against derivatives computed forward, on random programs of sums and products."""
+    parameters = [node(value, trainable=True) for value in starts]
+    values = list(parameters)
+    slopes = [[int(i == j) for j in range(len(starts))] for i in range(len(starts))]
+    for is_sum, left, right in program:
+        i, j = left % len(values), right % len(values)
+        x, y = values[i], values[j]
+        values.append(x + y if is_sum else x * y)
+        slopes.append(
+            [dx + dy if is_sum else dx * y.data + x.data * dy for dx, dy in zip(slopes[i], slopes[j], strict=True)]
+        )
+    rule = Chain()
+    values[-1].backward(1, propagator=rule)
+    assert [sum(kept(item)) for item in parameters] == slopes[-1]
+    assert len({id(item) for item in rule.passed}) == len(rule.passed), "each node passes once"
+
+
+def test_plain_inputs_may_be_sent_feedback_which_goes_nowhere():
+    x = node(3.0, trainable=True)
+    (x * 5.0).backward(1, propagator=Chain())
+    assert kept(x) == [5.0]
+
+
+def test_rules_by_operator():
+    x = node(2.0, trainable=True)
+    chain = Chain()
+    seen = []
+
+    def rule(child):
+        seen.append((child.data, child.feedback))
+        return {child.inputs["x"]: child.feedback * 100}
+
+    chain.register("neg", rule)
+    (-x * 3.0).backward(1, propagator=chain)
+    assert seen == [(-2.0, 3.0)]
+    assert kept(x) == [300.0]
+
+
+def test_feedback_for_a_stranger_is_refused():
+    stranger = node(1, trainable=True)
+
+    class Wrong(Propagator):
+        def propagate(self, child, feedback):
+            return {stranger: feedback}
+
+    with pytest.raises(BackwardError, match="not one of its inputs"):
+        (node(1) + 1).backward("good", propagator=Wrong())
+    assert kept(stranger) == []
+
+
+def test_feedback_for_a_stranger_with_the_value_of_an_input_is_refused():
+    twin = node(1, trainable=True)
+
+    class Wrong(Propagator):
+        def propagate(self, child, feedback):
+            return {twin: feedback}
+
+    with pytest.raises(BackwardError):
+        (node(1, trainable=True) + 1).backward("good", propagator=Wrong())
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError, StopIteration, RuntimeError])
+def test_what_a_rule_raises_is_not_swallowed(error):
+    class Broken(Propagator):
+        def propagate(self, child, feedback):
+            raise error
+
+    with pytest.raises(error):
+        (node(1) + 1).backward("good", propagator=Broken())
+
+
+def test_a_propagator_without_rules_says_so():
+    with pytest.raises(NotImplementedError, match="override propagate"):
+        (node(1) + 1).backward("good", propagator=Propagator())
+
+
+def test_sums_of_text_and_numbers():
+    x = node(1, trainable=True)
+    ((x + 1) * (x + 2)).backward("so ", propagator=SumPropagator())
+    assert sorted(kept(x)) == ["so ", "so "]
+    x.zero_feedback()
+    y = x + 1
+    (y * (y + 1)).backward("so ", propagator=SumPropagator())
+    assert kept(x) == ["so so "]
+
+
+def test_what_arrives_is_passed_on_once_and_in_order():
+    order = []
+
+    class Watch(SumPropagator):
+        def propagate(self, child, feedback):
+            order.append(child)
+            return super().propagate(child, feedback)
+
+    x = node(1, trainable=True)
+    a = x + 1
+    b = a + 1
+    c = a + b
+    c.backward("good", propagator=Watch())
+    assert [item is expected for item, expected in zip(order, (c, b, a), strict=True)] == [True] * 3
+
+
+def test_the_same_output_given_twice_counts_twice():
+    x = node(1, trainable=True)
+    output = x + 1
+    backward([output, output], [1, 2], propagator=SumPropagator())
+    assert kept(x) == [3]
+
+
+def test_the_default_can_be_asked_for():
+    x = node(1, trainable=True)
+    (x + 1).backward("good", propagator=GraphPropagator())
+    assert len(kept(x)) == 1
