@@ -159,13 +159,12 @@ def test_the_end_of_a_server_waits_for_nobody():
 
 
 def test_an_answer_that_nobody_takes_is_dropped_at_the_end():
-    with socket.socket() as raw:
-        with LLMServer([Raw("x" * 20_000_000)]) as server:
-            raw.connect(address(server))
-            raw.sendall(b"POST /v1/messages HTTP/1.1\r\n\r\n")
-            while not server.requests:
-                pass
-            assert raw.recv(1) == b"H"
+    with socket.socket() as raw, LLMServer([Raw("x" * 20_000_000)]) as server:
+        raw.connect(address(server))
+        raw.sendall(b"POST /v1/messages HTTP/1.1\r\n\r\n")
+        while not server.requests:
+            pass
+        assert raw.recv(1) == b"H"
     gc.collect()
 
 
