@@ -1,0 +1,27 @@
+"""The workloads of the benchmarks run. How fast they are is no matter of a test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def answer(*arguments: str) -> dict[str, object]:
+    done = subprocess.run([sys.executable, *arguments], cwd=FOLDER, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_operations_are_timed() -> None:
+    assert all(time > 0 for time in answer("operations.py", "3", "1").values())
+
+
+def test_chain_is_timed() -> None:
+    assert answer("chain.py", "10").keys() == {"build", "backward", "release", "bytes"}
+
+
+def test_modules_and_sockets_of_an_import_are_seen() -> None:
+    seen = answer("imported.py", "import socket; socket.socket().close()")
+    assert "socket" in seen["modules"]
+    assert "socket.__new__" in seen["sockets"]
