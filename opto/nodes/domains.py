@@ -7,6 +7,8 @@ not, and neither is True.
 import ast
 import json
 import math
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Self
@@ -112,7 +114,7 @@ class Range(Domain):
         bounds = f"low={self.low!r}, high={self.high!r}, step={self.step!r}"
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
             raise DomainError(f"There is no range with {bounds}.", mend="Give two finite numbers, the smaller first.")
-        if self.step is not None and self.step <= 0:
+        if self.step is not None and not 0 < self.step < math.inf:
             raise DomainError(f"There is no range with {bounds}.", mend="Give a positive step.")
         if self.log and (self.low <= 0 or self.step is not None):
             raise DomainError(f"There is no logarithmic range with {bounds}.", mend="Give a positive low and no step.")
@@ -128,15 +130,19 @@ class Range(Domain):
         if not self.low <= value <= self.high:
             raise DomainError(f"{value} lies outside the range.", mend=f"Choose {self.describe()}.")
         if self.step is not None:
-            steps = (value - self.low) / self.step
-            # Tolerance: 0.3 is not three times 0.1 in floating point.
-            if not math.isclose(steps, round(steps), abs_tol=1e-9):
+            # Tolerance for floats only: 0.3 is not three times 0.1, but a whole number is what it is.
+            off = (value - self.low) % self.step
+            if off if isinstance(off, int) else 1e-6 < off / self.step < 1 - 1e-6:
                 raise DomainError(f"{value} lies between two steps.", mend=f"Choose {self.describe()}.")
 
     def describe(self) -> str:
-        by = f" in steps of {self.step:g}" if self.step is not None else ""
+        by = f" in steps of {_figure(self.step)}" if self.step is not None else ""
         scale = ", on a logarithmic scale" if self.log else ""
-        return f"{_TYPE_NAMES[self.kind]} from {self.low:g} to {self.high:g}{by}{scale}"
+        return f"{_TYPE_NAMES[self.kind]} from {_figure(self.low)} to {_figure(self.high)}{by}{scale}"
+
+
+def _figure(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 @dataclass(frozen=True, init=False)
@@ -155,21 +161,36 @@ class Choices(Domain):
     def __init__(self, *options: Any) -> None:
         if not options:
             raise DomainError("There are no options to choose from.", mend="Give at least one: Choices('a', 'b').")
-        object.__setattr__(self, "options", options)
+        # By type and value: True == 1 and 1 == 1.0, but they are different options.
+        different: list[Any] = []
+        for option in options:
+            if not any(type(option) is type(known) and option == known for known in different):
+                different.append(option)
+        object.__setattr__(self, "options", tuple(different))
+        alike = [option for option in different if len(self._fitting(str(option))) > 1]
+        if alike:
+            raise DomainError(
+                f"The options {', '.join(map(repr, alike))} cannot be told apart when they are written as text.",
+                mend="Choose options whose texts differ.",
+            )
+
+    def _fitting(self, text: str) -> list[Any]:
+        return [option for option in self.options if text.strip() in {str(option).strip(), repr(option)}]
 
     def read(self, raw: Any) -> Any:
         for option in self.options:
-            # By type first: True == 1 and 1 == 1.0, but they are different options.
             if type(option) is type(raw) and option == raw:
                 return option
-        text = str(raw).strip()
-        fitting = [option for option in self.options if str(option) == text or repr(option) == text]
-        if len(fitting) == 1:
-            return fitting[0]
-        raise DomainError(f"{raw!r:.200} is none of the options.", mend=f"Choose {self.describe()}.")
+        fitting = self._fitting(str(raw))
+        if len(fitting) != 1:
+            raise DomainError(f"{raw!r:.200} is none of the options.", mend=f"Choose {self.describe()}.")
+        return fitting[0]
 
     def describe(self) -> str:
         return "one of " + ", ".join(map(repr, self.options))
+
+    def write(self, value: Any) -> str:
+        return str(value)
 
 
 def as_domain(spec: Any, value: Any) -> Domain:
@@ -178,7 +199,7 @@ def as_domain(spec: Any, value: Any) -> Domain:
     A `range` stands for integers, a list for options, a type for itself, None for the type of *value*.
 
     Raises:
-        DomainError: *spec* is none of these, or *value* lies outside.
+        DomainError: *spec* is none of these.
 
     Example:
         >>> as_domain(range(15, 91), 30).describe(), as_domain(["a", "b"], "a").describe()
@@ -203,9 +224,7 @@ def as_domain(spec: Any, value: Any) -> Domain:
                 f"A domain cannot be {spec!r:.80}.",
                 mend="Give Range(low, high), Choices(a, b), a range, a list of options, a type, or your own Domain.",
             )
-    domain = domain.for_value(value)
-    domain.accept(value)
-    return domain
+    return domain.for_value(value)
 
 
 _TYPE_NAMES: dict[type, str] = {
@@ -238,9 +257,13 @@ def read_as(kind: type, raw: Any) -> Any:
         return raw
     if type(raw) is kind:
         return _finite(raw) if isinstance(raw, float) else raw
+    if hasattr(raw, "item") and hasattr(raw, "dtype"):
+        raw = raw.item()  # a number of numpy
     reader = _READERS.get(kind)
     if reader is not None:
-        return reader(raw)
+        return raw if type(raw) is kind and kind is not float else reader(raw)
+    if hasattr(kind, "item") and hasattr(kind, "dtype"):
+        return kind(read_as(type(kind().item()), raw))
     if isinstance(raw, kind) and not isinstance(raw, bool):
         return raw
     return _refuse(kind, raw)
@@ -265,13 +288,12 @@ def _read_bool(raw: Any) -> bool:
 
 
 def _read_int(raw: Any) -> int:
-    number = raw
-    if isinstance(raw, str):
-        try:
-            return int(raw.strip())
-        except ValueError:
-            number = _number(int, raw)
-    if isinstance(number, float) and number.is_integer():
+    text = raw.strip() if isinstance(raw, str) else ""
+    if whole := re.fullmatch(r"([+-]?[0-9]+)(?:\.0*)?", text):
+        return int(whole[1])
+    number = _number(int, text) if text else raw
+    # Beyond 2**53 a float is one of several integers, and nobody knows which.
+    if isinstance(number, float) and number.is_integer() and abs(number) <= 2**53:
         return int(number)
     _refuse(int, raw)
 
@@ -279,7 +301,9 @@ def _read_int(raw: Any) -> int:
 def _read_float(raw: Any) -> float:
     if isinstance(raw, str):
         return _finite(_number(float, raw))
-    if isinstance(raw, int) and not isinstance(raw, bool) and int(float(raw)) == raw:
+    if isinstance(raw, float):
+        return _finite(float(raw))
+    if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max and int(float(raw)) == raw:
         return float(raw)
     _refuse(float, raw)
 

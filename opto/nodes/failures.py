@@ -1,5 +1,6 @@
 """Exceptions of user code, as words and as an `ExecutionError` that is still what was raised."""
 
+import contextlib
 import types
 from typing import Any
 
@@ -22,7 +23,15 @@ def in_words(cause: BaseException) -> str:
         >>> in_words(ValueError("no digits")), in_words(ValueError())
         ('(ValueError) no digits', '(ValueError)')
     """
-    return f"({type(cause).__name__}) {cause}".rstrip()
+    return f"({type(cause).__name__}) {message(cause)}".rstrip()
+
+
+def message(cause: BaseException) -> str:
+    """Return ``str(cause)``; "" if the exception cannot say it."""
+    try:
+        return str(cause)
+    except Exception:
+        return ""
 
 
 def annotated_traceback(cause: BaseException, package: str) -> str:
@@ -48,11 +57,24 @@ def as_execution_error(cause: BaseException, problem: str, *, mend: str, excepti
 
     A traced program thus handles the errors of its functions as it does untraced.
     """
-    kind = _both(type(original(cause)))
-    error = kind.__new__(kind)
-    ExecutionError.__init__(error, problem, mend=mend, exception_node=exception_node)
-    _copy_attributes(original(cause), error)
+    raised = original(cause)
+    try:
+        error = _new(_both(type(raised)), raised)
+        _copy_attributes(raised, error)
+    except Exception:
+        # Classes that cannot be combined, or that nobody but themselves can make: still an ExecutionError.
+        error = ExecutionError.__new__(ExecutionError)
+    # Past __init__ and __setattr__, which the class of the cause may have defined for itself.
+    BaseException.args.__set__(error, (f"{problem} {mend}",))  # type: ignore[attr-defined]
+    error.__dict__.update(problem=problem, mend=mend, exception_node=exception_node)
     error.__cause__ = cause
+    return error
+
+
+def _new(kind: type[ExecutionError], raised: BaseException) -> ExecutionError:
+    builtin = next(base for base in type(raised).__mro__ if base.__module__ == "builtins")
+    # A group cannot be without its members.
+    error: ExecutionError = builtin.__new__(kind, *(raised.args if isinstance(raised, BaseExceptionGroup) else ()))
     return error
 
 
@@ -61,11 +83,7 @@ _kinds: dict[type[BaseException], type[ExecutionError]] = {}
 
 def _both(raised: type[BaseException]) -> type[ExecutionError]:
     if raised not in _kinds:
-        try:
-            _kinds[raised] = type(f"ExecutionError[{raised.__name__}]", (ExecutionError, raised), {})
-        except TypeError:
-            # Some exceptions cannot be combined with another class; they are caught as ExecutionError only.
-            _kinds[raised] = ExecutionError
+        _kinds[raised] = type(f"ExecutionError[{raised.__name__}]", (ExecutionError, raised), {})
     return _kinds[raised]
 
 
@@ -76,7 +94,6 @@ def _copy_attributes(source: BaseException, target: BaseException) -> None:
             break
         for name, member in vars(kind).items():
             if isinstance(member, types.MemberDescriptorType) and hasattr(source, name):
-                setattr(target, name, getattr(source, name))
-    for name, value in vars(source).items():
-        if name not in vars(target):
-            setattr(target, name, value)
+                with contextlib.suppress(AttributeError, TypeError):  # read-only
+                    member.__set__(target, getattr(source, name))
+    target.__dict__.update(vars(source))

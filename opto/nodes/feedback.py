@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 from opto.errors import BackwardError
+from opto.nodes.vertex import Vertex
 
 __all__ = ["Feedback"]
 
@@ -40,6 +41,8 @@ class Feedback:
     def of(cls, said: Any) -> "Feedback":
         """Read *said* as feedback: text, a number, ``(score, text)`` as guides give it, or an exception.
 
+        A node is read as its value.
+
         Raises:
             BackwardError: *said* is none of these.
 
@@ -49,8 +52,12 @@ class Feedback:
             >>> Feedback.of(ValueError("no digits")).text
             'ValueError: no digits'
         """
+        if isinstance(said, Vertex):
+            said = said._data
         if isinstance(said, cls):
             return said
+        if hasattr(said, "item") and hasattr(said, "dtype") and not getattr(said, "shape", True):
+            said = said.item()  # a number of numpy
         if isinstance(said, str):
             return cls(said)
         if isinstance(said, bool):

@@ -1,6 +1,7 @@
 """The trace graph: what lies between parameters and outputs."""
 
-import re
+import keyword
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -131,8 +132,16 @@ def identifier(stem: str) -> str:
         >>> identifier("my prompt!"), identifier("2nd"), identifier("x1")
         ('my_prompt_', '_2nd', 'x1_')
     """
-    name = re.sub(r"\W", "_", stem) or "_"
-    if name[0].isdigit():
-        name = f"_{name}"
+    name = as_identifier(stem)
     # "x1" with number 0 must not become the "x10" of stem "x".
     return f"{name}_" if name[-1].isdigit() else name
+
+
+def as_identifier(text: str) -> str:
+    """Return *text* with everything replaced that cannot stand in an identifier."""
+    # Letters that Python would write differently in a name (as "ﬁ") count as others.
+    usable = [
+        char if f"_{char}".isidentifier() and unicodedata.normalize("NFKC", char) == char else "_" for char in text
+    ]
+    name = "".join(usable) or "_"
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"_{name}"

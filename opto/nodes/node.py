@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, ExecutionError, GraphError
 from opto.nodes.domains import Domain, as_domain
-from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, original
+from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.graph import TraceGraph
 from opto.nodes.operators import CONTAINERS, Operator
 from opto.nodes.picture import Kind
@@ -148,6 +148,10 @@ class Node(ValueLike, Generic[T]):
             return None
         return TraceGraph(nodes[-1:]).to_graphviz(max_value=print_limit)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A deep copy, and what comes out of a pickle, is a root with a birth of its own: the value, not its history.
+        return _revived_node, (self._data, self.stem, self.description)
+
     def __repr__(self) -> str:
         value = repr(self._data)
         return f"<{type(self).__name__} {self.name} = {value if len(value) <= 80 else value[:79] + '…'}>"
@@ -176,9 +180,14 @@ class ParameterNode(Node[T]):
         self._trainable = trainable
         try:
             self.domain: Domain = as_domain(domain, data)
+            # As the domain reads it: a parameter with domain=float that starts as 7 is 7.0.
+            self._data = data if domain is None else self.domain.accept(data)
         except DomainError as error:
             raise DomainError(f"Parameter {self.name!r}: {error.problem}", mend=error.mend) from None
         self._feedback: dict[Node[Any], list[Any]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived_parameter, (self._data, self.stem, self._description, self._trainable, self.domain)
 
     @property
     def trainable(self) -> bool:
@@ -249,6 +258,10 @@ class MessageNode(Node[T]):
     def description(self) -> str | None:
         return self._operator.description
 
+    @property
+    def is_recorded(self) -> bool:
+        return len(self._inputs) == len(self._keys)
+
     def raw_inputs(self) -> list[tuple[str, Any]]:
         return list(zip(self._keys, self._inputs, strict=False))
 
@@ -270,6 +283,23 @@ class ExceptionNode(MessageNode[str]):
     def create_feedback(self, style: str = "simple") -> str:
         """Return the error as feedback: one line (``simple``), or with the lines of code (``full``)."""
         return self.traceback if style == "full" else self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived_exception, (self._data, self.stem, self.traceback)
+
+
+def _revived_node(data: Any, stem: str, description: str | None) -> "Node[Any]":
+    return Node(data, name=stem, description=description)
+
+
+def _revived_parameter(data: Any, stem: str, description: str | None, trainable: bool, domain: Domain) -> Any:
+    return ParameterNode(data, name=stem, description=description, trainable=trainable, domain=domain)
+
+
+def _revived_exception(data: str, stem: str, traceback: str) -> ExceptionNode:
+    revived = record(Operator(stem, str), (), (), data, ExceptionNode)
+    revived.traceback = traceback
+    return revived
 
 
 _new = object.__new__
@@ -357,15 +387,15 @@ def pack(value: Any) -> Any:
         >>> packed.data, packed.parents == [a], pack([1, 2])
         ([1, 2], True, [1, 2])
     """
-    kind = type(value)
-    operator = CONTAINERS.get(kind)
-    if operator is None:
+    container = CONTAINERS.get(type(value))
+    if container is None:
         return value
-    inputs = tuple(pack(item) for item in (value.values() if kind is dict else value))
+    items = container.items(value)
+    inputs = tuple(map(pack, items))
     if not any(isinstance(item, Node) for item in inputs):
         return value
-    keys = tuple(map(repr, value)) if kind is dict else tuple(map(str, range(len(inputs))))
-    return record(operator, keys, inputs, unpack(value))
+    plain = [unpack(item) for item in items]
+    return record(container.operator, tuple(map(str, range(len(inputs)))), inputs, container.build(plain))
 
 
 def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:
@@ -376,7 +406,7 @@ def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], 
     exception_node.traceback = annotated_traceback(raised, _PACKAGE)
     return as_execution_error(
         cause,
-        f"{operator.name} raised {type(raised).__name__}: {raised}".rstrip(": ") + ".",
+        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": ") + ".",
         mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
         exception_node=exception_node,
     )

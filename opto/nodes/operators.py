@@ -6,19 +6,23 @@ and, for operators that Python writes in its own way, how. This module knows no 
 
 import math
 import operator as python
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from copy import copy
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "BINARY",
     "CALL",
     "CONTAINERS",
+    "COPY",
     "GETATTR",
     "GETITEM",
     "ITEM",
+    "POWER_MODULO",
     "ROUND",
     "UNARY",
+    "Container",
     "Operator",
     "method_operator",
     "write_arguments",
@@ -76,15 +80,14 @@ def write_arguments(arguments: Mapping[str, str]) -> str:
 
     Example:
         >>> write_arguments({"x": "a", "*args[0]": "b", "**kwargs[key]": "c"})
-        'x=a, b, key=c'
+        'a, b, key=c'
     """
+    # Python takes no positional argument behind one that is named.
+    last_positional = max((number for number, key in enumerate(arguments) if key[:1] == "*" != key[1:2]), default=-1)
     written = []
-    for key, value in arguments.items():
-        if key.startswith("**"):
-            key = key[key.index("[") + 1 : -1]  # noqa: PLW2901 - the name under which the caller passed it
-            written.append(f"{key}={value}")
-        else:
-            written.append(value if key.startswith("*") else f"{key}={value}")
+    for number, (key, value) in enumerate(arguments.items()):
+        name = key[key.index("[") + 1 : -1] if key.startswith("**") else key
+        written.append(value if number <= last_positional else f"{name}={value}")
     return ", ".join(written)
 
 
@@ -104,6 +107,9 @@ BINARY: dict[str, Operator] = {
     "__truediv__": _binary("divide", "/", python.truediv, "Quotient x / y."),
     "__floordiv__": _binary("floor_divide", "//", python.floordiv, "Quotient x / y, rounded down."),
     "__mod__": _binary("mod", "%", python.mod, "Remainder of x / y, or formatting of text x with y."),
+    "__divmod__": Operator(
+        "divmod", divmod, keys=("x", "y"), description="Quotient and remainder of x / y.", template="divmod({x}, {y})"
+    ),
     "__pow__": _binary("power", "**", python.pow, "x to the power of y."),
     "__matmul__": _binary("matmul", "@", python.matmul, "Matrix product."),
     "__lshift__": _binary("lshift", "<<", python.lshift, "x shifted left by y bits."),
@@ -135,6 +141,14 @@ GETITEM = Operator(
     description="The item of x at an index, key or slice.",
     template="{x}[{index}]",
 )
+POWER_MODULO = Operator(
+    "power",
+    pow,
+    keys=("x", "y", "modulo"),
+    description="x to the power of y, modulo a number.",
+    template="pow({x}, {y}, {modulo})",
+)
+COPY = Operator("copy", copy, keys=("x",), description="A shallow copy of x.", template="copy({x})")
 ITEM = Operator(
     "item",
     lambda x, index: list(x)[index],
@@ -194,6 +208,20 @@ def method_operator(name: str, owner: Hashable) -> Operator:
     )
 
 
+class Container(NamedTuple):
+    """A built-in container, as far as nodes in it are concerned.
+
+    Attributes:
+        operator: What stands in a graph for the making of one.
+        items: Its items in an order that depends on the items only. A dict's keys come before its values.
+        build: A container from such a list.
+    """
+
+    operator: Operator
+    items: Callable[[Any], list[Any]]
+    build: Callable[[list[Any]], Any]
+
+
 def _items(left: str, right: str) -> Callable[[Mapping[str, str]], str]:
     return lambda arguments: f"{left}{', '.join(arguments.values())}{right}"
 
@@ -204,14 +232,40 @@ def _write_tuple(arguments: Mapping[str, str]) -> str:
 
 
 def _write_dict(arguments: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in arguments.items()) + "}"
+    written = list(arguments.values())
+    half = len(written) // 2
+    return "{" + ", ".join(f"{key}: {value}" for key, value in zip(written[:half], written[half:], strict=True)) + "}"
 
 
-#: Operators that stand for a container with nodes in it, by the container's class. Their keys are the written
-#: keys of a dict, and positions otherwise.
-CONTAINERS: dict[type, Operator] = {
-    list: Operator("list", list, description="A list of the items.", template=_items("[", "]")),
-    tuple: Operator("tuple", tuple, description="A tuple of the items.", template=_write_tuple),
-    set: Operator("set", set, description="A set of the items.", template=_items("{", "}")),
-    dict: Operator("dict", dict, description="A dict of the items, by key.", template=_write_dict),
+def _write_slice(arguments: Mapping[str, str]) -> str:
+    return f"slice({', '.join(arguments.values())})"
+
+
+def _in_order(items: Iterable[Any]) -> list[Any]:
+    # The order of a set is that of hashes, which differ from process to process.
+    return sorted(items, key=lambda item: (getattr(item, "birth", -1), type(item).__name__, repr(item)))
+
+
+def _build_dict(items: list[Any]) -> dict[Any, Any]:
+    half = len(items) // 2
+    return dict(zip(items[:half], items[half:], strict=True))
+
+
+def _make(name: str, words: str, template: Callable[[Mapping[str, str]], str]) -> Operator:
+    return Operator(name, tuple, description=words, template=template)
+
+
+#: Containers in which nodes are looked for, by class.
+CONTAINERS: dict[type, Container] = {
+    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda items: items),
+    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, tuple),
+    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, set),
+    dict: Container(
+        _make("dict", "A dict of the items, by key.", _write_dict), lambda old: [*old, *old.values()], _build_dict
+    ),
+    slice: Container(
+        _make("slice", "Positions from start to stop.", _write_slice),
+        lambda old: [old.start, old.stop, old.step],
+        lambda items: slice(*items),
+    ),
 }

@@ -3,11 +3,11 @@
 The only module that knows graphviz. It works on rows, one per node, so that every picture shows the same.
 """
 
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from opto.nodes.operators import GETITEM
 from opto.nodes.vertex import Vertex
 
 if TYPE_CHECKING:
@@ -33,25 +33,48 @@ class Row:
 
 
 def write_constant(value: Any) -> str:
-    """Return a plain input as it would stand in the source of a program.
+    """Return a plain value as it would stand in the source of a program; the same in every process.
 
     Example:
-        >>> write_constant(slice(1, None)), write_constant("a")
-        ('1:', "'a'")
+        >>> write_constant(["a", {3, 1, 2}]), write_constant(object()), write_constant(len)
+        ("['a', {1, 2, 3}]", '<object>', 'len')
     """
+    kind = type(value)
+    if kind in (list, tuple):
+        items = ", ".join(map(write_constant, value))
+        return f"[{items}]" if kind is list else f"({items}{',' * (len(value) == 1)})"
+    if kind is dict:
+        return f"{{{', '.join(f'{write_constant(key)}: {write_constant(item)}' for key, item in value.items())}}}"
+    if kind in (set, frozenset) and value:
+        items = ", ".join(sorted(map(write_constant, value)))
+        return f"{{{items}}}" if kind is set else f"frozenset({{{items}}})"
+    if getattr(kind, "__repr__", None) is object.__repr__:
+        return f"<{kind.__name__}>"
+    name = getattr(value, "__qualname__", None)
+    return name if callable(value) and isinstance(name, str) else repr(value)
+
+
+def _write_index(value: Any) -> str:
+    """Return what stands between square brackets."""
     if isinstance(value, slice):
-        bounds = ["" if bound is None else repr(bound) for bound in (value.start, value.stop, value.step)]
+        bounds = ["" if bound is None else write_constant(bound) for bound in (value.start, value.stop, value.step)]
         return ":".join(bounds[:2] if value.step is None else bounds)
-    return repr(value)
+    if type(value) is tuple and any(isinstance(item, slice) for item in value):
+        return ", ".join(map(_write_index, value)) + "," * (len(value) == 1)
+    return write_constant(value)
 
 
 def write_call(item: Any, name_of: Callable[[Vertex], str], constant: Callable[[Any], str] = write_constant) -> str:
-    """Return how *item* was computed, as one line of Python; "" for a root."""
-    if item.operator is None:
+    """Return how *item* was computed, as one line of Python; "" if nothing is recorded of that."""
+    if not item.is_recorded:
         return ""
-    arguments = {
-        key: name_of(value) if isinstance(value, Vertex) else constant(value) for key, value in item.raw_inputs()
-    }
+    arguments = {}
+    for key, value in item.raw_inputs():
+        if isinstance(value, Vertex):
+            arguments[key] = name_of(value)
+        else:
+            is_index = item.operator is GETITEM and key == "index"
+            arguments[key] = _write_index(value) if is_index else constant(value)
     return str(item.operator.write(arguments))
 
 
@@ -83,7 +106,7 @@ def as_text(shown: Sequence[Row], *, max_value: int) -> str:
     """Return one line per row."""
     lines = []
     for row in shown:
-        value = _cut(repr(row.value), max_value)
+        value = _cut(write_constant(row.value), max_value)
         notes = [kind for kind in ("parameter", "exception") if kind == row.kind] + ["output"] * row.is_output
         computed = f"{row.expression}  → " if row.expression else ""
         lines.append(f"{row.name} = {computed}{value}" + (f"  ({', '.join(notes)})" if notes else ""))
@@ -119,7 +142,9 @@ def draw(shown: Sequence[Row], *, max_value: int) -> "graphviz.Digraph":
         heading = row.name if row.operator is None else f"{row.name}: {row.operator}"
         style = dict(_STYLE[row.kind], penwidth="2" if row.is_output else "1")
         # escape() keeps a backslash in a value from becoming a layout command of dot.
-        label = graphviz.escape(f"{heading}\n{_cut(str(row.value), max_value)}")
+        label = graphviz.escape(
+            f"{heading}\n{_cut(row.value if isinstance(row.value, str) else write_constant(row.value), max_value)}"
+        )
         picture.node(row.name, label, tooltip=graphviz.escape(row.description), **style)
         for parent, keys in row.parents.items():
             picture.edge(parent, row.name, label=graphviz.escape(", ".join(keys)))
@@ -127,7 +152,7 @@ def draw(shown: Sequence[Row], *, max_value: int) -> "graphviz.Digraph":
 
 
 def _short(value: Any) -> str:
-    return _cut(write_constant(value) if isinstance(value, slice) else reprlib.repr(value), 40)
+    return _cut(write_constant(value), 40)
 
 
 def _cut(text: str, limit: int) -> str:

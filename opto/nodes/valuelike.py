@@ -11,9 +11,11 @@ from opto.nodes.operators import (
     BINARY,
     CALL,
     CONTAINERS,
+    COPY,
     GETATTR,
     GETITEM,
     ITEM,
+    POWER_MODULO,
     ROUND,
     UNARY,
     Operator,
@@ -31,14 +33,12 @@ def unpack(value: Any) -> Any:
     """
     if isinstance(value, ValueLike):
         return value.data
-    kind = type(value)
-    if kind not in CONTAINERS:
+    container = CONTAINERS.get(type(value))
+    if container is None:
         return value
-    items = value.values() if kind is dict else value
+    items = container.items(value)
     plain = [unpack(item) for item in items]
-    if all(new is old for new, old in zip(plain, items, strict=True)):
-        return value
-    return dict(zip(value, plain, strict=True)) if kind is dict else kind(plain)
+    return value if all(map(python.is_, plain, items)) else container.build(plain)
 
 
 def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
@@ -102,7 +102,8 @@ class ValueLike(Vertex):
     __truediv__, __rtruediv__ = _infix(BINARY["__truediv__"]), _reflected(BINARY["__truediv__"])
     __floordiv__, __rfloordiv__ = _infix(BINARY["__floordiv__"]), _reflected(BINARY["__floordiv__"])
     __mod__, __rmod__ = _infix(BINARY["__mod__"]), _reflected(BINARY["__mod__"])
-    __pow__, __rpow__ = _infix(BINARY["__pow__"]), _reflected(BINARY["__pow__"])
+    __divmod__, __rdivmod__ = _infix(BINARY["__divmod__"]), _reflected(BINARY["__divmod__"])
+    _power, __rpow__ = _infix(BINARY["__pow__"]), _reflected(BINARY["__pow__"])
     __matmul__, __rmatmul__ = _infix(BINARY["__matmul__"]), _reflected(BINARY["__matmul__"])
     __lshift__, __rlshift__ = _infix(BINARY["__lshift__"]), _reflected(BINARY["__lshift__"])
     __rshift__, __rrshift__ = _infix(BINARY["__rshift__"]), _reflected(BINARY["__rshift__"])
@@ -115,11 +116,17 @@ class ValueLike(Vertex):
     )
     __floor__, __ceil__, __trunc__ = (_prefix(UNARY[method]) for method in ("__floor__", "__ceil__", "__trunc__"))
 
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        return self._power(other) if modulo is None else self._compute(POWER_MODULO, (self, other, modulo))
+
+    def __copy__(self) -> Any:
+        return self._compute(COPY, (self,))
+
     def __round__(self, ndigits: int | None = None) -> Any:
         return self._compute(ROUND, (self, ndigits))
 
     def __iter__(self) -> Iterator[Any]:
-        values = self._data
+        values = self.data
         if hasattr(values, "__getitem__") and not hasattr(values, "keys"):
             return iter([self[index] for index in range(len(values))])
         # Sets have no positions and dicts are asked for keys: Python's own protocol would fail for both.
@@ -132,16 +139,21 @@ class ValueLike(Vertex):
         # Only asked for what a node itself does not have: the members of the value.
         if name.startswith("__") or name in Vertex.__slots__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        try:
-            member = getattr(self._data, name)
-        except AttributeError as cause:
-            held = type(self._data).__name__
-            raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
-        return _Method(self, name) if callable(member) else self.getattr(name)
+        return self._member(name)
 
     def getattr(self, name: str) -> Any:
         """Return the attribute *name* of the value as a node, even if nodes have one of that name."""
-        return self._compute(GETATTR, (self, name))
+        return self._member(name)
+
+    def _member(self, name: str) -> Any:
+        try:
+            member = getattr(self.data, name)
+        except AttributeError as cause:
+            held = type(self._data).__name__
+            raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
+        except Exception as cause:
+            raise self._failure(GETATTR, GETATTR.keys, (self, name), cause) from cause
+        return _Method(self, name) if callable(member) else self._record(GETATTR, GETATTR.keys, (self, name), member)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a *method* of the value as a node, even if nodes have one of that name."""

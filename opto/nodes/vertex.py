@@ -47,6 +47,11 @@ class Vertex:
         """The operator whose result this is; None for a root."""
         return None
 
+    @property
+    def is_recorded(self) -> bool:
+        """False for a root, and for a result that was computed while tracing was stopped."""
+        return False
+
     def raw_inputs(self) -> list[tuple[str, Any]]:
         """Return ``(name, vertex or plain value)`` of each input, as recorded."""
         return []

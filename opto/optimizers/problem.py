@@ -1,12 +1,11 @@
 """The problem: a trace graph made readable. Building and writing it are pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from opto.nodes import Feedback, ParameterNode, TraceGraph
-from opto.nodes.graph import numbered
+from opto.nodes.graph import as_identifier, numbered
 from opto.nodes.picture import write_call, write_constant
 
 __all__ = ["Problem", "Variable", "variable_names"]
@@ -97,7 +96,7 @@ def variable_names(parameters: Sequence[ParameterNode[Any]]) -> dict[str, Parame
         >>> list(variable_names([node(1, "x", True), node(2, "x", True), node(3, "y", True)]))
         ['x0', 'x1', 'y']
     """
-    stems = [re.sub(r"\W", "_", parameter.stem) for parameter in parameters]
+    stems = [as_identifier(parameter.stem) for parameter in parameters]
     names: dict[str, ParameterNode[Any]] = {}
     for stem, parameter in zip(stems, parameters, strict=True):
         name, number = stem, 0

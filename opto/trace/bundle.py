@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from types import FunctionType
 from typing import Any, NamedTuple, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError, SourceError
 from opto.nodes import (
+    MessageNode,
     Node,
     Operator,
     ParameterNode,
@@ -24,10 +26,16 @@ from opto.trace.source import Code, compile_source, source_of
 __all__ = ["FunModule", "bundle"]
 
 
+_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
+
+
 class _Definition:
     """What all calls and all bound copies of one bundled function share. Never changed after decoration."""
 
-    __slots__ = ("allow_external", "bind", "catch", "code", "function", "operator", "source", "traceable")
+    __slots__ = (
+        *("allow_external", "bind", "calls_specially", "catch", "code", "function", "is_async", "operator", "owner"),
+        "source",
+    )
 
     def __init__(
         self,
@@ -44,7 +52,9 @@ class _Definition:
         self.bind = make_binder(function)
         self.catch = catch_execution_error
         self.allow_external = allow_external_dependencies
-        self.traceable = traceable_code
+        self.is_async = bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
+        self.calls_specially = traceable_code or self.is_async
+        self.owner: type | None = None  # the class in whose body the function stands
         name = getattr(function, "__name__", type(function).__name__)
         if description is None:
             description = (getattr(function, "__doc__", None) or "").strip()
@@ -62,7 +72,10 @@ class _Definition:
                     mend="Write it as a def, or leave trainable=True out.",
                 )
             self.source = source if source is not None else source_of(function)
-            self.code = Code.of(self.source, function.__name__)
+            self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Definition":
+        return self
 
     def new_parameter(self) -> ParameterNode[str]:
         """Return a parameter that holds the source, as the user wrote it."""
@@ -101,24 +114,34 @@ class _Version(NamedTuple):
 
 
 class _Code:
-    """The code that a trainable function runs: a parameter, and the newest version of it, compiled."""
+    """The code that a trainable function runs: a parameter, and the newest version of it, compiled.
 
-    __slots__ = ("parameter", "version")
+    Attributes:
+        asked: True once somebody has looked the function up on the instance that owns this code.
+    """
+
+    __slots__ = ("asked", "parameter", "version")
 
     def __init__(self, definition: _Definition) -> None:
         self.parameter = definition.new_parameter()
         # What the user wrote runs as it is, the very function object; only what was changed is compiled.
         self.version = _Version(self.parameter._data, definition.function, definition.bind)  # noqa: SLF001
+        self.asked = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Code":
+        twin = _new(_Code)
+        twin.parameter, twin.version, twin.asked = deepcopy(self.parameter, memo), self.version, self.asked
+        return twin
 
     def is_current(self) -> bool:
         """True if the newest version is compiled: by identity, which is all that a call needs to know."""
         return self.parameter._data is self.version.source  # noqa: SLF001 - the caller records it as an input
 
-    def current(self, like: Any) -> _Version:
+    def current(self, definition: _Definition) -> _Version:
         """Return the version of the source as it is now."""
         source = self.parameter._data  # noqa: SLF001 - as above
         if source != self.version.source:
-            function = compile_source(source, like)
+            function = compile_source(source, definition.function, definition.owner)  # type: ignore[arg-type]
             self.version = _Version(source, function, make_binder(function))
         return self.version
 
@@ -169,7 +192,7 @@ class FunModule:
             return self
         bound = _new(FunModule)
         bound.__dict__ = {**self.__dict__, "_owner": instance}
-        if self._code is not None:
+        if self._code is not None and not isinstance(instance, type):
             bound.__dict__["_code"] = self._code_of(instance)
         return bound
 
@@ -182,7 +205,16 @@ class FunModule:
                 f"{self.name}() cannot be trainable on a {type(instance).__name__}, which has __slots__ only.",
                 mend="Add '__dict__' to __slots__, so that each instance can own its code.",
             ) from None
-        return owned.get(self._definition) or owned.setdefault(self._definition, _Code(self._definition))
+        if self._definition not in owned:
+            # All methods at once, before any of them runs: code that was born inside a call would count as its own.
+            for definition in trainable_definitions(type(instance)):
+                owned.setdefault(definition, _Code(definition))
+        code = owned.get(self._definition) or owned.setdefault(self._definition, _Code(self._definition))
+        code.asked = True
+        return code
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._definition.owner = owner
 
     def __repr__(self) -> str:
         return f"<FunModule {self.__wrapped__.__module__}.{getattr(self.fun, '__qualname__', self.name)}>"
@@ -202,87 +234,130 @@ class FunModule:
         if code is not None:
             _, function, bind = code.version if code.is_current() else self._updated(args, kwargs)
         keys, inputs, plain, named = bind(*args, **kwargs)
-        if definition.traceable:
-            return self._call_openly(function, keys, inputs, named)
+        if definition.calls_specially:
+            return self._call_specially(function, (keys, inputs, plain, named))
         # Written out, not a context manager: it would cost as much as all the rest.
         scope = new_scope()
         token = enter_scope(scope)
         try:
-            value = function(*plain) if not named else _apply(function, plain, named)
-            if isinstance(value, Node) or value.__class__ in CONTAINERS:
-                value = unpack(value)
-        except MissingInputsError:
-            raise
+            try:
+                value = function(*plain) if not named else _apply(function, plain, named)
+                if isinstance(value, Node) or value.__class__ in CONTAINERS:
+                    value = unpack(value)
+            finally:
+                leave_scope(token)  # before a failure is recorded, which would be lost inside
         except Exception as cause:
-            if not definition.catch:
+            if self._lets_pass(cause):
                 raise
-            raise self._failed(keys, inputs, scope.reads or (), cause) from cause
-        finally:
-            leave_scope(token)
+            raise self._failed(keys, inputs, scope.reads, cause) from cause
         if scope.reads:
             keys, inputs = self._complete(keys, inputs, scope.reads)
         elif code is not None:
             keys, inputs = (*keys, "__code"), (*inputs, code.parameter)
         return record(definition.operator, keys, inputs, value)
 
+    def _call_specially(self, function: Callable[..., Any], bound: Bound) -> Any:
+        if self._definition.is_async:
+            return self._call_async(function, bound)
+        return self._call_openly(function, bound)
+
+    async def _call_async(self, function: Callable[..., Any], bound: Bound) -> Any:
+        """Do for a coroutine function what `__call__` does for others."""
+        keys, inputs, plain, named = bound
+        scope = new_scope()
+        token = enter_scope(scope)
+        try:
+            try:
+                value = unpack(await _apply(function, plain, named))
+            finally:
+                leave_scope(token)
+        except Exception as cause:
+            if self._lets_pass(cause):
+                raise
+            raise self._failed(keys, inputs, scope.reads, cause) from cause
+        keys, inputs = self._complete(keys, inputs, scope.reads)
+        return record(self._definition.operator, keys, inputs, value)
+
+    def _call_openly(self, function: Callable[..., Any], bound: Bound) -> Any:
+        """Call the function on the nodes themselves, so that what it does inside is part of the graph."""
+        keys, inputs, _, named = bound
+        try:
+            result = pack(_apply(function, inputs, named))
+        except ExecutionError as error:
+            if self._code is None:
+                raise
+            # The node of the operator inside is connected to what it was computed from, but not to this code.
+            raise self._failed(("result",), (error.exception_node,), None, error) from error
+        except Exception as cause:
+            if self._lets_pass(cause):
+                raise
+            raise self._failed(keys, inputs, None, cause) from cause
+        if isinstance(result, Node) and self._code is None:
+            return result
+        keys, inputs = self._complete(("result",), (result,), None)
+        return record(self._definition.operator, keys, inputs, unpack(result))
+
     def _updated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Version:
         """Return the function that the source now defines, and its binder."""
         assert self._code is not None
         try:
-            return self._code.current(self._definition.function)
+            return self._code.current(self._definition)
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, _, _ = self._definition.bind(*args, **kwargs)
-            raise self._failed(keys, inputs, (), cause) from cause
+            raise self._failed(keys, inputs, None, cause) from cause
 
     def _complete(
-        self,
-        keys: tuple[str, ...],
-        inputs: tuple[Any, ...],
-        reads: Iterable[Any],
-        *,
-        failed: bool = False,
+        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: Iterable[Any] | None, *, strict: bool = True
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
-        hidden = [item for item in reads if not any(item is known for known in inputs)]
-        if hidden and not (self._definition.allow_external or failed):
+        code = self.parameters()
+        hidden = _hidden(reads, (*inputs, *code)) if reads else []
+        if hidden and strict and not self._definition.allow_external:
             names = ", ".join(repr(item.name) for item in hidden)
             raise MissingInputsError(
                 f"{self.name}() read {names}, which it was not given, so feedback could not get there.",
                 mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
             )
-        code = self.parameters()
         keys = (*keys, *("__code" for _ in code), *(f"reads {index}" for index in range(len(hidden))))
         return keys, (*inputs, *code, *hidden)
 
+    def _lets_pass(self, cause: Exception) -> bool:
+        return not self._definition.catch or isinstance(cause, MissingInputsError)
+
     def _failed(
-        self,
-        keys: tuple[str, ...],
-        inputs: tuple[Any, ...],
-        reads: Iterable[Any],
-        cause: Exception,
+        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: Iterable[Any] | None, cause: Exception
     ) -> ExecutionError:
         # What it read is kept either way: an error about that would hide the error of the user's code.
-        keys, inputs = self._complete(keys, inputs, reads, failed=True)
+        keys, inputs = self._complete(keys, inputs, reads, strict=False)
         return failure(self._definition.operator, keys, inputs, cause)
 
-    def _call_openly(
-        self, function: Callable[..., Any], keys: tuple[str, ...], inputs: tuple[Any, ...], named: tuple[str, ...]
-    ) -> Any:
-        """Call the function on the nodes themselves, so that what it does inside is part of the graph."""
-        try:
-            result = pack(_apply(function, inputs, named))
-        except ExecutionError:
-            # The exception node of the operator inside is already connected to what it was computed from.
-            raise
-        except Exception as cause:
-            if not self._definition.catch:
-                raise
-            raise self._failed(keys, inputs, (), cause) from cause
-        if isinstance(result, Node) and self._code is None:
-            return result
-        keys, inputs = self._complete(("result",), (result,), ())
-        return record(self._definition.operator, keys, inputs, unpack(result))
+
+def _hidden(reads: Iterable[Any], given: Iterable[Any]) -> list[Any]:
+    """Return those of *reads* that were not given, directly or in a container."""
+    known: set[int] = set()
+    waiting = list(given)
+    while waiting:
+        item = waiting.pop()
+        known.add(id(item))
+        if isinstance(item, MessageNode) and item.operator in _PACKERS:
+            waiting += item._inputs  # noqa: SLF001 - a container's items
+    return [item for item in reads if id(item) not in known]
+
+
+_PACKERS = {container.operator for container in CONTAINERS.values()}
+
+
+def trainable_definitions(kind: type) -> dict[_Definition, str]:
+    """Return the trainable methods that instances of *kind* own code for, overridden ones too, each with its path."""
+    found: dict[_Definition, str] = {}
+    seen: set[str] = set()
+    for base in kind.__mro__:
+        for name, member in vars(base).items():
+            if isinstance(member, FunModule) and member.trainable:
+                found.setdefault(member._definition, f"{base.__name__}.{name}" if name in seen else name)  # noqa: SLF001
+        seen.update(vars(base))
+    return found
 
 
 def _apply(function: Callable[..., Any], values: Sequence[Any], named: tuple[str, ...]) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import ParameterNode
-from opto.trace.bundle import FunModule
+from opto.trace.bundle import FunModule, trainable_definitions
 
 __all__ = ["Module", "model"]
 
@@ -79,20 +79,32 @@ def _members_of(value: Any) -> Iterator[tuple[str, Any]]:
             # Code that methods own is found through the methods, so that unused ones are found as well.
             if name != "_opto_code":
                 yield f".{name}", item
-        for name in _trainable_methods(type(value)):
-            yield f".{name}", getattr(value, name)
+        for name, item in _class_members(type(value)).items():
+            if name not in vars(value):
+                yield f".{name}", getattr(value, name) if _is_trainable(item) else item
+        # Methods that were overridden, but are called by super(): their code is owned as well.
+        paths = trainable_definitions(type(value))
+        for definition, code in list(vars(value).get("_opto_code", {}).items()):
+            if code.asked and "." in paths.get(definition, ""):
+                yield f".{paths[definition]}", code.parameter
     else:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield f"[{key}]", item
 
 
-def _trainable_methods(kind: type) -> list[str]:
-    """Return the names of trainable methods of *kind*, inherited ones first. Looked up without calling anything."""
-    found: dict[str, bool] = {}
-    for base in reversed(kind.__mro__):
-        for name, member in vars(base).items():
-            found[name] = isinstance(member, FunModule) and member.trainable
-    return [name for name, trainable in found.items() if trainable]
+def _class_members(kind: type) -> dict[str, Any]:
+    """Return what classes from `kind` up to its farthest base define, inherited names first; nothing is evaluated."""
+    return {
+        name: member
+        for base in reversed(kind.__mro__)
+        for name, member in vars(base).items()
+        if not name.startswith("__")
+    }
+
+
+def _is_trainable(member: Any) -> bool:
+    function = getattr(member, "__func__", member)  # of a static or class method
+    return isinstance(function, FunModule) and function.trainable
 
 
 def model(cls: C) -> C:

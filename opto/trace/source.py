@@ -1,5 +1,7 @@
 """The source of a function, and the function of a source. By syntax tree, never by searching text."""
 
+import __future__
+
 import ast
 import linecache
 import re
@@ -7,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from opto.errors import DomainError, SourceError
@@ -96,13 +98,37 @@ def _parse(source: str, name: str) -> tuple[ast.Module, Definition]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.") from error
+        raise _unparsable(error) from error
     found = [item for item in tree.body if isinstance(item, Definition) and item.name == name]
     if not found:
         raise SourceError(f"The code does not define {name}().", mend=f"Keep the function and its name, {name}.")
+    other = [item for item in tree.body if not isinstance(item, Definition)]
+    if any(
+        isinstance(part, ast.Name | ast.alias) and _bound_name(part) == name
+        for item in other
+        for part in ast.walk(item)
+    ):
+        raise SourceError(
+            f"The code gives the name {name} to something else, too.", mend="Choose another name for that."
+        )
     return tree, found[-1]
+
+
+def _bound_name(part: ast.Name | ast.alias) -> str | None:
+    if isinstance(part, ast.alias):
+        return part.asname or part.name
+    return part.id if isinstance(part.ctx, ast.Store) else None
+
+
+def _unparsable(error: BaseException) -> SourceError:
+    where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    return SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.")
+
+
+def _globals_in(tree: ast.AST) -> frozenset[str]:
+    """Return the names that code in *tree* declares global, in order to assign them."""
+    return frozenset(name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names)
 
 
 @dataclass(frozen=True)
@@ -115,6 +141,8 @@ class Code(Domain):
     Args:
         name: Name of the function.
         head: Its first line, as the user wrote it.
+        free: Names of the closure variables of the original, which new code may use and assign.
+        assigns: Global names that the original assigns. New code may not assign others: candidates would meet there.
 
     Example:
         >>> code = Code.of("def double(x):\n    return x + x\n", "double")
@@ -127,16 +155,18 @@ class Code(Domain):
 
     name: str
     head: str
+    free: tuple[str, ...] = ()
+    assigns: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, source: str, name: str) -> "Code":
+    def of(cls, source: str, name: str, free: tuple[str, ...] = ()) -> "Code":
         """Return the domain of functions with the signature that *name* has in *source*.
 
         Raises:
             SourceError: *source* does not define it.
         """
         _, definition = _parse(source, name)
-        return cls(name, signature_line(definition))
+        return cls(name, signature_line(definition), free, _globals_in(definition))
 
     def read(self, raw: Any) -> str:
         """Return *raw* without a Markdown fence around it; nothing else is changed."""
@@ -147,9 +177,15 @@ class Code(Domain):
 
     def check(self, value: str) -> None:
         try:
-            _, definition = _parse(value, self.name)
+            tree, definition = _parse(value, self.name)
+            _make_code(tree, self.name, self.free, "<check>")
         except SourceError as error:
             raise DomainError(error.problem, mend=error.mend) from error
+        if foreign := _globals_in(tree) - self.assigns:
+            raise DomainError(
+                f"The code assigns the global {', '.join(sorted(foreign))}.",
+                mend="Keep what it computes in local names.",
+            )
         wanted = ast.parse(f"{self.head} ...").body[0]
         assert isinstance(wanted, Definition)
         if _shape(definition) != _shape(wanted):
@@ -179,36 +215,69 @@ def _shape(definition: Definition) -> tuple[Any, ...]:
     )
 
 
-def compile_source(source: str, like: FunctionType) -> FunctionType:
+def compile_source(source: str, like: FunctionType, owner: type | None = None) -> FunctionType:
     """Return the function that *source* defines, living where *like* lives.
 
     It sees the same global names and the same closure variables (the very cells, so later changes are seen on
     both sides). Helpers and imports beside it are local to it: nothing is written to the user's module.
     Tracebacks show its lines.
 
+    Args:
+        source: The text.
+        like: The original function.
+        owner: The class in whose body *like* stands, if it does.
+
     Raises:
         SourceError: *source* does not define a function with the name of *like*.
         Exception: Whatever statements beside the function raise.
     """
     name = like.__name__
-    tree, definition = _parse(source, name)
-    definition.decorator_list = []
-    free = like.__code__.co_freevars
-    # outer() makes the free names local to a scope around make(), so that the compiler reads them from cells;
-    # make() then gets the cells of the real function, and the new function gets them from make().
-    make = _function("make", [*tree.body, ast.Return(ast.Name(name, ast.Load()))])
-    outer = _function(
-        "outer", [*(ast.Assign([ast.Name(cell, ast.Store())], ast.Constant(None)) for cell in free), make]
-    )
-    module = ast.fix_missing_locations(ast.Module([outer], type_ignores=[]))
+    tree, _ = _parse(source, name)
     filename = f"<{name}, version {_version()}>"
-    make_code = _inner(_inner(compile(module, filename, "exec"), "outer"), "make")
-    cells = dict(zip(free, like.__closure__ or (), strict=True))
+    make_code = _make_code(
+        tree, name, like.__code__.co_freevars, filename, class_name=None if owner is None else owner.__name__
+    )
+    cells = dict(zip(like.__code__.co_freevars, like.__closure__ or (), strict=True))
+    if owner is not None:
+        # For super() without arguments, which the original need not have used.
+        cells.setdefault("__class__", CellType(owner))
     closure = tuple(cells[cell] for cell in make_code.co_freevars)
     made: FunctionType = FunctionType(make_code, like.__globals__, "make", None, closure)()
     made.__module__, made.__qualname__ = like.__module__, like.__qualname__
     _show_lines(made, filename, source)
     return made
+
+
+def _make_code(
+    tree: ast.Module, name: str, free: tuple[str, ...], filename: str, *, class_name: str | None = None
+) -> CodeType:
+    """Compile *tree* as the body of a function that returns the function *name*, with *free* as closure variables."""
+    body = [item for item in tree.body if not (isinstance(item, ast.ImportFrom) and item.module == "__future__")]
+    for item in body:
+        if isinstance(item, Definition) and item.name == name:
+            item.decorator_list = []
+    # outer() makes the free names local to a scope around make(), so that the compiler reads them from cells;
+    # make() then gets the cells of the real function, and the new function gets them from make().
+    make = _function("make", [*body, ast.Return(ast.Name(name, ast.Load()))])
+    cells = dict.fromkeys([*free, "__class__"])
+    outer = _function(
+        "outer", [*(ast.Assign([ast.Name(cell, ast.Store())], ast.Constant(None)) for cell in cells), make]
+    )
+    # Inside a class of the same name, private names (self.__x) mean what they mean in the original.
+    around = ast.parse(f"class {class_name or '_'}: ...")
+    enclosing = around.body[0]
+    assert isinstance(enclosing, ast.ClassDef)
+    enclosing.body = [outer]
+    if any(isinstance(item, ast.Return) for item in body):
+        raise SourceError("The code does not parse: 'return' outside function.", mend="Give complete, valid Python.")
+    try:
+        # Annotations are not evaluated: they may speak of names that the code itself never needs.
+        module = compile(
+            ast.fix_missing_locations(around), filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True
+        )
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise _unparsable(error) from error
+    return _inner(_inner(_inner(module, enclosing.name), "outer"), "make")
 
 
 def _function(name: str, body: list[Any]) -> ast.FunctionDef:
