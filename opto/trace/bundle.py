@@ -191,9 +191,9 @@ class FunModule:
         if instance is None:
             return self
         bound = _new(FunModule)
-        bound.__dict__ = {**self.__dict__, "_owner": instance}
-        if self._code is not None and not isinstance(instance, type):
-            bound.__dict__["_code"] = self._code_of(instance)
+        code = self._code if self._code is None or isinstance(instance, type) else self._code_of(instance)
+        bound._definition, bound._owner, bound._code = self._definition, instance, code  # noqa: SLF001 - its own class
+        bound.__wrapped__, bound.__name__, bound.__doc__ = self.__wrapped__, self.__name__, self.__doc__
         return bound
 
     def _code_of(self, instance: Any) -> _Code:
