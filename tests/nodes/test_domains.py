@@ -261,9 +261,17 @@ def test_a_range_does_not_take_truth():
 # Choices.
 
 
-def test_choices_are_told_apart_by_type():
-    domain = Choices(1, True, "1", 1.0)
-    for option in domain.options:
+@pytest.mark.parametrize(
+    "options", [(1, True, 1.0), (True, "yes"), (1, "1"), (None, "None"), ("a", "'a'"), ("a", " a")]
+)
+def test_choices_are_told_apart_or_refused(options):
+    """What a search proposes are the options themselves: it gets the very one, or no such Choices."""
+    try:
+        domain = Choices(*options)
+    except DomainError:
+        assert len({str(option).strip("' ") for option in options}) < len(options)
+        return
+    for option in options:
         found = domain.accept(option)
         assert (found, type(found)) == (option, type(option))
 
@@ -281,16 +289,14 @@ def test_choices_from_text():
         assert refuses(domain, raw)
 
 
-def test_a_choice_that_fits_two_options_is_refused():
-    assert refuses(Choices(1, "'1'").for_value(1), "nothing")
-    assert refuses(Choices(None, "None", 2), ["None"])
-    assert refuses(Choices([1], (1,)), 1)
-
-
 @given(options=st.lists(st.integers(-3, 3) | st.booleans() | st.sampled_from(["1", "0", "True", "a"]) | st.none(),
                         min_size=1, max_size=5))  # fmt: skip
 def test_what_choices_write_they_read_again(options):
-    domain = Choices(*options)
+    try:
+        domain = Choices(*options)
+    except DomainError:
+        assert len(set(map(str, options))) < len({(type(option), option) for option in options})
+        return
     for option in options:
         found = domain.read(domain.write(option))
         assert (found, type(found)) == (option, type(option))

@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -59,6 +60,12 @@ def test_default_stem_is_the_type_of_the_value_or_the_operator():
 def test_the_name_of_a_node_does_not_change():
     total = node(1) + 1
     assert total.name == total.name
+
+
+def test_names_given_in_threads_are_all_different():
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: node(1, name="made_in_threads").name, range(2_000)))
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("name", ["a:b", ":", "", 3])

@@ -127,7 +127,13 @@ def test_results_that_were_not_recorded_can_be_shown(start, make):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(slice(1, None), "1:"), (slice(None, 2, 3), ":2:3"), (slice(None), ":"), ("a", "'a'"), (None, "None")],
+    [
+        ("a", "'a'"),
+        (None, "None"),
+        ([1, ("a",), {"k": {3, 1, 2}}], "[1, ('a',), {'k': {1, 2, 3}}]"),
+        (object(), "<object>"),
+        (len, "len"),
+    ],
 )
-def test_constants_are_written_as_in_source(value, text):
+def test_constants_are_written_as_in_source_and_without_addresses(value, text):
     assert write_constant(value) == text

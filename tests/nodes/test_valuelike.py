@@ -265,6 +265,32 @@ def test_missing_attributes_are_named_with_the_type_of_the_value():
     assert not hasattr(node(3), "nonsense")
 
 
+def test_properties_of_the_value_are_asked_once():
+    class Meter:
+        asked = 0
+
+        @property
+        def level(self):
+            self.asked += 1
+            return 7
+
+    meter = Meter()
+    assert node(meter).level.data == 7
+    assert meter.asked == 1
+
+
+def test_a_property_that_fails_is_a_failed_operator():
+    class Meter:
+        @property
+        def level(self):
+            return 1 / 0
+
+    x = node(Meter())
+    with pytest.raises(ZeroDivisionError) as caught:
+        x.level
+    assert is_exactly(caught.value.exception_node.parents, x)
+
+
 def test_a_node_that_holds_a_function_can_be_called():
     x = node([3, 1, 2])
     function = node(sorted)

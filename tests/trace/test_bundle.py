@@ -1,5 +1,6 @@
 """Bundled functions: called like the function, recorded as one operator, failing as the function fails."""
 
+import ast
 import asyncio
 import functools
 import gc
@@ -218,6 +219,31 @@ def test_bundling_below_and_above_other_decorators():
     x = node(1)
     assert [above(x).data, below(x).data] == [4, 4]
     assert [len(nodes_behind(above(x))), len(nodes_behind(below(x)))] == [3, 2]
+
+
+def test_a_call_is_written_as_python():
+    @bundle
+    def plain(a, b=2):
+        return 1
+
+    @bundle
+    def every_kind(a, b=2, /, c=3, *rest, d, **more):
+        return 1
+
+    @bundle
+    def rest_only(a, *rest):
+        return 1
+
+    x = node(1, name="x")
+    for result, expected in [
+        (plain(x, b=3), "plain(a=x0, b=3)"),
+        (every_kind(x, 4, 5, 6, d=7, e=8), "every_kind(x0, 4, 5, 6, d=7, e=8)"),
+        (every_kind(x, d=7), None),
+        (rest_only(x, 4), "rest_only(x0, 4)"),
+    ]:
+        expression = TraceGraph([result]).to_text().splitlines()[-1].split(" = ", 1)[1].split("  →")[0]
+        ast.parse(expression, mode="eval")
+        assert expected in {None, expression}
 
 
 def test_lambdas_builtins_and_partials():
@@ -607,6 +633,20 @@ def test_threads_do_not_see_what_others_read():
             True,
             True,
         ]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(400)))
+
+
+def test_failures_in_threads_describe_their_own_call():
+    def work(number):
+        x = node(f"no number {number}")
+        try:
+            bundle(int)(x)
+        except ValueError as error:
+            found = error.exception_node
+            return found.parents[0] is x and f"'no number {number}'" in found.data
+        return False
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(400)))
