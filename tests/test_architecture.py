@@ -42,8 +42,8 @@ OPENED = {
     "opto.nodes.scope": {"opto.trace.bundle"},
 }
 
-#: The borders to code that is not ours: user code in operators and bundles, and SDK calls in adapters.
-BROAD_EXCEPTS = {"opto.llm.failures", "opto.nodes.valuelike", "opto.trace.bundle"}
+#: The borders to code that is not ours: user code in operators, bundles and exception classes; SDKs in adapters.
+BROAD_EXCEPTS = {"opto.llm.failures", "opto.nodes.failures", "opto.nodes.valuelike", "opto.trace.bundle"}
 
 LONGEST = 450
 
