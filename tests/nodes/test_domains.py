@@ -165,6 +165,20 @@ def test_a_parameter_that_starts_as_a_number_of_numpy_can_be_set_by_text():
     assert node(np.float64(0.5), trainable=True).accept("0.75") == 0.75
 
 
+@pytest.mark.parametrize("raw", ["[1, 2]", [1, 2], 3, None])
+def test_a_parameter_that_starts_as_an_array_takes_arrays_only(raw):
+    """As ndarray([1, 2]) would be an array of that shape, filled with whatever was there."""
+    parameter = node(np.ones(2), trainable=True)
+    assert refuses(parameter.domain, raw)
+    assert parameter.accept(np.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", [int, float, bool, str, list])
+def test_arrays_are_no_numbers(kind):
+    assert refuses(OfType(kind), np.array([1, 2]))
+    assert refuses(Range(0, 9), np.array([1, 2]))
+
+
 def test_a_parameter_that_starts_as_none_takes_anything():
     domain = OfType(type(None))
     assert domain.accept(3) == 3

@@ -678,6 +678,43 @@ def test_tasks_do_not_see_each_other():
     assert asyncio.run(main()) == [4] * 5
 
 
+def test_coroutine_functions_fail_and_read_as_functions_do():
+    hidden = node(2, name="hidden_from_coroutine")
+
+    @bundle
+    async def fail(x):
+        await asyncio.sleep(0)
+        return 1 / x
+
+    @bundle
+    async def read(x):
+        await asyncio.sleep(0)
+        return x * hidden.data
+
+    async def main():
+        x = node(0, trainable=True)
+        with pytest.raises(ZeroDivisionError) as caught:
+            await fail(x)
+        assert caught.value.exception_node.parents[0] is x
+        with pytest.raises(MissingInputsError, match="hidden_from_coroutine"):
+            await read(x)
+        # Meanwhile, others are recorded, and what they read is their own.
+        results = await asyncio.gather(*(double(number) for number in range(5)), recorded())
+        return [item.data for item in results[:5]], results[5]
+
+    @bundle
+    async def double(x):
+        await asyncio.sleep(0)
+        return 2 * x
+
+    async def recorded():
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return hidden.data + len((node(1) + 1).parents)
+
+    assert asyncio.run(main()) == ([0, 2, 4, 6, 8], 3)
+
+
 def test_coroutine_functions_are_awaited_and_recorded():
     @bundle
     async def fetch(x):
