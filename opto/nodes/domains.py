@@ -257,16 +257,21 @@ def read_as(kind: type, raw: Any) -> Any:
         return raw
     if type(raw) is kind:
         return _finite(raw) if isinstance(raw, float) else raw
-    if hasattr(raw, "item") and hasattr(raw, "dtype"):
-        raw = raw.item()  # a number of numpy
+    if _is_of_numpy(type(raw)):
+        raw = raw.item()
     reader = _READERS.get(kind)
     if reader is not None:
         return raw if type(raw) is kind and kind is not float else reader(raw)
-    if hasattr(kind, "item") and hasattr(kind, "dtype"):
+    if _is_of_numpy(kind):
         return kind(read_as(type(kind().item()), raw))
     if isinstance(raw, kind) and not isinstance(raw, bool):
         return raw
     return _refuse(kind, raw)
+
+
+def _is_of_numpy(kind: type) -> bool:
+    """True for numpy's numbers and bools, but not for its arrays. Found by name: numpy itself is not needed."""
+    return any(base.__module__ == "numpy" and base.__name__ == "generic" for base in kind.__mro__)
 
 
 def _refuse(kind: type, raw: Any) -> NoReturn:
