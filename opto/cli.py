@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opto import __version__
-from opto.demo import traffic
+from opto.demo import Crossing, choose_method, new_optimizer, optimize
 from opto.errors import OptoError
 from opto.llm import environment_model
 from opto.runs import Run, StepRecord
@@ -64,17 +64,17 @@ def _positive(text: str) -> int:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    method = options.optimizer or traffic.choose_method()
+    method = options.optimizer or choose_method()
     steps = options.steps or (12 if method == "llm" else 60)
-    crossing = traffic.Crossing()
+    crossing = Crossing()
     run = Run.new(options.runs, "traffic")
-    optimizer = traffic.new_optimizer(crossing, method, run=run, seed=options.seed)
+    optimizer = new_optimizer(crossing, method, run=run, seed=options.seed)
     print("A traffic light at a four-way crossing, half an hour simulated by UXsim.")
     print(f"Two green times, 15 to 90 s each, are set by {_who(method)}.")
     print("Lower delay is better: mean loss per vehicle plus its spread over directions, in seconds.\n")
     print("  step   east-west   north-south     delay      best")
     progress = []
-    for number, item in enumerate(traffic.optimize(crossing, optimizer, steps=steps), start=1):
+    for number, item in enumerate(optimize(crossing, optimizer, steps=steps), start=1):
         progress.append(item)
         note = "" if item.record.outcome == "updated" else f"   {item.record.outcome}: {item.record.reason}"
         print(

@@ -33,15 +33,6 @@ ALLOWED = {
     "": set(),
 }
 
-#: Modules inside a package that other packages import. To be reduced, never to be extended without need.
-OPENED = {
-    "opto.demo.traffic": {"opto.cli"},
-    "opto.nodes.graph": {"opto.optimizers.problem"},
-    "opto.nodes.operators": {"opto.trace.binding", "opto.trace.bundle"},
-    "opto.nodes.picture": {"opto.optimizers.problem"},
-    "opto.nodes.scope": {"opto.trace.bundle"},
-}
-
 #: The borders to code that is not ours: user code in operators, bundles and exception classes; SDKs in adapters.
 BROAD_EXCEPTS = {"opto.llm.failures", "opto.nodes.failures", "opto.nodes.valuelike", "opto.trace.bundle"}
 
@@ -115,18 +106,8 @@ def test_every_part_has_a_place():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_packages_are_entered_by_their_door(module):
-    wrong = [
-        name
-        for name, _ in imports(module)
-        if name.count(".") > 1 and part(name) != part(module) and module not in OPENED.get(name, ())
-    ]
+    wrong = [name for name, _ in imports(module) if name.count(".") > 1 and part(name) != part(module)]
     assert not wrong, f"{module} imports from inside a package: {wrong}"
-
-
-def test_every_exception_to_the_doors_is_used():
-    used = {(name, module) for module in MODULES for name, _ in imports(module)}
-    idle = [(name, module) for name, users in OPENED.items() for module in users if (name, module) not in used]
-    assert not idle, "remove them from OPENED"
 
 
 def test_no_import_cycles():

@@ -5,7 +5,7 @@ Layer 1: it knows no language model and no source code.
 
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as
 from opto.nodes.feedback import Feedback
-from opto.nodes.graph import TraceGraph
+from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
 from opto.nodes.node import (
     ExceptionNode,
     MessageNode,
@@ -16,12 +16,14 @@ from opto.nodes.node import (
     pack,
     record,
 )
-from opto.nodes.operators import Operator
+from opto.nodes.operators import CONTAINERS, Operator, write_arguments
+from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
-from opto.nodes.scope import is_tracing, stop_tracing
+from opto.nodes.scope import enter_scope, is_tracing, leave_scope, new_scope, stop_tracing
 from opto.nodes.valuelike import unpack
 
 __all__ = [
+    "CONTAINERS",
     "Choices",
     "Domain",
     "ExceptionNode",
@@ -38,12 +40,20 @@ __all__ = [
     "TraceGraph",
     "as_domain",
     "backward",
+    "canonical_names",
+    "enter_scope",
     "failure",
     "is_tracing",
+    "leave_scope",
+    "new_scope",
     "node",
     "pack",
+    "parameter_names",
     "read_as",
     "record",
     "stop_tracing",
     "unpack",
+    "write_arguments",
+    "write_call",
+    "write_constant",
 ]

@@ -2,9 +2,9 @@
 
 import keyword
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opto.nodes import picture
 from opto.nodes.feedback import Feedback
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     import graphviz
     import networkx as nx
 
-__all__ = ["TraceGraph"]
+__all__ = ["TraceGraph", "canonical_names", "parameter_names"]
+
+V = TypeVar("V", bound=Vertex)
 
 
 class TraceGraph:
     """Outputs, what was said about them, and every node they were computed from.
 
-    Names inside a graph are canonical: a stem and a number in order of birth, both identifiers of Python
-    (``price0``, ``add0``). The same program gives the same names in any process, whatever ran before.
+    Names inside a graph are canonical identifiers: parameters go by their stem (``price``; with a number if
+    several share it), all others by stem and number in order of birth (``add0``). The same program gives the
+    same names in any process, whatever ran before.
 
     Args:
         outputs: The nodes at which feedback was given.
@@ -37,9 +40,9 @@ class TraceGraph:
         >>> price = node(3, name="price", trainable=True)
         >>> graph = TraceGraph([price * 2], [Feedback("too dear")])
         >>> [graph.names[item] for item in graph.nodes]
-        ['price0', 'multiply0']
+        ['price', 'multiply0']
         >>> graph.to_networkx().edges
-        OutEdgeView([('price0', 'multiply0')])
+        OutEdgeView([('price', 'multiply0')])
     """
 
     def __init__(self, outputs: Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
@@ -64,7 +67,7 @@ class TraceGraph:
     @cached_property
     def names(self) -> dict[Vertex, str]:
         """The canonical name of every node."""
-        return numbered(self.nodes)
+        return canonical_names(self.nodes, parameter_names(self.parameters))
 
     def to_networkx(self) -> "nx.DiGraph[str]":
         """Return a `networkx.DiGraph` over the canonical names, with edges from inputs to results.
@@ -107,21 +110,43 @@ class TraceGraph:
             >>> from opto.nodes import node
             >>> price = node(3, name="price", trainable=True)
             >>> print(TraceGraph([price * 2]).to_text())
-            price0 = 3  (parameter)
-            multiply0 = price0 * 2  → 6  (output)
+            price = 3  (parameter)
+            multiply0 = price * 2  → 6  (output)
         """
         return picture.as_text(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
 
 
-def numbered(nodes: Iterable[Vertex]) -> dict[Vertex, str]:
-    """Return a name for each of *nodes*: its stem as an identifier, and a running number per stem."""
+def parameter_names(parameters: Sequence[V]) -> dict[str, V]:
+    """Return *parameters* by name: the stem as an identifier, numbered if several share it.
+
+    The names depend on nothing but the parameters and their order.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> list(parameter_names([node(1, "x", True), node(2, "x", True), node(3, "y", True)]))
+        ['x0', 'x1', 'y']
+    """
+    stems = [as_identifier(parameter.stem) for parameter in parameters]
+    names: dict[str, V] = {}
+    for stem, parameter in zip(stems, parameters, strict=True):
+        name, number = stem, 0
+        while (name == stem and stems.count(stem) > 1) or (name != stem and name in stems) or name in names:
+            name, number = f"{stem}{number}", number + 1
+        names[name] = parameter
+    return names
+
+
+def canonical_names(nodes: Iterable[Vertex], parameters: Mapping[str, Vertex]) -> dict[Vertex, str]:
+    """Return a name for each of *nodes*: that of *parameters*, or the stem and a running number."""
+    names = {parameter: name for name, parameter in parameters.items()}
     used: dict[str, int] = {}
-    names = {}
     for item in nodes:
-        stem = identifier(item.stem)
-        number = used.get(stem, 0)
-        used[stem] = number + 1
-        names[item] = f"{stem}{number}"
+        if item not in names:
+            stem = identifier(item.stem)
+            number = used.get(stem, 0)
+            used[stem] = number + 1
+            name = f"{stem}{number}"
+            names[item] = f"{name}_" if name in parameters else name
     return names
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from opto.errors import DomainError, LLMError, OptimizerError, StepsFailedError, SuggestionError
 from opto.llm import Message, Usage
-from opto.nodes import Feedback, Node, ParameterNode, Propagator, TraceGraph, backward
-from opto.optimizers.problem import variable_names
+from opto.nodes import Feedback, Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
 
@@ -119,7 +118,7 @@ class Optimizer(ABC):
         max_failures: int = 3,
     ) -> None:
         self.parameters = _checked(parameters)
-        self.variables = variable_names(self.parameters)
+        self.variables = parameter_names(self.parameters)
         self.records: list[StepRecord] = []
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
         self._propagator = propagator

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from opto.nodes import Feedback, ParameterNode, TraceGraph
-from opto.nodes.graph import as_identifier, numbered
-from opto.nodes.picture import write_call, write_constant
+from opto.nodes import Feedback, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
 
-__all__ = ["Problem", "Variable", "variable_names"]
+__all__ = ["Problem", "Variable"]
 
 
 @dataclass(frozen=True)
@@ -86,37 +84,13 @@ class Problem:
         return "\n\n".join(f"# {title}\n{text}" for title, text in sections.items() if text)
 
 
-def variable_names(parameters: Sequence[ParameterNode[Any]]) -> dict[str, ParameterNode[Any]]:
-    """Return *parameters* by the names under which a problem shows them: the stem, numbered if several share it.
-
-    The names depend on nothing but the parameters, so they stay the same from step to step.
-
-    Example:
-        >>> from opto.nodes import node
-        >>> list(variable_names([node(1, "x", True), node(2, "x", True), node(3, "y", True)]))
-        ['x0', 'x1', 'y']
-    """
-    stems = [as_identifier(parameter.stem) for parameter in parameters]
-    names: dict[str, ParameterNode[Any]] = {}
-    for stem, parameter in zip(stems, parameters, strict=True):
-        name, number = stem, 0
-        while (name == stem and stems.count(stem) > 1) or (name != stem and name in stems) or name in names:
-            name, number = f"{stem}{number}", number + 1
-        names[name] = parameter
-    return names
-
-
 class _Writer:
     """Writes one graph as a problem."""
 
     def __init__(self, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]]) -> None:
         self.graph = graph
         self.variables = variables
-        # Numbered without the variables: the result of trainable greet() is greet0, whatever the code is called.
-        shown = set(variables.values())
-        rest = numbered(item for item in graph.nodes if item not in shown)
-        self.names = {item: f"{name}_" if name in variables else name for item, name in rest.items()}
-        self.names |= {parameter: name for name, parameter in variables.items()}
+        self.names = canonical_names(graph.nodes, variables)
         self.long_constants: dict[str, str] = {}
 
     def problem(self) -> Problem:

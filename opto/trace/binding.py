@@ -7,8 +7,7 @@ generated function with the same signature. Python itself binds the arguments, a
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from opto.nodes import Node, pack
-from opto.nodes.operators import CONTAINERS
+from opto.nodes import CONTAINERS, Node, pack
 
 __all__ = ["Bound", "argument_names", "make_binder"]
 

@@ -8,18 +8,21 @@ from typing import Any, NamedTuple, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError, SourceError
 from opto.nodes import (
+    CONTAINERS,
     MessageNode,
     Node,
     Operator,
     ParameterNode,
+    enter_scope,
     failure,
+    leave_scope,
+    new_scope,
     node,
     pack,
     record,
     unpack,
+    write_arguments,
 )
-from opto.nodes.operators import CONTAINERS, write_arguments
-from opto.nodes.scope import enter_scope, leave_scope, new_scope
 from opto.trace.binding import Bound, argument_names, make_binder
 from opto.trace.source import Code, compile_source, source_of
 

@@ -28,16 +28,16 @@ def without_dot(monkeypatch, tmp_path):
 def test_source_has_every_node_and_edge(graph):
     source = graph.to_graphviz().source
     assert set(re.findall(r"^\t(\w+) -> (\w+)", source, re.MULTILINE)) == {
-        ("price0", "multiply0"),
+        ("price", "multiply0"),
         ("multiply0", "add0"),
         ("int0", "add0"),
     }
-    assert set(re.findall(r"^\t(\w+) \[label", source, re.MULTILINE)) == {"price0", "int0", "multiply0", "add0"}
+    assert set(re.findall(r"^\t(\w+) \[label", source, re.MULTILINE)) == {"price", "int0", "multiply0", "add0"}
 
 
 def test_kinds_have_shapes_and_outputs_a_thick_line(graph):
     source = graph.to_graphviz().source
-    assert re.search(r"price0 \[[^]]*#ffe7ba[^]]*shape=box", source)
+    assert re.search(r"price \[[^]]*#ffe7ba[^]]*shape=box", source)
     assert re.search(r"add0 \[[^]]*penwidth=2[^]]*shape=ellipse", source)
     assert "In euros." in source
 

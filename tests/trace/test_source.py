@@ -314,7 +314,7 @@ def test_the_code_is_an_input_of_every_call_and_gets_feedback():
     ] * 2
     result.backward("too small")
     assert len(work.parameter.feedback) == 1
-    assert TraceGraph([result]).to_text().splitlines()[-1] == "work1 = work0(x=int0, y=2)  → 3  (output)"
+    assert TraceGraph([result]).to_text().splitlines()[-1] == "work0 = work(x=int0, y=2)  → 3  (output)"
 
 
 def test_a_new_source_is_run_and_an_old_one_can_come_back():
