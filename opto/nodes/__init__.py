@@ -19,7 +19,7 @@ from opto.nodes.node import (
 from opto.nodes.operators import CONTAINERS, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
-from opto.nodes.scope import enter_scope, is_tracing, leave_scope, new_scope, stop_tracing
+from opto.nodes.scope import enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
 from opto.nodes.valuelike import unpack
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "pack",
     "parameter_names",
     "read_as",
+    "reads_in",
     "record",
     "stop_tracing",
     "unpack",

@@ -10,7 +10,7 @@ from opto.nodes.graph import TraceGraph
 from opto.nodes.operators import CONTAINERS, Operator
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward
-from opto.nodes.scope import current_scope
+from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import ValueLike, unpack
 from opto.nodes.vertex import Vertex, next_birth
 
@@ -72,7 +72,7 @@ class Node(ValueLike, Generic[T]):
         """The plain value. Reading it inside a bundle of which this node is no input is reported."""
         scope = current_scope()
         if scope is not None:
-            scope.note(self)
+            note_read(scope, self)
         return self._data  # type: ignore[no-any-return]  # a slot cannot be generic
 
     @property
@@ -326,9 +326,8 @@ def record(
     if scope is not None:
         for item in inputs:
             if isinstance(item, Node):
-                scope.note(item)
-        if not scope.tracing:
-            inputs = ()
+                note_read(scope, item)
+        inputs = ()
     # Attributes are set from here, not in __init__: a traced operator is as fast as making its node.
     result = _new(kind)
     result._data = value

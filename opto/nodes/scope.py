@@ -11,32 +11,26 @@ from typing import Any
 
 from opto.nodes.vertex import next_birth
 
-__all__ = ["Scope", "current_scope", "enter_scope", "is_tracing", "leave_scope", "new_scope", "stop_tracing"]
+__all__ = [
+    "SINCE",
+    "Scope",
+    "current_scope",
+    "enter_scope",
+    "is_tracing",
+    "leave_scope",
+    "new_scope",
+    "note_read",
+    "reads_in",
+    "stop_tracing",
+]
 
 
-class Scope:
-    """What holds for the code that runs inside one block.
+#: What holds inside one block that is not recorded: the block's birth number under `SINCE`, and the nodes from outside
+#: that were read, as further keys. A bare dict, because it is made for each call of a bundle; a mutable one, because
+#: threads and tasks that the block starts with its context read on its behalf.
+Scope = dict[Any, Any]
+SINCE = None
 
-    Attributes:
-        tracing: False if operators must not record their inputs.
-        since: Birth number of the block. Nodes born later were made inside it and are no one's business.
-        reads: Nodes from outside that were read, in order of reading (an ordered set); None until the first.
-    """
-
-    __slots__ = ("reads", "since", "tracing")
-    reads: dict[Any, None] | None
-    since: int
-    tracing: bool
-
-    def note(self, node: Any) -> None:
-        """Remember that *node* was read, if it comes from outside the block."""
-        if node.birth < self.since:
-            if self.reads is None:
-                self.reads = {}
-            self.reads[node] = None
-
-
-_new = object.__new__
 _scope: ContextVar[Scope | None] = ContextVar("opto_scope", default=None)
 current_scope, enter_scope, leave_scope = _scope.get, _scope.set, _scope.reset
 
@@ -51,14 +45,21 @@ def new_scope() -> Scope:
         >>> token = enter_scope(scope)
         >>> result = 3 * weight.data + node(1).data
         >>> leave_scope(token)
-        >>> list(scope.reads) == [weight]
+        >>> reads_in(scope) == [weight]
         True
     """
-    scope = _new(Scope)
-    scope.tracing = False
-    scope.reads = None
-    scope.since = next_birth()
-    return scope
+    return {SINCE: next_birth()}
+
+
+def note_read(scope: Scope, node: Any) -> None:
+    """Remember that *node* was read, if it is older than the block: newer ones were made inside it."""
+    if node.birth < scope[SINCE]:
+        scope[node] = True
+
+
+def reads_in(scope: Scope) -> list[Any]:
+    """Return the nodes from outside that were read, in order of reading."""
+    return [node for node in scope if node is not SINCE]
 
 
 def is_tracing() -> bool:
@@ -69,8 +70,7 @@ def is_tracing() -> bool:
         ...     is_tracing()
         False
     """
-    scope = current_scope()
-    return scope is None or scope.tracing
+    return current_scope() is None
 
 
 @contextmanager
@@ -94,6 +94,6 @@ def stop_tracing() -> Iterator[None]:
     finally:
         leave_scope(token)
         # An operator around this block still wants to know what was read inside it.
-        if isinstance(outer, Scope):
-            for node in scope.reads or ():
-                outer.note(node)
+        if isinstance(outer, dict):
+            for node in reads_in(scope):
+                note_read(outer, node)

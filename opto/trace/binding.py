@@ -13,7 +13,7 @@ __all__ = ["Bound", "argument_names", "make_binder"]
 
 #: The arguments of one call: keys, inputs as they are recorded, plain values, and the names under which the last
 #: of the plain values are passed. A bare tuple, because a class of its own would double the cost of binding.
-Bound = tuple[tuple[str, ...], tuple[Any, ...], list[Any], tuple[str, ...]]
+Bound = tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]
 
 
 class _Arguments(NamedTuple):
@@ -43,7 +43,7 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         >>> def scale(x, *more, by=2): ...
         >>> keys, inputs, plain, named = make_binder(scale)(node(1), 5)
         >>> keys, plain, named
-        (('x', '*more[0]', 'by'), [1, 5, 2], ('by',))
+        (('x', '*more[0]', 'by'), (1, 5, 2), ('by',))
     """
     arguments, defaults, keyword_defaults = _arguments(function)
     leading = (*arguments.positional_only, *arguments.positional)
@@ -88,7 +88,7 @@ def _unrolled(names: tuple[str, ...]) -> str:
         for index, name in enumerate(names)
     ]
     plain = ", ".join(f"__{index}" for index in range(len(names)))
-    return f"{''.join(lines)} return __keys, {_display(names)}, [{plain}], ()"
+    return f"{''.join(lines)} return __keys, {_display(names)}, ({plain}{',' * (len(names) == 1)}), ()"
 
 
 def _display(names: tuple[str, ...]) -> str:
@@ -110,7 +110,7 @@ def _spread(
         *(f"**{arguments.more}[{name}]" for name in more),
     )
     inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
-    plain = [item._data if isinstance(item, Node) else item for item in inputs]  # noqa: SLF001 - given, not read
+    plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
     return keys, inputs, plain, (*arguments.keyword_only, *more)
 
 

@@ -19,6 +19,7 @@ from opto.nodes import (
     new_scope,
     node,
     pack,
+    reads_in,
     record,
     unpack,
     write_arguments,
@@ -245,16 +246,16 @@ class FunModule:
         try:
             try:
                 value = function(*plain) if not named else _apply(function, plain, named)
-                if isinstance(value, Node) or value.__class__ in CONTAINERS:
+                if value.__class__ not in _SCALARS:
                     value = unpack(value)
             finally:
                 leave_scope(token)  # before a failure is recorded, which would be lost inside
         except Exception as cause:
             if self._lets_pass(cause):
                 raise
-            raise self._failed(keys, inputs, scope.reads, cause) from cause
-        if scope.reads:
-            keys, inputs = self._complete(keys, inputs, scope.reads)
+            raise self._failed(keys, inputs, reads_in(scope), cause) from cause
+        if len(scope) > 1:
+            keys, inputs = self._complete(keys, inputs, reads_in(scope))
         elif code is not None:
             keys, inputs = (*keys, "__code"), (*inputs, code.parameter)
         return record(definition.operator, keys, inputs, value)
@@ -277,8 +278,8 @@ class FunModule:
         except Exception as cause:
             if self._lets_pass(cause):
                 raise
-            raise self._failed(keys, inputs, scope.reads, cause) from cause
-        keys, inputs = self._complete(keys, inputs, scope.reads)
+            raise self._failed(keys, inputs, reads_in(scope), cause) from cause
+        keys, inputs = self._complete(keys, inputs, reads_in(scope))
         return record(self._definition.operator, keys, inputs, value)
 
     def _call_openly(self, function: Callable[..., Any], bound: Bound) -> Any:
@@ -290,14 +291,14 @@ class FunModule:
             if self._code is None:
                 raise
             # The node of the operator inside is connected to what it was computed from, but not to this code.
-            raise self._failed(("result",), (error.exception_node,), None, error) from error
+            raise self._failed(("result",), (error.exception_node,), [], error) from error
         except Exception as cause:
             if self._lets_pass(cause):
                 raise
-            raise self._failed(keys, inputs, None, cause) from cause
+            raise self._failed(keys, inputs, [], cause) from cause
         if isinstance(result, Node) and self._code is None:
             return result
-        keys, inputs = self._complete(("result",), (result,), None)
+        keys, inputs = self._complete(("result",), (result,), [])
         return record(self._definition.operator, keys, inputs, unpack(result))
 
     def _updated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Version:
@@ -308,10 +309,10 @@ class FunModule:
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, _, _ = self._definition.bind(*args, **kwargs)
-            raise self._failed(keys, inputs, None, cause) from cause
+            raise self._failed(keys, inputs, [], cause) from cause
 
     def _complete(
-        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: Iterable[Any] | None, *, strict: bool = True
+        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: list[Any], *, strict: bool = True
     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = self.parameters()
@@ -329,14 +330,14 @@ class FunModule:
         return not self._definition.catch or isinstance(cause, MissingInputsError)
 
     def _failed(
-        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: Iterable[Any] | None, cause: Exception
+        self, keys: tuple[str, ...], inputs: tuple[Any, ...], reads: list[Any], cause: Exception
     ) -> ExecutionError:
         # What it read is kept either way: an error about that would hide the error of the user's code.
         keys, inputs = self._complete(keys, inputs, reads, strict=False)
         return failure(self._definition.operator, keys, inputs, cause)
 
 
-def _hidden(reads: Iterable[Any], given: Iterable[Any]) -> list[Any]:
+def _hidden(reads: list[Any], given: Iterable[Any]) -> list[Any]:
     """Return those of *reads* that were not given, directly or in a container."""
     known: set[int] = set()
     waiting = list(given)
@@ -348,6 +349,8 @@ def _hidden(reads: Iterable[Any], given: Iterable[Any]) -> list[Any]:
     return [item for item in reads if id(item) not in known]
 
 
+#: Results that hold no node and are no container: they need no second look.
+_SCALARS = frozenset({int, float, str, bool, type(None), bytes, complex})
 _PACKERS = {container.operator for container in CONTAINERS.values()}
 
 
