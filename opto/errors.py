@@ -8,6 +8,7 @@
     │   ├── ExecutionError            user code raised; carries an exception node
     │   └── BackwardError             feedback cannot be sent backward
     ├── SourceError                   the source of a trainable function is unusable
+    ├── ModuleError                   a module cannot be frozen, saved, loaded, pickled or exported as asked
     ├── DomainError (ValueError)      a value lies outside its parameter's domain
     ├── OptimizerError
     │   ├── SuggestionError           an answer cannot be read
@@ -42,6 +43,7 @@ __all__ = [
     "LLMTimeoutError",
     "MissingDependencyError",
     "MissingInputsError",
+    "ModuleError",
     "OptimizerError",
     "OptoError",
     "QuotaError",
@@ -121,6 +123,10 @@ class BackwardError(GraphError):
 
 class SourceError(OptoError):
     """The source of a function cannot be found, does not parse, or does not define the function."""
+
+
+class ModuleError(OptoError):
+    """A module cannot be frozen, saved, loaded, pickled or exported as asked; it is unchanged."""
 
 
 class DomainError(OptoError, ValueError):
