@@ -6,19 +6,11 @@ Layer 1: it knows no language model and no source code.
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as
 from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
-from opto.nodes.node import (
-    ExceptionNode,
-    MessageNode,
-    Node,
-    ParameterNode,
-    failure,
-    node,
-    pack,
-    record,
-)
+from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import CONTAINERS, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
+from opto.nodes.results import ExceptionNode, MessageNode, failure, pack, record
 from opto.nodes.scope import enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
 from opto.nodes.valuelike import unpack
 
@@ -52,6 +44,7 @@ __all__ = [
     "read_as",
     "reads_in",
     "record",
+    "restart_numbers",
     "stop_tracing",
     "unpack",
     "write_arguments",

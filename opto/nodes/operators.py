@@ -6,19 +6,24 @@ and, for operators that Python writes in its own way, how. This module knows no 
 
 import math
 import operator as python
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from copy import copy
+from copy import copy, deepcopy
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 __all__ = [
     "BINARY",
     "CALL",
+    "CLONE",
     "CONTAINERS",
     "COPY",
+    "EQUAL",
     "GETATTR",
     "GETITEM",
     "ITEM",
+    "LENGTH",
+    "NOT_EQUAL",
     "POWER_MODULO",
     "ROUND",
     "UNARY",
@@ -62,6 +67,13 @@ class Operator:
         self.keys = keys
         self.description = description if description is not None else (function.__doc__ or "")
         self.template = template
+
+    @classmethod
+    def described(cls, description: str, name: str) -> "Operator":
+        """Return the operator of a result that was computed elsewhere, from Trace's ``"[name] What it does."``."""
+        if prefix := re.match(r"\s*\[([^\[\]]+)\]\s*", description):
+            name, description = prefix[1], description[prefix.end() :]
+        return cls(name, tuple, description=description)
 
     def __repr__(self) -> str:
         return f"Operator({self.name!r})"
@@ -149,6 +161,10 @@ POWER_MODULO = Operator(
     template="pow({x}, {y}, {modulo})",
 )
 COPY = Operator("copy", copy, keys=("x",), description="A shallow copy of x.", template="copy({x})")
+CLONE = Operator("clone", deepcopy, keys=("x",), description="A deep copy of x.", template="deepcopy({x})")
+EQUAL = _binary("eq", "==", python.eq, "True if x equals y.")
+NOT_EQUAL = _binary("neq", "!=", python.ne, "True if x differs from y.")
+LENGTH = _unary("len_", "len({x})", len, "Number of items of x.")
 ITEM = Operator(
     "item",
     lambda x, index: list(x)[index],

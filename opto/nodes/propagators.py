@@ -5,6 +5,7 @@ trace graph behind the outputs; a `Propagator` with local rules works node by no
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from opto.errors import BackwardError
@@ -12,17 +13,27 @@ from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph
 from opto.nodes.vertex import Vertex, ancestors
 
-__all__ = ["GraphPropagator", "Propagator", "SumPropagator"]
+__all__ = ["GraphPropagator", "Propagator", "SumPropagator", "backward", "in_flight"]
 
 #: What a local rule gives: feedback by input.
 Rule = Callable[[Any], dict[Any, Any]]
+
+#: What has arrived at the node whose rule is running, by sender: the pass owns it, so it is gone with the pass.
+_arriving: ContextVar[tuple[Vertex, dict[Any, list[Any]]] | None] = ContextVar("opto_arriving", default=None)
+
+
+def in_flight(vertex: Vertex) -> dict[Any, list[Any]]:
+    """Return the feedback by sender that the rule for *vertex* is being asked to carry on; {} if none is."""
+    arriving = _arriving.get()
+    return arriving[1] if arriving is not None and arriving[0] is vertex else {}
 
 
 class Propagator:
     """Feedback by local rules: one call per node, from outputs to roots, in reverse order of birth.
 
     Override `init_feedback`, `propagate` and `aggregate`, or `register` a rule per operator. The feedback may
-    be any object: a number makes this the chain rule, a text makes it textual gradients.
+    be any object: a number makes this the chain rule, a text makes it textual gradients. Programs for Trace
+    override `_propagate` instead, which finds what arrived in ``child.feedback``.
 
     Example:
         >>> from opto.nodes import node
@@ -47,7 +58,7 @@ class Propagator:
     def register(self, operator_name: str, rule: Rule) -> None:
         """Use ``rule(child) -> {input: feedback}`` for results of the operator called *operator_name*.
 
-        The rule finds what arrived at *child* in ``child.feedback``.
+        The rule finds what arrived at *child* in ``child.feedback``: a list by sender.
         """
         self._rules[operator_name] = rule
 
@@ -63,6 +74,10 @@ class Propagator:
         """Return ``{input: feedback}`` for a result that received *feedback*."""
         raise NotImplementedError(f"{type(self).__name__} has no rule for {child.name!r}: override propagate().")
 
+    def _propagate(self, child: Any) -> dict[Any, Any]:
+        """Return ``{input: feedback}`` for *child*, where ``child.feedback`` has arrived."""
+        return self.propagate(child, self.aggregate(child, [item for sent in child.feedback.values() for item in sent]))
+
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         """Carry *feedback* (one per output) backward and deliver it; return all nodes passed, oldest first."""
         nodes = ancestors(outputs)
@@ -76,15 +91,20 @@ class Propagator:
             for sender, item in items:
                 child.receive(sender, item)
             if child._inputs:
-                passed_on = self._apply(child, self.aggregate(child, [item for _, item in items]))
-                for parent, item in passed_on.items():
+                for parent, item in self._apply(child, items).items():
                     if self._is_input(parent, child):
                         arrived.setdefault(parent, []).append((child, item))
         return nodes
 
-    def _apply(self, child: Vertex, feedback: Any) -> dict[Any, Any]:
-        rule = self._rules.get(child.stem)
-        return self.propagate(child, feedback) if rule is None else rule(_Arrival(child, feedback))
+    def _apply(self, child: Any, items: list[tuple[Vertex, Any]]) -> dict[Any, Any]:
+        by_sender: dict[Any, list[Any]] = {}
+        for sender, item in items:
+            by_sender.setdefault(sender, []).append(item)
+        token = _arriving.set((child, by_sender))
+        try:
+            return self._rules.get(child.stem, self._propagate)(child)
+        finally:
+            _arriving.reset(token)
 
     @staticmethod
     def _is_input(parent: Any, child: Any) -> bool:
@@ -97,17 +117,6 @@ class Propagator:
             f"A rule for {child.name!r} sends feedback to {parent!r:.60}, which is not one of its inputs.",
             mend="Return a dict whose keys are values of child.inputs.",
         )
-
-
-class _Arrival:
-    """A child as a registered rule sees it: the node, with what arrived at it as ``feedback``."""
-
-    def __init__(self, child: Any, feedback: Any) -> None:
-        self._child = child
-        self.feedback = feedback
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._child, name)
 
 
 class SumPropagator(Propagator):

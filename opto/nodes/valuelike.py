@@ -5,16 +5,22 @@ How a result is recorded is left to `Node`, which is built on this class.
 
 import operator as python
 from collections.abc import Callable, Iterator
-from typing import Any
+from copy import deepcopy
+from typing import Any, Self
 
+from opto.nodes.kin import Kin
 from opto.nodes.operators import (
     BINARY,
     CALL,
+    CLONE,
     CONTAINERS,
     COPY,
+    EQUAL,
     GETATTR,
     GETITEM,
     ITEM,
+    LENGTH,
+    NOT_EQUAL,
     POWER_MODULO,
     ROUND,
     UNARY,
@@ -65,7 +71,7 @@ def _prefix(operator: Operator) -> Callable[[Any], Any]:
     return lambda self: self._compute(operator, (self,))
 
 
-class ValueLike(Vertex):
+class ValueLike(Kin):
     """What Python lets an object do in place of its value.
 
     Results are nodes, except where Python insists on a plain answer (``len``, ``bool``, ``==``, ``in``, text).
@@ -158,6 +164,28 @@ class ValueLike(Vertex):
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a *method* of the value as a node, even if nodes have one of that name."""
         return _Method(self, method)(*args, **kwargs)
+
+    # What Python answers plainly, recorded.
+
+    def eq(self, other: Any) -> Any:
+        """Return ``self == other`` as a node."""
+        return self._compute(EQUAL, (self, other))
+
+    def neq(self, other: Any) -> Any:
+        """Return ``self != other`` as a node."""
+        return self._compute(NOT_EQUAL, (self, other))
+
+    def len(self) -> Any:
+        """Return the length of the value as a node."""
+        return self._compute(LENGTH, (self,))
+
+    def clone(self) -> Any:
+        """Return a deep copy of the value, computed from this node."""
+        return self._compute(CLONE, (self,))
+
+    def detach(self) -> Self:
+        """Return a node of its own with a deep copy of the value: a root, whatever this node was computed from."""
+        return deepcopy(self)
 
     # Plain answers. They are reads like any other, but leave nothing to trace.
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from opto.errors import DomainError, GraphError
-from opto.nodes import ExceptionNode, MessageNode, Node, ParameterNode, TraceGraph, backward, node, pack, unpack
+from opto.nodes import ExceptionNode, Node, ParameterNode, TraceGraph, backward, node, pack, unpack
 
 DEEP = 100_000
 
@@ -132,11 +132,6 @@ def test_only_parameters_keep_feedback():
 def test_repr_is_cut():
     assert repr(node("a" * 500, name="long_text")).startswith("<Node long_text:0 = 'aaa")
     assert len(repr(node("a" * 500))) < 130
-
-
-def test_message_nodes_are_not_made_by_hand():
-    with pytest.raises(GraphError, match="not made by hand"):
-        MessageNode(1)
 
 
 def test_a_parameter_can_be_frozen_and_thawed():

@@ -163,8 +163,9 @@ def test_rules_by_operator():
     seen = []
 
     def rule(child):
-        seen.append((child.data, child.feedback))
-        return {child.inputs["x"]: child.feedback * 100}
+        (said,) = (item for items in child.feedback.values() for item in items)
+        seen.append((child.data, said))
+        return {child.inputs["x"]: said * 100}
 
     chain.register("neg", rule)
     (-x * 3.0).backward(1, propagator=chain)

@@ -270,24 +270,24 @@ def test_properties_of_the_value_are_asked_once():
         asked = 0
 
         @property
-        def level(self):
+        def reading(self):
             self.asked += 1
             return 7
 
     meter = Meter()
-    assert node(meter).level.data == 7
+    assert node(meter).reading.data == 7
     assert meter.asked == 1
 
 
 def test_a_property_that_fails_is_a_failed_operator():
     class Meter:
         @property
-        def level(self):
+        def reading(self):
             return 1 / 0
 
     x = node(Meter())
     with pytest.raises(ZeroDivisionError) as caught:
-        x.level
+        x.reading
     assert is_exactly(caught.value.exception_node.parents, x)
 
 

@@ -1,0 +1,196 @@
+"""Results, and `record`: the one function that makes the edges of every graph."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, TypeVar
+
+from opto.errors import ExecutionError
+from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
+from opto.nodes.node import Node
+from opto.nodes.operators import CONTAINERS, Operator
+from opto.nodes.picture import Kind
+from opto.nodes.scope import current_scope, note_read
+from opto.nodes.valuelike import ValueLike, unpack
+from opto.nodes.vertex import next_birth
+
+__all__ = ["ExceptionNode", "MessageNode", "failure", "pack", "record"]
+
+T = TypeVar("T")
+
+
+class MessageNode(Node[T]):
+    """The result of an operator: of bundled functions and of operators on nodes, or of what was done elsewhere.
+
+    Args:
+        value: The result, plain.
+        inputs: What it was computed from, by name, or as a list.
+        description: What was done, after the operator's name in square brackets.
+        name: Name of the operator, if the description does not begin with it.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> query = node("opto")
+        >>> hits = MessageNode(3, inputs={"query": query}, description="[search] Counts the pages found.")
+        >>> hits.op_name, hits.description, hits.parents[0] is query
+        ('search', 'Counts the pages found.', True)
+    """
+
+    __slots__ = ("_keys", "_operator")
+    _keys: tuple[str, ...]
+    _operator: Operator
+
+    def __new__(
+        cls, value: T, *, inputs: Mapping[str, Any] | Iterable[Any], description: str = "", name: str | None = None
+    ) -> Self:
+        operator = Operator.described(description, name or type(value).__name__)
+        if not isinstance(inputs, Mapping):
+            inputs = {f"args_{index}": item for index, item in enumerate(inputs)}
+        return record(operator, tuple(inputs), tuple(inputs.values()), unpack(value), cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Do nothing: `record` has made the node already."""
+
+    @property
+    def stem(self) -> str:
+        return self._operator.name
+
+    @property
+    def op_name(self) -> str:
+        return self._operator.name
+
+    @property
+    def info(self) -> dict[str, Any]:
+        reads = [item for key, item in self.raw_inputs() if key.startswith("reads ")]
+        return {"fun_name": self.op_name, "doc": self.description or "", "external_dependencies": reads}
+
+    @property
+    def kind(self) -> Kind:
+        return "result"
+
+    @property
+    def operator(self) -> Operator:
+        return self._operator
+
+    @property
+    def description(self) -> str | None:
+        return self._operator.description
+
+    @property
+    def is_recorded(self) -> bool:
+        return len(self._inputs) == len(self._keys)
+
+    def raw_inputs(self) -> list[tuple[str, Any]]:
+        return list(zip(self._keys, self._inputs, strict=False))
+
+
+class ExceptionNode(MessageNode[str]):
+    """What stands in the graph where an operator raised. It can be given feedback like any result.
+
+    Its value is the error in one line, such as ``(ZeroDivisionError) division by zero``.
+    """
+
+    __slots__ = ("traceback",)
+    #: The lines of user code that the error came through.
+    traceback: str
+
+    @property
+    def kind(self) -> Kind:
+        return "exception"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {**super().info, "error_comment": self.traceback, "traceback": self.traceback}
+
+    def create_feedback(self, style: str = "simple") -> str:
+        """Return the error as feedback: one line (``simple``), or with the lines of code (``full``)."""
+        return self.traceback if style == "full" else self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived_exception, (self._data, self.stem, self.traceback)
+
+
+def _revived_exception(data: str, stem: str, traceback: str) -> ExceptionNode:
+    revived = record(Operator(stem, str), (), (), data, ExceptionNode)
+    revived.traceback = traceback
+    return revived
+
+
+_new = object.__new__
+N = TypeVar("N", bound=MessageNode[Any])
+
+
+def record(
+    operator: Operator,
+    keys: tuple[str, ...],
+    inputs: tuple[Any, ...],
+    value: Any,
+    kind: type[N] = MessageNode,  # type: ignore[assignment]  # a default cannot be generic
+) -> N:
+    """Return *value* as the result of *operator* on *inputs*. Every edge of every graph is made here.
+
+    Args:
+        operator: What was called.
+        keys: Names of the inputs, in order.
+        inputs: Nodes and plain values. Plain values are kept as they are: they have no parents to find.
+        value: The result, plain.
+        kind: Class of the node.
+    """
+    scope = current_scope()
+    if scope is not None:
+        for item in inputs:
+            if isinstance(item, Node):
+                note_read(scope, item)
+        inputs = ()
+    # Attributes are set from here, not in __init__: a traced operator is as fast as making its node.
+    result = _new(kind)
+    result._data = value
+    result._name = None
+    result.birth = next_birth()
+    result._operator = operator
+    result._keys = keys
+    result._inputs = inputs
+    return result
+
+
+def pack(value: Any) -> Any:
+    """Return *value* as an input to record: a container with nodes in it becomes a node of its own.
+
+    So the nodes inside are parents, and feedback reaches them.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> a = node(1, name="a")
+        >>> packed = pack([a, 2])
+        >>> packed.data, packed.parents == [a], pack([1, 2])
+        ([1, 2], True, [1, 2])
+    """
+    container = CONTAINERS.get(type(value))
+    if container is None:
+        return value
+    items = container.items(value)
+    inputs = tuple(map(pack, items))
+    if not any(isinstance(item, Node) for item in inputs):
+        return value
+    plain = [unpack(item) for item in items]
+    return record(container.operator, tuple(map(str, range(len(inputs)))), inputs, container.build(plain))
+
+
+def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:
+    """Return the error to raise when *operator* raised *cause*, with a recorded `ExceptionNode` in it."""
+    raised = original(cause)
+    exception_node = record(operator, keys, inputs, in_words(raised), ExceptionNode)
+    # Text, not the exception itself: its traceback would keep every local variable alive.
+    exception_node.traceback = annotated_traceback(raised, _PACKAGE)
+    return as_execution_error(
+        cause,
+        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": ") + ".",
+        mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
+        exception_node=exception_node,
+    )
+
+
+_PACKAGE = __file__.rpartition("nodes")[0]
+
+# Below `Node`, operators need to know how results are recorded; here is how.
+ValueLike._record = staticmethod(record)
+ValueLike._pack = staticmethod(pack)
+ValueLike._failure = staticmethod(failure)
