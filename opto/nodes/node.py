@@ -243,7 +243,7 @@ def _revived_node(data: Any, stem: str, description: str | None) -> "Node[Any]":
     return Node(data, name=stem, description=description)
 
 
-def _revived_parameter(  # noqa: PLR0917 - the order of `__reduce__`
+def _revived_parameter(  # noqa: PLR0917 - called by pickle only
     data: Any, stem: str, description: str | None, trainable: bool, domain: Domain, projections: Any
 ) -> Any:
     return ParameterNode(
@@ -261,6 +261,7 @@ def node(
     name: str | None = None,
     trainable: bool = False,
     description: str | None = None,
+    constraint: str | None = None,
     *,
     domain: Any = None,
     projections: Iterable[Callable[[Any], Any]] | None = None,
@@ -289,7 +290,10 @@ def node(
         Traceback (most recent call last):
         opto.errors.DomainError: Parameter 'red:0': 97 lies outside the range. Choose an integer from 15 to 90.
     """
+    if constraint:
+        description = f"{description} {constraint}" if description else constraint
     if trainable:
+        name = name or (data.stem if isinstance(data, Node) else None)
         return ParameterNode(unpack(data), name=name, description=description, domain=domain, projections=projections)
     if domain is not None or projections:
         raise DomainError("A domain was given for a node that is no parameter.", mend="Add trainable=True.")
