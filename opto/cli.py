@@ -1,14 +1,19 @@
 """The command line: ``opto demo`` and ``opto show``."""
 
 import argparse
+import io
+import os
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from opto import __version__
-from opto.demo import Crossing, choose_method, new_optimizer, optimize
-from opto.errors import OptoError
+from opto.demo import Crossing, Progress, choose_method, load_simulator, new_optimizer, optimize
+from opto.errors import OptoError, RunError
 from opto.llm import environment_model
+from opto.optimizers import describe_feedback
 from opto.runs import Run, StepRecord
 
 __all__ = ["main"]
@@ -16,6 +21,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for an error that is explained, 2 for a wrong call."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe may know no arrows
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -57,45 +64,65 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _demo(options: argparse.Namespace) -> None:
     method = options.optimizer or choose_method()
     steps = options.steps or (12 if method == "llm" else 60)
     crossing = Crossing()
-    run = Run.new(options.runs, "traffic")
-    optimizer = new_optimizer(crossing, method, run=run, seed=options.seed)
+    optimizer = new_optimizer(crossing, method, seed=options.seed)
+    load_simulator()  # says what is missing before anything else is said or made
+    optimizer.run = run = Run.new(options.runs, "traffic")
     print("A traffic light at a four-way crossing, half an hour simulated by UXsim.")
     print(f"Two green times, 15 to 90 s each, are set by {_who(method)}.")
-    print("Lower delay is better: mean loss per vehicle plus its spread over directions, in seconds.\n")
+    print(
+    print("Lower delay is better: the score of the Trace paper, mean loss plus its spread over the routes.\n")
+    )
     print("  step   east-west   north-south     delay      best")
     progress = []
-    for number, item in enumerate(optimize(crossing, optimizer, steps=steps), start=1):
-        progress.append(item)
-        note = "" if item.record.outcome == "updated" else f"   {item.record.outcome}: {item.record.reason}"
-        print(
-            f"{number:6}{item.ew_green:10} s{item.ns_green:12} s{-item.score:10.2f}{-item.best:10.2f}{note}",
-            flush=True,
-        )
-    start, best = progress[0], max(progress, key=lambda item: item.score)
+    try:
+        for number, item in enumerate(optimize(crossing, optimizer, steps=steps), start=1):
+            progress.append(item)
+            refused = "; ".join(f"rejected {one.name}: {one.reason}" for one in item.record.rejected)
+            said = refused if item.record.outcome == "updated" else f"{item.record.outcome}: {item.record.reason}"
+            note = f"   {said}" if said else ""
+            print(
+                f"{number:6}{item.ew_green:10} s{item.ns_green:12} s{-item.score:10.2f}{-item.best:10.2f}{note}",
+                flush=True,
+            )
+        _compare(progress[0], max(progress, key=lambda item: item.score))
+    finally:
+        if optimizer.records:
+            print(f"\nEvery step is a line of {run.steps_file}")
+            print(f"Look at it with: {_called_as()} show {run.folder}")
+
+
+def _called_as() -> str:
+    """Return how the user started this program: it may not be on the PATH."""
+    program = sys.argv[0]
+    if Path(program).name != "opto":
+        return f"{Path(sys.executable).name} -m opto"
+    return "opto" if shutil.which("opto") else os.path.relpath(program)
+
+
+def _compare(start: Progress, best: Progress) -> None:
     print(f"\nDelay {-start.score:.2f} with {start.ew_green} s and {start.ns_green} s", end="")
     print(f"  →  {-best.score:.2f} with {best.ew_green} s and {best.ns_green} s.")
     for end in start.result.approaches:
         before, after = start.result.approaches[end].delay, best.result.approaches[end].delay
         print(f"  From {end[0]}: {before:.1f} s lost per vehicle  →  {after:.1f} s")
-    print(f"\nEvery step is a line of {run.steps_file}")
-    print(f"Look at it with: opto show {run.folder}")
 
 
 def _who(method: str) -> str:
     if method == "llm":
         return f"OptoPrime, which asks {environment_model()}"
-    reason = " (no language model is named in the environment)" if environment_model() is None else ""
-    return {"local": "LocalSearch", "optuna": "Optuna's TPE sampler"}[method] + ", without a language model" + reason
+    if method == "optuna":
+        return "Optuna's TPE sampler, without a language model"
+    reason = " (none is named in the environment)" if environment_model() is None else ""
+    return f"LocalSearch, without a language model{reason}"
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -107,7 +134,9 @@ def _show(options: argparse.Namespace) -> None:
         return
     found = [record for record in steps if record.step == options.step]
     if not found:
-        print(f"There is no step {options.step}: the run has {len(steps)}.")
+        raise RunError(
+            f"There is no step {options.step} in {options.run!r}.", mend=f"It has the steps 1 to {len(steps)}."
+        )
     for record in found:
         _show_step(record)
 
@@ -115,12 +144,13 @@ def _show(options: argparse.Namespace) -> None:
 def _summary(steps: Sequence[StepRecord]) -> str:
     counts = {outcome: sum(record.outcome == outcome for record in steps) for outcome in _OUTCOMES}
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    judged = [record for record in steps if record.score is not None]
-    if not judged:
-        return f"{len(steps)} steps: {said}."
-    best = max(judged, key=lambda record: record.score or 0.0)
+    said = f"{len(steps)} steps: {said or 'nothing happened'}."
+    scores = {record.score: record for record in reversed(steps) if record.score is not None}
+    if not scores:
+        return said
+    best = scores[max(scores)]
     values = ", ".join(f"{name} = {_short(value)}" for name, value in best.before.items())
-    return f"{len(steps)} steps: {said}. Best score {best.score:g} in step {best.step}: {values}"
+    return f"{said} Best score {best.score:g} in step {best.step}: {values}"
 
 
 _OUTCOMES = ("updated", "unchanged", "rejected", "failed")
@@ -134,11 +164,11 @@ def _show_step(record: StepRecord) -> None:
         print(f"\n--- reply of {record.model}\n{record.reply}")
     print("\n--- values")
     for name, value in record.before.items():
-        print(f"{name} = {value}" if name not in record.changed else f"{name} = {value}\n  -> {record.changed[name]}")
+        print(f"{name} = {value}" + (f"\n  -> {record.update[name]}" if name in record.update else ""))
     for item in record.rejected:
         print(f"rejected {item.name} = {item.suggested!r}: {item.reason}")
     for said in record.feedback:
-        print(f"feedback: {said}")
+        print(f"feedback: {describe_feedback(said)}")
 
 
 def _short(value: Any) -> str:

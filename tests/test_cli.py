@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -32,7 +33,7 @@ def test_the_demo_without_a_model(tmp_path):
     done = opto(tmp_path, "demo", "--steps", "8")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "set by LocalSearch, without a language model (no language model is named" in done.stdout
+    assert "set by LocalSearch, without a language model (none is named in the environment)" in done.stdout
     table = [line.split() for line in done.stdout.splitlines() if line[:6].strip().isdigit()]
     assert [row[0] for row in table] == [str(step) for step in range(1, 9)]
     best = [float(row[6]) for row in table]
@@ -91,7 +92,7 @@ def test_wrong_calls_are_explained(tmp_path, capsys):
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
-    command = f"{sys.executable} -m opto demo --steps 3 | head -1"
+    command = f"{shlex.quote(sys.executable)} -m opto demo --steps 3 | head -1"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
 
     assert done.stdout.startswith("A traffic light")

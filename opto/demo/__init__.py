@@ -1,6 +1,6 @@
 """What ``opto demo`` runs: a simulator that knows nothing of opto, and a program around it."""
 
-from opto.demo.crossing import Approach, Result, simulate
+from opto.demo.crossing import Approach, Result, load_simulator, simulate
 from opto.demo.traffic import Crossing, Progress, choose_method, judge, new_optimizer, optimize
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Result",
     "choose_method",
     "judge",
+    "load_simulator",
     "new_optimizer",
     "optimize",
     "simulate",

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from opto.errors import DomainError, MissingDependencyError
 
-__all__ = ["MAX_GREEN", "MIN_GREEN", "Approach", "Result", "simulate"]
+__all__ = ["MAX_GREEN", "MIN_GREEN", "Approach", "Result", "load_simulator", "simulate"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def simulate(ew_green: int, ns_green: int) -> Result:
     """
     signal = [_whole_seconds("east-west", ew_green), _whole_seconds("north-south", ns_green)]
     with _one_at_a_time:
-        uxsim = _load_uxsim()
+        uxsim = load_simulator()
         with uxsim.rc_context():
             world = _build(uxsim, signal)
             world.exec_simulation()
@@ -156,7 +156,7 @@ class _UXsim(NamedTuple):
 
 
 @functools.cache
-def _load_uxsim() -> _UXsim:
+def load_simulator() -> _UXsim:
     """Import UXsim, and take back the warnings filter and format that it sets for the whole process."""
     matplotlib_log = logging.getLogger("matplotlib")  # where it says that it looks for fonts
     level, formatwarning = matplotlib_log.level, warnings.formatwarning

@@ -19,7 +19,8 @@ Method = Literal["llm", "local", "optuna"]
 
 OBJECTIVE = (
     "Choose the two green times of a traffic light so that vehicles lose as little time as possible, and none of the "
-    "directions is left waiting much longer than the others. The score is minus the overall delay in seconds."
+    "directions is left waiting much longer than the others. The score is minus the overall delay, which adds to the "
+    "mean loss its spread over the routes."
 )
 
 
@@ -79,7 +80,7 @@ def choose_method() -> Method:
     return "local" if environment_model() is None else "llm"
 
 
-def new_optimizer(crossing: Crossing, method: Method, *, run: Run, seed: int = 0) -> Optimizer:
+def new_optimizer(crossing: Crossing, method: Method, *, run: Run | None = None, seed: int = 0) -> Optimizer:
     """Return the optimizer for *method*: `OptoPrime`, `LocalSearch`, or Optuna's TPE in a `Sampler`."""
     parameters = crossing.parameters()
     if method == "llm":

@@ -97,7 +97,8 @@ def _calling(function: Callable[..., Any], name: str) -> tuple[bool, frozenset[s
         return True, takes
     if positional:
         return False, takes if takes is None else takes - {positional[0]}
-    if takes is None:
+    if takes is None and not inspect.isbuiltin(function):
+        # (*args, **kwargs): Trace calls by keyword, and functions written for it look there.
         return True, takes
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return False, takes

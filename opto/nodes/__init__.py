@@ -3,7 +3,7 @@
 Layer 1: it knows no language model and no source code.
 """
 
-from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as
+from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
@@ -46,6 +46,7 @@ __all__ = [
     "record",
     "restart_numbers",
     "stop_tracing",
+    "unfenced",
     "unpack",
     "write_arguments",
     "write_call",

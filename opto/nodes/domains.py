@@ -5,17 +5,19 @@ not, and neither is True.
 """
 
 import ast
+import contextlib
 import json
 import math
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NoReturn, Self
 
 from opto.errors import DomainError
 
-__all__ = ["Choices", "Domain", "OfType", "Range", "as_domain"]
+__all__ = ["Choices", "Domain", "OfType", "Range", "as_domain", "read_as", "unfenced"]
 
 
 class Domain:
@@ -111,8 +113,8 @@ class Range(Domain):
     kind: type = float
 
     def __post_init__(self) -> None:
-        bounds = f"low={self.low!r}, high={self.high!r}, step={self.step!r}"
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+        bounds = f"low={self.low!r:.40}, high={self.high!r:.40}, step={self.step!r}"
+        if not (-_WIDEST <= self.low <= self.high <= _WIDEST):
             raise DomainError(f"There is no range with {bounds}.", mend="Give two finite numbers, the smaller first.")
         if self.step is not None and not 0 < self.step < math.inf:
             raise DomainError(f"There is no range with {bounds}.", mend="Give a positive step.")
@@ -120,8 +122,17 @@ class Range(Domain):
             raise DomainError(f"There is no logarithmic range with {bounds}.", mend="Give a positive low and no step.")
 
     def for_value(self, value: Any) -> "Range":
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return replace(self, kind=int if whole else float)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            return replace(self, kind=float)
+        if self.step is not None and not float(self.step).is_integer():
+            raise DomainError(
+                f"There are no integers in steps of {self.step} from {self.low}.",
+                mend="Give a whole step, or start with a float.",
+            )
+        low, high = math.ceil(self.low), math.floor(self.high)
+        if low > high:
+            raise DomainError(f"There is no integer from {self.low} to {self.high}.", mend="Give a wider range.")
+        return replace(self, low=low, high=high, step=None if self.step is None else int(self.step), kind=int)
 
     def read(self, raw: Any) -> Any:
         return read_as(self.kind, raw)
@@ -139,6 +150,10 @@ class Range(Domain):
         by = f" in steps of {_figure(self.step)}" if self.step is not None else ""
         scale = ", on a logarithmic scale" if self.log else ""
         return f"{_TYPE_NAMES[self.kind]} from {_figure(self.low)} to {_figure(self.high)}{by}{scale}"
+
+
+#: Beyond this, differences of floats are not finite.
+_WIDEST = 1e307
 
 
 def _figure(number: float) -> str:
@@ -177,11 +192,22 @@ class Choices(Domain):
     def _fitting(self, text: str) -> list[Any]:
         return [option for option in self.options if text.strip() in {str(option).strip(), repr(option)}]
 
+    def _reading(self, text: str) -> list[Any]:
+        """Return the options that *text* is if it is read as their type: ``true``, ``0.10``, ``["b"]``."""
+        fitting = []
+        for option in self.options:
+            with contextlib.suppress(DomainError):
+                if not isinstance(option, str) and read_as(type(option), text) == option:
+                    fitting.append(option)
+        return fitting
+
     def read(self, raw: Any) -> Any:
         for option in self.options:
             if type(option) is type(raw) and option == raw:
                 return option
-        fitting = self._fitting(str(raw))
+        fitting = (
+            self._fitting(str(raw)) or (isinstance(raw, str) and (self._fitting(bare(raw)) or self._reading(raw))) or []
+        )
         if len(fitting) != 1:
             raise DomainError(f"{raw!r:.200} is none of the options.", mend=f"Choose {self.describe()}.")
         return fitting[0]
@@ -254,7 +280,7 @@ def read_as(kind: type, raw: Any) -> Any:
         opto.errors.DomainError: True is not an integer. Suggest an integer.
     """
     if kind is type(None):
-        return raw
+        return None if isinstance(raw, str) and raw.strip() in {"None", "null"} else raw
     if type(raw) is kind:
         return _finite(raw) if isinstance(raw, float) else raw
     if _is_of_numpy(type(raw)):
@@ -285,16 +311,34 @@ def _finite(value: float) -> float:
     return value
 
 
+def bare(text: str) -> str:
+    r"""Return *text* without a Markdown fence, quotes or backticks around all of it.
+
+    Example:
+        >>> bare("```json\n[2]\n```"), bare("`fast`")
+        ('[2]', 'fast')
+    """
+    text = unfenced(text).strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`" else text
+
+
+def unfenced(text: str) -> str:
+    """Return what stands in the Markdown fence around *text*; *text* itself if there is none around all of it."""
+    fenced = re.fullmatch(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", text, re.DOTALL)
+    return text if fenced is None or "\n```" in fenced[1] else fenced[1]
+
+
 def _read_bool(raw: Any) -> bool:
-    text = raw.strip().lower() if isinstance(raw, str) else None
+    text = bare(raw).lower() if isinstance(raw, str) else None
     if text in {"true", "false"}:
         return text == "true"
     _refuse(bool, raw)
 
 
 def _read_int(raw: Any) -> int:
-    text = raw.strip() if isinstance(raw, str) else ""
-    if whole := re.fullmatch(r"([+-]?[0-9]+)(?:\.0*)?", text):
+    text = bare(raw) if isinstance(raw, str) else ""
+    # Longer ones Python itself refuses to read.
+    if whole := re.fullmatch(r"([+-]?[0-9]{1,4000})(?:\.0*)?", text):
         return int(whole[1])
     number = _number(int, text) if text else raw
     # Beyond 2**53 a float is one of several integers, and nobody knows which.
@@ -315,7 +359,7 @@ def _read_float(raw: Any) -> float:
 
 def _number(kind: type, raw: str) -> float:
     try:
-        return float(raw.strip())
+        return float(bare(raw))
     except ValueError:
         _refuse(kind, raw)
 
@@ -341,12 +385,27 @@ def _hashed(kind: type, items: list[Any]) -> set[Any]:
 
 
 def _literal(kind: type, text: str) -> Any:
-    for parse in (json.loads, ast.literal_eval):
+    for parse in (_strict_json, ast.literal_eval):
         try:
-            return parse(text.strip())
+            return parse(bare(text))
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     _refuse(kind, text)
+
+
+def _strict_json(text: str) -> Any:
+    """Read JSON without losing anything: no repeated names, no numbers that a float cannot hold."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a name occurs twice")
+        return found
+
+    def finite(number: str) -> float:
+        return _finite(float(number))
+
+    return json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
 
 
 _READERS: dict[type, Callable[[Any], Any]] = {

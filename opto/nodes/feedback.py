@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from opto.errors import BackwardError
+from opto.errors import BackwardError, ExecutionError
 from opto.nodes.vertex import Vertex
 
 __all__ = ["Feedback"]
@@ -41,7 +41,7 @@ class Feedback:
     def of(cls, said: Any) -> "Feedback":
         """Read *said* as feedback: text, a number, ``(score, text)`` as guides give it, or an exception.
 
-        A node is read as its value.
+        A node is read as its value; an `ExecutionError` as the error that was raised, with its lines of code.
 
         Raises:
             BackwardError: *said* is none of these.
@@ -65,6 +65,9 @@ class Feedback:
             return cls("correct" if said else "incorrect", float(said))
         if isinstance(said, Real):
             return cls(score=float(said))
+        if isinstance(said, ExecutionError):
+            # What user code raised, and where: not what opto says to whoever called it.
+            return cls(said.exception_node.create_feedback("full"))
         if isinstance(said, BaseException):
             return cls(f"{type(said).__name__}: {said}".rstrip(": "))
         match said:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opto.errors import GraphError
 from opto.nodes import picture
 from opto.nodes.feedback import Feedback
 from opto.nodes.vertex import Vertex, ancestors
@@ -27,13 +28,14 @@ class TraceGraph:
     same names in any process, whatever ran before.
 
     Args:
-        outputs: The nodes at which feedback was given.
+        outputs: The nodes at which feedback was given, or a single one.
         feedback: What was said, one per output.
 
     Attributes:
         outputs: The outputs, in the order given.
         feedback: One per output.
         nodes: Everything, oldest first; a topological order.
+        values: The parameters' values when feedback was given; {} if it was not given by a backward pass.
 
     Example:
         >>> from opto.nodes import node
@@ -45,10 +47,15 @@ class TraceGraph:
         OutEdgeView([('price', 'multiply0')])
     """
 
-    def __init__(self, outputs: Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
-        self.outputs = tuple(outputs)
+    def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
+        self.outputs = (outputs,) if isinstance(outputs, Vertex) else tuple(outputs)
+        if not self.outputs or not all(isinstance(output, Vertex) for output in self.outputs):
+            raise GraphError(
+                f"There is no graph of {outputs!r:.80}.", mend="Give one or more nodes that were computed."
+            )
         self.feedback = tuple(feedback)
-        self.nodes = tuple(ancestors(outputs))
+        self.nodes = tuple(ancestors(self.outputs))
+        self.values: dict[Vertex, Any] = {}
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.nodes)
@@ -139,6 +146,7 @@ def parameter_names(parameters: Sequence[V]) -> dict[str, V]:
 def canonical_names(nodes: Iterable[Vertex], parameters: Mapping[str, Vertex]) -> dict[Vertex, str]:
     """Return a name for each of *nodes*: that of *parameters*, or the stem and a running number."""
     names = {parameter: name for name, parameter in parameters.items()}
+    taken = set(parameters)
     used: dict[str, int] = {}
     for item in nodes:
         if item not in names:
@@ -146,7 +154,10 @@ def canonical_names(nodes: Iterable[Vertex], parameters: Mapping[str, Vertex]) -
             number = used.get(stem, 0)
             used[stem] = number + 1
             name = f"{stem}{number}"
-            names[item] = f"{name}_" if name in parameters else name
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            names[item] = name
     return names
 
 

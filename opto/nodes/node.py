@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, GraphError
-from opto.nodes.domains import Domain, as_domain
+from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
@@ -222,6 +222,8 @@ class ParameterNode(Node[T]):
         Raises:
             DomainError: It may not.
         """
+        if isinstance(raw, str) and isinstance(self._data, str) and unfenced(self._data) == self._data:
+            raw = unfenced(raw)  # a habit of models; texts that are fenced themselves keep their fence
         value = self.domain.read(raw)
         for project in self.projections:
             value = project(value)

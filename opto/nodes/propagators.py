@@ -148,6 +148,8 @@ class GraphPropagator(Propagator):
 
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         graph = TraceGraph(outputs, [Feedback.of(said) for said in feedback])
+        # What the feedback is about: the parameters may have changed by the time somebody reads it.
+        graph.values = {parameter: parameter._data for parameter in graph.parameters}
         for parameter in graph.parameters:
             parameter.receive(graph.outputs[0], graph)
         return list(graph.nodes)

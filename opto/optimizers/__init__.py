@@ -2,7 +2,7 @@
 
 from opto.optimizers.optimizer import Candidate, Evidence, Optimizer, Proposal
 from opto.optimizers.optoprime import OptoPrime
-from opto.optimizers.problem import Problem, Variable
+from opto.optimizers.problem import Problem, Variable, describe_feedback
 from opto.optimizers.search import LocalSearch, Sampler
 from opto.optimizers.suggestion import Suggestion
 
@@ -17,4 +17,5 @@ __all__ = [
     "Sampler",
     "Suggestion",
     "Variable",
+    "describe_feedback",
 ]

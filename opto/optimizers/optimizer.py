@@ -2,16 +2,19 @@
 
 import difflib
 import logging
+import math
 import os
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
-from opto.errors import DomainError, LLMError, OptimizerError, StepsFailedError, SuggestionError
+from opto.errors import LLMError, OptimizerError, StepsFailedError, SuggestionError
 from opto.llm import Message, Usage
 from opto.nodes import Feedback, Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
 from opto.optimizers.suggestion import Suggestion
@@ -28,7 +31,8 @@ class Evidence:
 
     Attributes:
         graph: All that led to the outputs.
-        values: The parameters' values by name, which led to them.
+        values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
+            left out.
         score: Mean score of the outputs that have one; None if none has.
     """
 
@@ -85,8 +89,9 @@ class _Draft:
     step: int
     started: float
     before: Mapping[str, Any]
+    bypassing: bool
     evidence: Evidence | None = None
-    proposal: Proposal | None = None
+    proposal: Proposal = field(default_factory=Proposal)
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -96,10 +101,10 @@ class Optimizer(ABC):
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
 
     Args:
-        parameters: What may be changed. Each must be trainable; one given twice counts once.
+        parameters: What may be changed. Frozen ones are left out; one given twice counts once.
         propagator: How feedback passes a node in `backward`; the default suits all optimizers of opto.
         run: A folder, or a `Run`, to which every step is written as one line of JSON. None writes nothing.
-        max_failures: Steps in a row that may end ``rejected`` or ``failed`` before `step` raises.
+        max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
 
     Attributes:
         variables: The parameters by the names under which problems and records show them.
@@ -120,11 +125,22 @@ class Optimizer(ABC):
         self.parameters = _checked(parameters)
         self.variables = parameter_names(self.parameters)
         self.records: list[StepRecord] = []
+        if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
+            raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
         self._propagator = propagator
+        if max_failures < 1:
+            raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
         self._best: Candidate | None = None
-        self._reached: set[str] = set()
+        self._warned = False
+        self._called_back = False
+        self._steps_before = self.run.last_step() if self.run is not None else 0
+
+    @property
+    def active(self) -> dict[str, ParameterNode[Any]]:
+        """The variables that may be changed now: those that nobody has frozen since."""
+        return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
 
     @abstractmethod
     def _propose(self, evidence: Evidence) -> Proposal:
@@ -141,14 +157,19 @@ class Optimizer(ABC):
         Args:
             output: A node, or a list of nodes with one feedback each.
             feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`.
-            settings: Passed on to `Node.backward`, such as ``visualize=True``.
+            settings: For a single node: passed on to `Node.backward`, such as ``visualize=True``.
 
         Raises:
             BackwardError: *output* is no node, or *feedback* of an unknown kind.
         """
+        self._called_back = True
         if isinstance(output, Node):
             settings.setdefault("propagator", self._propagator)
             return output.backward(feedback, **settings)
+        if settings:
+            raise OptimizerError(
+                f"backward() takes no {', '.join(settings)} for several outputs.", mend="Leave it out."
+            )
         outputs = output if isinstance(output, list | tuple) else [output]
         feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
         return backward(outputs, feedbacks, propagator=self._propagator)
@@ -160,34 +181,39 @@ class Optimizer(ABC):
         have been checked; what is rejected changes nothing.
 
         Args:
-            bypassing: True to change no parameter: the record says what would have been done.
+            bypassing: True to change no parameter: ``record.update`` says what would have been done.
 
         Raises:
             StepsFailedError: ``max_failures`` steps in a row were rejected or failed.
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
-        draft = _Draft(len(self.records) + 1, time.perf_counter(), self.values())
-        draft.evidence = self._evidence()
+        number = self._steps_before + len(self.records) + 1
+        draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
+        draft.evidence, reason = self._evidence()
         if draft.evidence is None:
-            reason = "No feedback has reached a parameter: call backward() with an output that depends on one."
-            return self._finish(draft, "unchanged", reason, {}, bypassing=bypassing)
+            return self._finish(draft, "unchanged", reason)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
-        draft.proposal = self._propose(draft.evidence)
-        if (error := draft.proposal.error) is not None:
-            record = self._finish(draft, "failed", f"{type(error).__name__}: {error}", {}, bypassing=bypassing)
-            if isinstance(error, LLMError) and not error.transient:
-                raise error
-            return self._raise_if_stuck(record, error)
-        accepted = self._accepted(draft)
+        try:
+            draft.proposal = self._propose(draft.evidence)
+            accepted = self._accepted(draft)
+        except BaseException as error:
+            # Whatever it is, somebody may have paid for it: recorded first, and passed on.
+            self._finish(draft, "failed", f"{type(error).__name__}: {error}")
+            raise
+        if (failure := draft.proposal.error) is not None:
+            record = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
+            if isinstance(failure, LLMError) and not failure.transient:
+                raise failure
+            return self._raise_if_stuck(record, failure)
         update = {name: value for name, value in accepted.items() if not _same(value, draft.before[name])}
         if update:
-            return self._finish(draft, "updated", "", update, bypassing=bypassing)
+            return self._finish(draft, "updated", "", update)
         if draft.rejected:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.rejected)
-            return self._raise_if_stuck(self._finish(draft, "rejected", reasons, {}, bypassing=bypassing), None)
+            return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if accepted else "No change was suggested."
-        return self._finish(draft, "unchanged", reason, {}, bypassing=bypassing)
+        return self._finish(draft, "unchanged", reason)
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
@@ -202,77 +228,101 @@ class Optimizer(ABC):
 
         Raises:
             DomainError: A value lies outside its parameter's domain; then nothing is changed.
+            OptimizerError: *candidate* has values for variables that are not there.
         """
-        values = {} if candidate is None else candidate.values
-        accepted = {name: self.variables[name].accept(value) for name, value in values.items()}
-        for name, value in accepted.items():
-            self.variables[name]._set(value)  # noqa: SLF001 - checked just before
+        if candidate is None:
+            return
+        if unknown := [name for name in candidate.values if name not in self.variables]:
+            raise OptimizerError(
+                f"There is no variable {', '.join(unknown)}.", mend=f"The variables are {', '.join(self.variables)}."
+            )
+        values = dict(candidate.values)
+        if candidate is not self._best:  # which was in force, whatever the domain says of it
+            values = {name: self.variables[name].accept(value) for name, value in values.items()}
+        for name, value in values.items():
+            self.variables[name]._set(_copied(value))  # noqa: SLF001 - checked just before
 
-    def _evidence(self) -> Evidence | None:
-        """Return all that has arrived, as one graph; None if nothing has."""
-        graphs: dict[int, TraceGraph] = {}
-        for parameter in self.parameters:
-            for items in parameter.feedback.values():
-                graphs |= {id(item): item for item in items if isinstance(item, TraceGraph)}
-        if not graphs:
-            return None
-        parts = list(graphs.values())
+    def _evidence(self) -> tuple[Evidence | None, str]:
+        """Return all that has arrived about the values in force, as one graph; None and the reason if nothing has."""
+        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
+        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
+        if arrived and not graphs:
+            raise OptimizerError(
+                f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(arrived[0]).__name__}.",
+                mend="Leave propagator= out, or write an optimizer for what yours sends.",
+            )
+        mine = set(self.parameters)
+        parts = [
+            graph
+            for graph in graphs
+            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001
+        ]
+        if not parts:
+            return None, self._nothing_came(stale=bool(graphs))
         outputs = [output for part in parts for output in part.outputs]
         feedback = [said for part in parts for said in part.feedback]
         graph = parts[0] if len(parts) == 1 else TraceGraph(outputs, feedback)
         scores = [said.score for said in feedback if said.score is not None]
-        return Evidence(graph, self.values(), sum(scores) / len(scores) if scores else None)
+        mean = sum(scores) / len(scores) if scores else None
+        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), ""
+
+    def _nothing_came(self, *, stale: bool) -> str:
+        if stale:
+            return "All feedback is on values that are no longer in force: run the program again, and call backward()."
+        if self._called_back:
+            return f"No feedback reaches {', '.join(self.active)}: {_LOST}"
+        return "No feedback has come: call backward() with an output and what there is to say about it."
 
     def _warn_of_unreached(self, evidence: Evidence) -> None:
-        """Name parameters that no feedback has ever reached: nothing will change them."""
+        """Name, once, parameters that no feedback reaches: nothing will change them."""
         reached = set(evidence.graph.parameters)
-        unreached = [name for name, item in self.variables.items() if item not in reached and name not in self._reached]
-        self._reached.update(self.variables)
-        if unreached:
+        unreached = [name for name, item in self.active.items() if item not in reached]
+        if unreached and not self._warned:
             warnings.warn(
-                f"No feedback reaches {', '.join(unreached)}: no output depends on it as recorded. "
-                "Look for .data or text formatting that takes a value out of its node on the way.",
+                f"No feedback reaches {', '.join(unreached)}: {_LOST}",
                 stacklevel=3,
             )
+        self._warned = True
 
     def _remember_best(self, draft: _Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate(dict(draft.before), score, draft.step)
+            self._best = Candidate({name: _copied(value) for name, value in draft.before.items()}, score, draft.step)
 
     def _accepted(self, draft: _Draft) -> dict[str, Any]:
         """Return the suggested values that may be applied, and note why the others may not."""
-        assert draft.proposal is not None
         accepted: dict[str, Any] = {}
+        names = self._names(draft)
         for said, raw in draft.proposal.suggestion.values.items():
-            name = self._name_of(said)
+            name = names.get(said)
             if name is None:
-                near = difflib.get_close_matches(said, self.variables, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.variables)}."
+                near = difflib.get_close_matches(said, self.active, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.active)}."
                 draft.rejected.append(_rejection(said, raw, f"There is no variable {said!r}. {hint}"))
-                continue
-            try:
-                accepted[name] = self.variables[name].accept(raw)
-            except DomainError as error:
-                draft.rejected.append(_rejection(name, raw, str(error)))
+            elif name in accepted:
+                draft.rejected.append(_rejection(said, raw, f"{name} was given two values. Give it one."))
+            else:
+                try:
+                    accepted[name] = _sendable(self.variables[name].accept(raw))
+                except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
+                    # DomainError is one of these; domains that users write raise others.
+                    draft.rejected.append(_rejection(name, raw, str(error) or type(error).__name__))
         return accepted
 
-    def _name_of(self, said: str) -> str | None:
-        """Return the variable that a suggestion calls *said*: its name, or the names that Trace would use."""
-        if said in self.variables:
-            return said
-        for name, parameter in self.variables.items():
-            if said in {parameter.py_name, parameter.name, f"{name}0"}:
-                return name
-        return None
+    def _names(self, draft: _Draft) -> dict[str, str]:
+        """Return the names that a suggestion may use: those shown, and Trace's ``x0`` if nothing else is called so."""
+        assert draft.evidence is not None
+        taken = set(draft.evidence.graph.names.values())
+        aliases = {f"{name}0": name for name in self.active if f"{name}0" not in taken}
+        return aliases | {name: name for name in self.active}
 
     def _finish(
-        self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any], *, bypassing: bool
+        self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> StepRecord:
-        """Apply *update*, all together, and record the step."""
-        after = {**draft.before, **update}
-        proposal = draft.proposal or Proposal()
+        """Record the step, and apply *update*, all together."""
+        after = draft.before if draft.bypassing else {**draft.before, **update}
+        proposal = draft.proposal
         record = StepRecord(
             step=draft.step,
             outcome=outcome,
@@ -280,9 +330,10 @@ class Optimizer(ABC):
             optimizer=type(self).__name__,
             model=proposal.model,
             score=draft.evidence.score if draft.evidence else None,
-            feedback=[str(said) for said in draft.evidence.feedback] if draft.evidence else [],
+            feedback=list(draft.evidence.feedback) if draft.evidence else [],
             before={name: as_json(value) for name, value in draft.before.items()},
             after={name: as_json(value) for name, value in after.items()},
+            update={name: as_json(value) for name, value in update.items()},
             rejected=draft.rejected,
             reasoning=proposal.suggestion.reasoning,
             messages=[dict(message) for message in proposal.messages],
@@ -291,28 +342,22 @@ class Optimizer(ABC):
             seconds=time.perf_counter() - draft.started,
             at=datetime.now(UTC),
         )
-        # Written before it is applied: a parameter never holds a value that the run does not know of.
+        self.records.append(record)
+        # Written before it is applied: what a step puts into a parameter is known to the run.
         if self.run is not None:
-            if draft.step == 1:
-                self.run.describe(optimizer=type(self).__name__, variables=self._about_variables())
             self.run.append(record)
-        if not bypassing:
+        if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters
-        self.records.append(record)
         logger.info("%s", record)
         return record
-
-    def _about_variables(self) -> dict[str, Any]:
-        return {
-            name: {"constraint": item.domain.describe(), "description": item.description or ""}
-            for name, item in self.variables.items()
-        }
 
     def _raise_if_stuck(self, record: StepRecord, cause: Exception | None) -> StepRecord:
         recent = self.records[-self._max_failures :]
         if len(recent) == self._max_failures and all(item.outcome in {"failed", "rejected"} for item in recent):
-            causes = " ".join(f"[step {item.step}] {item.outcome}: {item.reason}" for item in recent)
+            # Equal reasons are said once.
+            reasons = dict.fromkeys(f"{item.outcome}: {item.reason}" for item in recent)
+            causes = " ".join(reasons)
             raise StepsFailedError(
                 f"The last {len(recent)} steps changed nothing. {causes}",
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
@@ -320,7 +365,18 @@ class Optimizer(ABC):
         return record
 
 
+_LOST = (
+    "no output depends on it as recorded. Look for .data or text formatting, such as an f-string, that takes a value "
+    "out of its node on the way."
+)
+
+
 def _checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
+    if hasattr(parameters, "parameters") and not isinstance(parameters, Node):
+        raise OptimizerError(
+            f"The parameters are a {type(parameters).__name__}.",
+            mend="Give its parameters: Optimizer(it.parameters()).",
+        )
     if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
         raise OptimizerError(
             f"The parameters are a single {type(parameters).__name__}.", mend="Give a list: Optimizer([parameter])."
@@ -343,9 +399,25 @@ def _rejection(name: str, raw: Any, reason: str) -> Rejection:
     return Rejection(name=name, suggested=as_json(raw), reason=reason)
 
 
+def _sendable(value: Any) -> Any:
+    """Return *value*, unless it is a text that could not be sent to a model again."""
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
+    try:
+        return deepcopy(value)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return value
+
+
 def _same(new: Any, old: Any) -> bool:
     """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
     try:
-        return type(new) is type(old) and bool(new == old)
+        # By text as well: [1, 0] equals [True, False].
+        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
     except (TypeError, ValueError):
         return False

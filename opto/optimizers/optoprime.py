@@ -9,7 +9,7 @@ from opto.errors import LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
 from opto.optimizers.optimizer import Evidence, Optimizer, Proposal
-from opto.optimizers.problem import Problem
+from opto.optimizers.problem import Problem, describe_feedback, render_value
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
 from opto.runs import Rejection, Run, StepRecord
 
@@ -37,15 +37,15 @@ class OptoPrime(Optimizer):
 
     Args:
         parameters: What may be changed.
-        llm: The model: an `LLM`, ``"provider:model"``, a function from messages to text, or None for the one
-            that the environment names (see `LLM`).
+        llm: The model: an `LLM`, ``"provider:model"``, a function from messages to text, or None for the one of
+            `use_llm` or else the environment (see `LLM`).
         objective: The instruction at the head of the problem.
         memory_size: Past values and their feedback that the model is shown again; 0 for none.
         max_tokens: Limit for an answer; None leaves it to the provider.
         answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
-        max_failures: Steps in a row that may fail before `step` raises.
+        max_failures: How many steps in a row may fail: the last of them raises.
         max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
 
     Raises:
@@ -81,6 +81,8 @@ class OptoPrime(Optimizer):
             raise OptimizerError(
                 f"There is no answer format {answer_format!r}.", mend=f"Choose one of {', '.join(FORMATS)}."
             )
+        if not isinstance(memory_size, int) or memory_size < 0:
+            raise OptimizerError(f"memory_size is {memory_size!r}.", mend="Give a number from 0 on.")
         self.llm = as_llm(llm)
         self.objective = objective or OBJECTIVE
         self.memory_size = memory_size
@@ -90,17 +92,18 @@ class OptoPrime(Optimizer):
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
-        return Problem.of(evidence.graph, self.variables)
+        return Problem.of(evidence.graph, self.active)
 
     def messages(self, problem: Problem) -> list[Message]:
         """Return the prompt for *problem*. The same problem and history give the same messages."""
-        before = self.records[-1].rejected if self.records else []
+        # Of the last answer that there was: a step that failed has nothing to add.
+        before = next((record.rejected for record in reversed(self.records) if record.reply), [])
         parts = [
             f"# Instruction\n{self.objective}",
             problem.render(),
             _render_memory(self._memory()),
             _render_rejected(before),
-            f"What should become of {', '.join(self.variables)}?",
+            f"What should become of {', '.join(self.active)}?",
         ]
         system = SYSTEM.format(instructions=self._format.instructions)
         return [
@@ -112,7 +115,7 @@ class OptoPrime(Optimizer):
         """Return the past steps worth showing: the latest, and always the best."""
         if not self.memory_size:
             return []
-        judged = [record for record in self.records if record.feedback and record.outcome != "failed"]
+        judged = [record for record in self.records if record.feedback]
         recent = judged[-self.memory_size :]
         best = self.best()
         if best is not None:
@@ -153,7 +156,7 @@ class OptoPrime(Optimizer):
             raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
         if reply.finish_reason == "refusal":
             raise SuggestionError("The model refused to answer.", mend="Answer with a suggestion.")
-        return read_answer(reply.text, self._format)
+        return read_answer(reply.text)
 
 
 def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
@@ -163,17 +166,18 @@ def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
 def _render_memory(records: Sequence[StepRecord]) -> str:
     blocks = []
     for record in records:
-        values = "\n".join(
-            f'<value of="{name}">\n{value}\n</value>'
-            if isinstance(value, str) and "\n" in value
-            else f"{name} = {value!r}"
-            for name, value in record.before.items()
-        )
-        score = [] if record.score is None else [f"score {record.score:g}"]
-        blocks.append(f"{values}\n-> " + "\n".join([*score, *record.feedback]))
+        values = "\n".join(_render_past(name, value) for name, value in record.before.items())
+        several = f"mean score {record.score:g}\n" if record.score is not None and len(record.feedback) > 1 else ""
+        blocks.append(f"{values}\n-> {several}" + "\n".join(map(describe_feedback, record.feedback)))
     return "# Tried before, with the feedback it got\n" + "\n\n".join(blocks) if blocks else ""
 
 
+def _render_past(name: str, value: Any) -> str:
+    if isinstance(value, str) and "\n" in value:
+        return render_value("value", value, of=name)
+    return f"{name} = {value!r}"
+
+
 def _render_rejected(rejected: Sequence[Rejection]) -> str:
-    lines = [f"{item.name} = {item.suggested!r}: {item.reason}" for item in rejected]
+    lines = [f"{_render_past(item.name, item.suggested)}\n-> {item.reason}" for item in rejected]
     return "# Rejected in the step before\n" + "\n".join(lines) if lines else ""

@@ -4,7 +4,8 @@ import math
 import os
 import random
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from opto.errors import MissingDependencyError, OptimizerError
@@ -24,16 +25,9 @@ Space = Range | Choices
 class ScoreSearch(Optimizer):
     """What searches share: parameters with a space to search, and feedback that must hold a score."""
 
-    def __init__(
-        self,
-        parameters: Iterable[ParameterNode[Any]],
-        *,
-        propagator: Propagator | None = None,
-        run: Run | str | os.PathLike[str] | None = None,
-        max_failures: int = 3,
-    ) -> None:
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
-        self._spaces = {name: self._space(name, parameter) for name, parameter in self.variables.items()}
+    @cached_property
+    def _spaces(self) -> dict[str, Space]:
+        return {name: self._space(name, parameter) for name, parameter in self.variables.items()}
 
     def _space(self, name: str, parameter: ParameterNode[Any]) -> Space:
         domain = parameter.domain
@@ -47,19 +41,24 @@ class ScoreSearch(Optimizer):
         )
 
     def backward(self, output: Any, feedback: Any = "", **settings: Any) -> Any:
+        # Refused where it is given, though `_propose` would notice as well: that is where the mistake is.
         for said in feedback if isinstance(feedback, list) else [feedback]:
             if Feedback.of(said).score is None:
-                raise OptimizerError(
-                    f"The feedback {str(said)!r:.80} has no score, and {type(self).__name__} reads nothing else.",
-                    mend="Give a number, or Feedback(text, score=…); higher is better.",
-                )
+                raise self._no_score(str(said))
         return super().backward(output, feedback, **settings)
 
+    def _no_score(self, said: str) -> OptimizerError:
+        return OptimizerError(
+            f"The feedback {said!r:.80} has no score, and {type(self).__name__} reads nothing else.",
+            mend="Give a number, or Feedback(text, score=…); higher is better.",
+        )
+
     def _propose(self, evidence: Evidence) -> Proposal:
-        if evidence.score is None:  # sent by node.backward(), past the check above
-            raise OptimizerError("The feedback has no score.", mend="Give a number, or Feedback(text, score=…).")
+        if evidence.score is None:
+            raise self._no_score("; ".join(map(str, evidence.feedback)))
         values, reason = self._next(evidence.values, evidence.score)
-        return Proposal(Suggestion(values, reason))
+        # Frozen parameters are searched past: they stay as they are.
+        return Proposal(Suggestion({name: values[name] for name in self.active if name in values}, reason))
 
     @abstractmethod
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:
@@ -77,7 +76,7 @@ class LocalSearch(ScoreSearch):
         seed: The same seed and the same scores give the same proposals.
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
-        max_failures: Steps in a row that may fail before `step` raises.
+        max_failures: How many steps in a row may fail: the last of them raises.
 
     Raises:
         OptimizerError: A parameter has no space to search.
@@ -106,28 +105,32 @@ class LocalSearch(ScoreSearch):
     ) -> None:
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
+        self._spaces  # noqa: B018 - refuses at once what cannot be searched
         self._radius = 0.25  # standard deviation of a change, as a part of the range
         self._tried: set[tuple[Any, ...]] = set()
         self._center: dict[str, Any] = {}
         self._center_score = -math.inf
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:
-        self._tried.add(tuple(values.values()))
-        starting = len(self._tried) <= max(5, 2 * len(self._spaces))
-        better = score > self._center_score
+        self._tried.add(self._key(values))
+        better = not self._center or score > self._center_score
         if better:
             self._center, self._center_score = dict(values), score
-        if starting:
+        if len(self._tried) <= _STARTS:
             return self._fresh(self._anywhere), "a random start"
         # 1/5 rule: in balance if one proposal in five is better; the factors multiply to 1 at that rate.
         self._radius = min(0.5, max(1e-3, self._radius * (1.5 if better else 1.5**-0.25)))
         return self._fresh(self._nearby), f"near the best, within {self._radius:.0%} of the range"
 
-    def _fresh(self, draw: Any) -> dict[str, Any]:
+    def _key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        # By text: options may be lists, and 1 is not True.
+        return tuple(repr(value) for value in values.values())
+
+    def _fresh(self, draw: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return values from *draw* that were not tried before; if all seem to be, from farther and farther away."""
-        values: dict[str, Any] = draw()
+        values = draw()
         for _ in range(64):
-            if tuple(values.values()) not in self._tried:
+            if self._key(values) not in self._tried:
                 break
             self._radius = min(0.5, self._radius * 1.1)
             values = draw()
@@ -156,10 +159,14 @@ class LocalSearch(ScoreSearch):
         return values
 
 
+#: Random values that are tried before the search goes on from the best. More of them help in few dimensions only.
+_STARTS = 5
+
+
 def to_unit(space: Range, value: float) -> float:
     """Return where *value* lies in *space*, from 0 to 1."""
     if space.log:
-        return math.log(value / space.low) / (math.log(space.high / space.low) or 1.0)
+        return (math.log(value) - math.log(space.low)) / ((math.log(space.high) - math.log(space.low)) or 1.0)
     return (value - space.low) / ((space.high - space.low) or 1.0)
 
 
@@ -171,9 +178,10 @@ def from_unit(space: Range, part: float) -> int | float:
         (5, 90)
     """
     part = min(1.0, max(0.0, part))
-    value: float = (
-        space.low * (space.high / space.low) ** part if space.log else space.low + part * (space.high - space.low)
-    )
+    if space.log:
+        value = math.exp(math.log(space.low) + part * (math.log(space.high) - math.log(space.low)))
+    else:
+        value = space.low + part * (space.high - space.low)
     if space.step is not None:
         last = math.floor((space.high - space.low) / space.step + 1e-9)
         value = space.low + min(last, round((value - space.low) / space.step)) * space.step
@@ -187,11 +195,11 @@ class Sampler(ScoreSearch):
 
     Args:
         parameters: Numbers with a `Range`, options, or bools.
-        sampler: One of Optuna's, such as ``optuna.samplers.CmaEsSampler(seed=1)``. The default is TPE.
+        sampler: One of Optuna's, such as ``optuna.samplers.RandomSampler(seed=1)``. The default is TPE.
         seed: Seed of the default sampler.
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
-        max_failures: Steps in a row that may fail before `step` raises.
+        max_failures: How many steps in a row may fail: the last of them raises.
 
     Attributes:
         study: The `optuna.Study`, with one finished trial per step, for Optuna's own tools.
@@ -232,14 +240,22 @@ class Sampler(ScoreSearch):
             # By position: Optuna takes text, numbers and bools only, and options may be anything.
             return kinds.CategoricalDistribution(range(len(space.options)))
         if space.kind is int:
-            low, high = math.ceil(space.low), math.floor(space.high)
-            return kinds.IntDistribution(low, high, step=int(space.step or 1), log=space.log)
-        return kinds.FloatDistribution(space.low, space.high, step=space.step, log=space.log)
+            step = int(space.step or 1)
+            high = space.low + (space.high - space.low) // step * step
+            return kinds.IntDistribution(int(space.low), int(high), step=step, log=space.log)
+        if space.step is not None:
+            # By position: Optuna counts steps in decimals and warns of ranges that end between two.
+            return kinds.IntDistribution(0, math.floor((space.high - space.low) / space.step + 1e-9))
+        return kinds.FloatDistribution(space.low, space.high, log=space.log)
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:
         asked, self._asked = self._asked, None
         if asked is not None and asked[1] == values:
-            self.study.tell(asked[0], score)
+            try:
+                self.study.tell(asked[0], score)
+            except RuntimeError:
+                # How samplers of finite spaces say that they are through; the trial has been told all the same.
+                return values, f"{type(self.study.sampler).__name__} has tried everything"
         else:
             # The start, or values that somebody else put into the parameters: evidence all the same.
             if asked is not None:
@@ -248,18 +264,31 @@ class Sampler(ScoreSearch):
             self.study.add_trial(
                 self._optuna.create_trial(params=known, distributions=self._distributions, value=score)
             )
-        trial = self.study.ask(self._distributions)
+        try:
+            trial = self.study.ask(self._distributions)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{type(self.study.sampler).__name__} needs a package: {error}.",
+                mend="Install it, or use another sampler.",
+            ) from error
         proposed = {name: self._decode(name, trial.params[name]) for name in self._spaces}
         self._asked = (trial, proposed)
         return proposed, f"trial {trial.number} of {type(self.study.sampler).__name__}"
 
     def _encode(self, name: str, value: Any) -> Any:
         space = self._spaces[name]
-        return space.options.index(value) if isinstance(space, Choices) else value
+        if isinstance(space, Choices):
+            # By type as well: 1 and True are two options.
+            return next(i for i, option in enumerate(space.options) if type(option) is type(value) and option == value)
+        stepped = space.step is not None and space.kind is float
+        return round((value - space.low) / (space.step or 1)) if stepped else value
 
     def _decode(self, name: str, value: Any) -> Any:
         space = self._spaces[name]
-        return space.options[value] if isinstance(space, Choices) else value
+        if isinstance(space, Choices):
+            return space.options[value]
+        stepped = space.step is not None and space.kind is float
+        return space.low + value * (space.step or 1) if stepped else value
 
 
 def _import_optuna() -> Any:

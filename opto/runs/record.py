@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from opto.llm import Usage
+from opto.nodes import Feedback
 
 __all__ = ["Outcome", "Rejection", "StepRecord", "as_json"]
 
@@ -17,13 +18,35 @@ def as_json(value: Any) -> Any:
     """Return *value* as JSON can hold it; what JSON does not know becomes its ``repr``.
 
     Example:
-        >>> as_json({"a": (1, 2)}), as_json(3 + 4j)
-        ({'a': [1, 2]}, '(3+4j)')
+        >>> as_json({"a": (1, 2)}), as_json(3 + 4j), as_json({1: 2})
+        ({'a': [1, 2]}, '(3+4j)', '{1: 2}')
     """
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # of numpy
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, default=_refuse, allow_nan=False)
+        # Names that are no text would become text, and could then meet.
+        return json.loads(text) if _has_text_names(value) else _safe_repr(value)
     except (TypeError, ValueError, RecursionError):
+        return _safe_repr(value)
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(type(value).__name__)
+
+
+def _has_text_names(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_names(item) for key, item in value.items())
+    return all(map(_has_text_names, value)) if isinstance(value, list | tuple) else True
+
+
+def _safe_repr(value: Any) -> str:
+    """Return ``repr(value)``, or what there is to say of a value that has none."""
+    try:
         return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} without repr: {type(error).__name__}>"
 
 
 class Rejection(BaseModel):
@@ -52,11 +75,12 @@ class StepRecord(BaseModel):
         reason: Why the outcome is not ``updated``; "" if it is.
         optimizer: Class of the optimizer.
         model: Name of the language model, or None if none was asked.
-        score: Mean score of the outputs that were judged, which the values in *before* led to; higher is
-            better; None if there was none.
-        feedback: What was said, one text per output.
+        score: Mean score of the outputs that were judged, which the values in *before* led to; higher is better; None
+            if there was none.
+        feedback: What was said, one per output.
         before: All parameters by name when the step began, as JSON.
         after: All parameters by name when the step ended, as JSON.
+        update: The accepted new values by name, as JSON. With ``bypassing=True`` they are only here, not in *after*.
         rejected: Suggested values that were not accepted, each with its reason.
         reasoning: What the model gave as its reasons.
         messages: What the model was shown, in full; [] if none was asked.
@@ -74,9 +98,10 @@ class StepRecord(BaseModel):
     optimizer: str
     model: str | None = None
     score: float | None = None
-    feedback: list[str] = Field(default_factory=list)
+    feedback: list[Feedback] = Field(default_factory=list)
     before: dict[str, Any]
     after: dict[str, Any]
+    update: dict[str, Any] = Field(default_factory=dict)
     rejected: list[Rejection] = Field(default_factory=list)
     reasoning: str = ""
     messages: list[dict[str, Any]] = Field(default_factory=list)
@@ -85,13 +110,9 @@ class StepRecord(BaseModel):
     seconds: float
     at: datetime
 
-    @property
-    def changed(self) -> dict[str, Any]:
-        """The parameters that have another value than before, with the new one."""
-        return {name: value for name, value in self.after.items() if value != self.before.get(name)}
-
     def __str__(self) -> str:
         score = "" if self.score is None else f" (score {self.score:g})"
         if self.outcome == "updated":
-            return f"step {self.step}{score}: updated {', '.join(self.changed)}"
+            refused = "".join(f"; rejected {item.name}: {item.reason}" for item in self.rejected)
+            return f"step {self.step}{score}: updated {', '.join(self.update)}{refused}"
         return f"step {self.step}{score}: {self.outcome}: {self.reason}"

@@ -1,11 +1,10 @@
 """The durable form of an optimization: a folder with one line of JSON per step."""
 
 import json
+import logging
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,12 +13,14 @@ from opto.runs.record import StepRecord
 
 __all__ = ["Run"]
 
+logger = logging.getLogger(__name__)
+
 
 class Run:
     """A folder that keeps what happened.
 
-    ``run.json`` says what was optimized; ``steps.jsonl`` holds one `StepRecord` per line. A line is written at
-    once and reaches the disk before `append` returns, so what was acknowledged survives a killed process.
+    ``steps.jsonl`` holds one `StepRecord` per line. A line reaches the disk before `append` returns, so what was
+    acknowledged survives a killed process.
 
     Args:
         folder: Where to keep it; made when the first record comes. Steps are added to those already there.
@@ -61,31 +62,14 @@ class Run:
         """The file that holds the steps."""
         return self.folder / "steps.jsonl"
 
-    def describe(self, **about: Any) -> None:
-        """Write to ``run.json`` what is optimized; once, when the run has no step yet."""
-        file = self.folder / "run.json"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not file.exists():
-                file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise _unusable(self.folder, error) from error
-
-    def about(self) -> Mapping[str, Any]:
-        """Return what `describe` wrote; {} if there is nothing."""
-        file = self.folder / "run.json"
-        if not file.exists():
-            return {}
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return content
-
     def append(self, record: StepRecord) -> None:
         """Add *record* as one line.
 
         Raises:
             RunError: The folder cannot be written.
         """
-        line = record.model_dump_json().encode() + b"\n"
+        # By json, in ASCII: pydantic's own writer refuses lone surrogates, and knows no infinity.
+        line = json.dumps(record.model_dump(mode="json")).encode() + b"\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # One write to a file opened for appending: a killed process leaves a whole line or a torn last one,
@@ -94,7 +78,9 @@ class Run:
             try:
                 if _is_torn(file):
                     line = b"\n" + line
-                os.write(file, line)
+                rest = memoryview(line)
+                while rest:  # a disk that runs full takes a part first, and fails then
+                    rest = rest[os.write(file, rest) :]
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -102,30 +88,38 @@ class Run:
             raise _unusable(self.folder, error) from error
 
     def steps(self) -> list[StepRecord]:
-        """Return all steps, oldest first. Lines that were torn by a killed process are left out.
+        """Return all steps, oldest first. Lines that were torn by a killed process are left out, and logged.
 
         Raises:
             RunError: There is no run in the folder, or a line is whole but no step.
         """
-        if not self.steps_file.exists():
+        try:
+            lines = self.steps_file.read_bytes().split(b"\n")
+        except OSError as error:
             raise RunError(
-                f"There are no steps in {str(self.folder)!r}.",
+                f"There are no steps in {str(self.folder)!r}: {error.strerror or error}.",
                 mend="Give the folder of a run, as printed when it ended, or passed as run=.",
-            )
+            ) from error
         records = []
-        for number, line in enumerate(self.steps_file.read_bytes().split(b"\n"), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
-                json.loads(line)
+                content = json.loads(line)
             except ValueError:
-                continue  # empty or torn
+                if line:
+                    logger.warning("Line %d of %s cannot be read and is left out.", number, self.steps_file)
+                continue
             try:
-                records.append(StepRecord.model_validate_json(line))
+                records.append(StepRecord.model_validate(content))
             except ValidationError as error:
                 raise RunError(
                     f"Line {number} of {str(self.steps_file)!r} is no step: {error.errors()[0]['msg']}.",
                     mend="Remove the line, or read the file with the version of opto that wrote it.",
                 ) from error
         return records
+
+    def last_step(self) -> int:
+        """Return the number of the last step; 0 if there is none yet."""
+        return max((record.step for record in self.steps()), default=0) if self.steps_file.exists() else 0
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

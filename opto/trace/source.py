@@ -4,7 +4,7 @@ import __future__
 
 import ast
 import linecache
-import re
+import textwrap
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Domain
+from opto.nodes import Domain, unfenced
 
 __all__ = ["Code", "compile_source", "signature_line", "source_of"]
 
@@ -120,6 +120,14 @@ def _bound_name(part: ast.Name | ast.alias) -> str | None:
     return part.id if isinstance(part.ctx, ast.Store) else None
 
 
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
 def _unparsable(error: BaseException) -> SourceError:
     where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -169,11 +177,15 @@ class Code(Domain):
         return cls(name, signature_line(definition), free, _globals_in(definition))
 
     def read(self, raw: Any) -> str:
-        """Return *raw* without a Markdown fence around it; nothing else is changed."""
+        """Return *raw* without a Markdown fence or an indentation of all lines around it."""
         if not isinstance(raw, str):
             raise DomainError(f"{raw!r:.200} is not source text.", mend=f"Give {self.describe()}.")
-        fenced = re.fullmatch(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", raw, re.DOTALL)
-        return (fenced[1] if fenced else raw).strip("\n").rstrip() + "\n"
+        text = unfenced(raw).strip("\n").rstrip() + "\n"
+        # Models like to indent what stands between tags.
+        return text if _parses(text) or not _parses(textwrap.dedent(text)) else textwrap.dedent(text)
+
+    def write(self, value: Any) -> str:
+        return str(value).rstrip("\n")
 
     def check(self, value: str) -> None:
         try:

@@ -27,9 +27,9 @@ needs_uxsim = pytest.mark.skipif(
 @pytest.fixture
 def unloaded():
     """The module as it is before its first simulation, and again afterwards."""
-    crossing._load_uxsim.cache_clear()
+    crossing.load_simulator.cache_clear()
     yield
-    crossing._load_uxsim.cache_clear()
+    crossing.load_simulator.cache_clear()
 
 
 def mean_delay(result: Result, *ends: str) -> float:
@@ -142,7 +142,7 @@ def test_every_later_call_is_silent_too(capfd, recwarn, caplog, tmp_path, monkey
 @needs_uxsim
 def test_python_engine_steps_in_and_says_so(unloaded, monkeypatch, caplog):
     cpp = simulate(24, 15)
-    crossing._load_uxsim.cache_clear()
+    crossing.load_simulator.cache_clear()
     monkeypatch.setitem(sys.modules, "uxsim.uxsim_cpp_wrapper", None)
     python = simulate(24, 15)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -181,7 +181,7 @@ def test_reading_an_empty_node_in_a_loop_is_noted(scope):
     for _ in empty:
         pytest.fail("it is empty")
     leave_scope(token)
-    assert [item is empty for item in inner.reads or ()] == [True]
+    assert [item is empty for item in reads_in(inner)] == [True]
 
 
 def test_reads_that_fail_are_noted(scope):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.errors import MissingDependencyError, OptimizerError
+from opto.errors import DomainError, MissingDependencyError, OptimizerError
 from opto.nodes import Choices, Feedback, Range, node
 from opto.optimizers import LocalSearch, Sampler
 from opto.optimizers.search import from_unit, to_unit
@@ -162,3 +162,59 @@ def test_a_value_keeps_its_place(space, part):
     value = from_unit(space, part)
 
     assert from_unit(space, to_unit(space, value)) == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_failures_may_be_scored_as_infinitely_bad(search):
+    optimizer = search(numbers(x=(1.0, Range(0, 9))), seed=1)
+
+    minimize(optimizer, lambda x: math.inf, 12)
+
+    assert len(optimizer.records) == 12
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_options_may_be_anything(search):
+    parameter = node([1], name="p", trainable=True, domain=Choices([1], [2], True, 1))
+    optimizer = search([parameter], seed=1)
+    best = minimize(optimizer, lambda p: 0 if p is True else 1, 20)
+
+    assert best.values["p"] is True
+
+
+def test_integers_have_whole_bounds_and_steps():
+    assert node(1, trainable=True, domain=Range(0.5, 9.5)).domain.describe() == "an integer from 1 to 9"
+    for wrong in (Range(0, 10, step=2.5), Range(0.2, 0.8)):
+        with pytest.raises(DomainError):
+            node(0, trainable=True, domain=wrong)
+    with pytest.raises(DomainError, match="no range"):
+        Range(-1e308, 1e308)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_steps_and_wide_logarithmic_ranges_are_searched(search):
+    parameters = numbers(
+        a=(0, Range(0, 10, step=3)), b=(0.0, Range(0, 1, step=0.3)), c=(1.0, Range(1e-300, 1e300, log=True))
+    )
+    optimizer = search(parameters, seed=0)
+    tried = set()
+    minimize(optimizer, lambda a, b, c: tried.add(round(math.log10(c))) or abs(a - 6), 15)
+
+    assert len(tried) > 8
+    assert all(record.outcome == "updated" for record in optimizer.records)
+
+
+def test_a_finite_space_can_be_tried_in_full():
+    import optuna
+
+    optimizer = Sampler(numbers(x=(0, Range(0, 3))), sampler=optuna.samplers.GridSampler({"x": [0, 1, 2, 3]}, seed=0))
+    best = minimize(optimizer, lambda x: abs(x - 2), 8)
+
+    assert best.values == {"x": 2}
+
+
+def test_many_dimensions_leave_the_random_starts_soon():
+    parameters = numbers(**{f"x{index}": (3.0, Range(-5, 5)) for index in range(20)})
+    best = minimize(LocalSearch(parameters, seed=0), lambda **values: sum(x * x for x in values.values()), 60)
+
+    assert best.score > -130

@@ -8,13 +8,14 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import RunError
+from opto.nodes import Feedback
 from opto.runs import Run, StepRecord, as_json
 
 
@@ -105,21 +106,13 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
 def test_a_missing_run_is_a_clear_error(tmp_path):
     with pytest.raises(RunError, match="There are no steps in"):
         Run(tmp_path).steps()
-    assert Run(tmp_path).about() == {}
+    assert Run(tmp_path).last_step() == 0
 
 
 def test_files_can_be_read_by_others(tmp_path):
     Run(tmp_path).append(record(1))
 
     assert stat.S_IMODE(os.stat(Run(tmp_path).steps_file).st_mode) & 0o600 == 0o600
-
-
-def test_a_description_is_written_once(tmp_path):
-    run = Run(tmp_path)
-    run.describe(optimizer="A")
-    run.describe(optimizer="B")
-
-    assert Run(Path(tmp_path)).about() == {"optimizer": "A"}
 
 
 @given(
@@ -142,5 +135,48 @@ def test_as_json_of_what_json_does_not_know():
 
 
 def test_a_record_says_itself_in_a_line():
-    assert str(record(3, score=-1.5)) == "step 3 (score -1.5): updated x"
+    assert str(record(3, score=-1.5, update={"x": 2})) == "step 3 (score -1.5): updated x"
     assert str(record(4, outcome="rejected", reason="x: no")) == "step 4: rejected: x: no"
+
+
+def test_infinite_scores_and_texts_that_are_no_unicode_survive(tmp_path):
+    run = Run(tmp_path)
+    written = record(1, score=float("-inf"), reply="bad \ud800", feedback=[Feedback("x \ud800", scores={"speed": 3})])
+
+    run.append(written)
+
+    assert run.steps() == [written]
+
+
+def test_arrays_are_lists_and_names_that_are_no_text_do_not_meet():
+    assert as_json(np.array([[1.0, 2.0]])) == [[1.0, 2.0]]
+    assert as_json({1: "x", "1": "y"}) == "{1: 'x', '1': 'y'}"
+    assert as_json([{1: 2}]) == "[{1: 2}]"
+
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert as_json(Mute()) == "<Mute without repr: RuntimeError>"
+
+
+def test_a_disk_that_runs_full_is_an_error(tmp_path):
+    program = textwrap.dedent(
+        """
+        import resource, signal, sys
+        from datetime import UTC, datetime
+        from opto.errors import RunError
+        from opto.runs import Run, StepRecord
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+        try:
+            Run(sys.argv[1]).append(StepRecord(step=1, outcome="updated", optimizer="T", before={}, after={},
+                                               reply="x" * 5000, seconds=0, at=datetime.now(UTC)))
+        except RunError as error:
+            print(error)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+
+    assert "cannot be written" in done.stdout
+    assert Run(tmp_path).steps() == []
