@@ -78,9 +78,7 @@ def _demo(options: argparse.Namespace) -> None:
     optimizer.run = run = Run.new(options.runs, "traffic")
     print("A traffic light at a four-way crossing, half an hour simulated by UXsim.")
     print(f"Two green times, 15 to 90 s each, are set by {_who(method)}.")
-    print(
     print("Lower delay is better: the score of the Trace paper, mean loss plus its spread over the routes.\n")
-    )
     print("  step   east-west   north-south     delay      best")
     progress = []
     try:
