@@ -98,6 +98,8 @@ def write_arguments(arguments: Mapping[str, str]) -> str:
     last_positional = max((number for number, key in enumerate(arguments) if key[:1] == "*" != key[1:2]), default=-1)
     written = []
     for number, (key, value) in enumerate(arguments.items()):
+        if key.startswith("reads "):
+            continue  # an input, but no argument
         name = key[key.index("[") + 1 : -1] if key.startswith("**") else key
         written.append(value if number <= last_positional else f"{name}={value}")
     return ", ".join(written)
@@ -216,6 +218,9 @@ def method_operator(name: str, owner: Hashable) -> Operator:
 
     method = getattr(owner, name, None)
     first_line = (getattr(method, "__doc__", None) or "").strip().split("\n")[0]
+    if name in {"keys", "values"} and isinstance(owner, type) and issubclass(owner, dict):
+        # A view would change with the dict, and cannot be indexed or copied.
+        return Operator(name, lambda x: list(getattr(x, name)()), description=first_line, template=write)
     return Operator(
         name,
         lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs),

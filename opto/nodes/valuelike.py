@@ -159,7 +159,15 @@ class ValueLike(Kin):
             raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
         except Exception as cause:
             raise self._failure(GETATTR, GETATTR.keys, (self, name), cause) from cause
-        return _Method(self, name) if callable(member) else self._record(GETATTR, GETATTR.keys, (self, name), member)
+        if isinstance(self._data, dict) and name == "items":
+            return self._pairs
+        if callable(member) and not isinstance(member, Vertex):
+            return _Method(self, name)
+        return self._taken_out(GETATTR, GETATTR.keys, (self, name), member)
+
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        """Return the items of a dict as pairs of nodes, each value taken by its key."""
+        return [(key, self[key]) for key in self.keys()]
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a *method* of the value as a node, even if nodes have one of that name."""
@@ -241,6 +249,13 @@ class ValueLike(Kin):
             )
         except Exception as cause:
             raise self._failure(operator, keys, inputs, cause) from cause
+        return self._taken_out(operator, keys, inputs, value)
+
+    def _taken_out(self, operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:
+        """Record a *value* that may be a node, or hold some: the object had them in it, and feedback must get there."""
+        held = self._pack(value)
+        if isinstance(held, Vertex):
+            keys, inputs, value = (*keys, "reads 0"), (*inputs, held), held._data
         return self._record(operator, keys, inputs, value)
 
 
