@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any, Self
 
 from opto.nodes.kin import Kin
+from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.operators import (
     BINARY,
     CALL,
@@ -29,7 +30,7 @@ from opto.nodes.operators import (
 )
 from opto.nodes.vertex import Vertex
 
-__all__ = ["ValueLike", "unpack"]
+__all__ = ["ValueLike", "holds_node", "unpack"]
 
 
 def unpack(value: Any) -> Any:
@@ -40,11 +41,25 @@ def unpack(value: Any) -> Any:
     if isinstance(value, ValueLike):
         return value.data
     container = CONTAINERS.get(type(value))
-    if container is None:
+    if container is None or not holds_node(value):
         return value
-    items = container.items(value)
-    plain = [unpack(item) for item in items]
-    return value if all(map(python.is_, plain, items)) else container.build(plain)
+    return container.build([unpack(item) for item in container.items(value)])
+
+
+def holds_node(value: Any) -> bool:
+    """True if there is a node in *value*, a built-in container, at any depth. It may contain itself."""
+    waiting, seen = [value], set()
+    while waiting:
+        container = waiting.pop()
+        if id(container) in seen:
+            continue
+        seen.add(id(container))
+        for item in CONTAINERS[type(container)].every(container):
+            if isinstance(item, ValueLike):
+                return True
+            if type(item) in CONTAINERS:
+                waiting.append(item)
+    return False
 
 
 def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
@@ -243,12 +258,15 @@ class ValueLike(Kin):
         keys = ("x", *(f"*args[{number}]" for number in range(len(args))), *(f"**kwargs[{name}]" for name in kwargs))
         inputs = tuple(map(self._pack, (self, *args, *kwargs.values())))
         receiver, *plain = map(unpack, inputs)
+        before = fingerprint(receiver) if type(receiver) in MUTABLE else None
         try:
             value = operator.function(
                 receiver, *plain[: len(args)], **dict(zip(kwargs, plain[len(args) :], strict=True))
             )
         except Exception as cause:
             raise self._failure(operator, keys, inputs, cause) from cause
+        if before is not None:
+            warn_if_changed(operator.name, "x", receiver, before, stacklevel=3)
         return self._taken_out(operator, keys, inputs, value)
 
     def _taken_out(self, operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:

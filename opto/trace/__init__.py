@@ -21,6 +21,7 @@ from opto.nodes import (
 from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, bundle
 from opto.trace.containers import NodeContainer
+from opto.trace.memo import Memo, rollout
 from opto.trace.modules import Module, model
 from opto.trace.registry import GRAPH
 
@@ -31,6 +32,7 @@ __all__ = [
     "ExecutionError",
     "Feedback",
     "FunModule",
+    "Memo",
     "Model",
     "Module",
     "Node",
@@ -42,6 +44,7 @@ __all__ = [
     "is_tracing",
     "model",
     "node",
+    "rollout",
     "stop_tracing",
 ]
 
