@@ -19,7 +19,8 @@ ALLOWED = {
     "nodes": set(),
     "llm": set(),
     "sandbox": set(),
-    "trace": {"nodes", "sandbox"},
+    # Models are for `trace.operators.call_llm`, which is loaded when it is asked for.
+    "trace": {"nodes", "sandbox", "llm"},
     "runs": {"nodes", "llm", "sandbox"},
     "optimizers": {"nodes", "llm", "sandbox", "runs"},
     "trainer": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers"},

@@ -6,6 +6,7 @@ Layer 1: it knows no language model and no source code.
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
+from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import CONTAINERS, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
@@ -21,6 +22,7 @@ __all__ = [
     "ExceptionNode",
     "Feedback",
     "GraphPropagator",
+    "MUTABLE",
     "MessageNode",
     "Node",
     "OfType",
@@ -35,6 +37,7 @@ __all__ = [
     "canonical_names",
     "enter_scope",
     "failure",
+    "fingerprint",
     "is_tracing",
     "leave_scope",
     "new_scope",
@@ -48,6 +51,7 @@ __all__ = [
     "stop_tracing",
     "unfenced",
     "unpack",
+    "warn_if_changed",
     "write_arguments",
     "write_call",
     "write_constant",

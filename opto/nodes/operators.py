@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from copy import copy, deepcopy
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -98,6 +99,8 @@ def write_arguments(arguments: Mapping[str, str]) -> str:
     last_positional = max((number for number, key in enumerate(arguments) if key[:1] == "*" != key[1:2]), default=-1)
     written = []
     for number, (key, value) in enumerate(arguments.items()):
+        if key.startswith("reads "):
+            continue  # an input, but no argument
         name = key[key.index("[") + 1 : -1] if key.startswith("**") else key
         written.append(value if number <= last_positional else f"{name}={value}")
     return ", ".join(written)
@@ -216,6 +219,9 @@ def method_operator(name: str, owner: Hashable) -> Operator:
 
     method = getattr(owner, name, None)
     first_line = (getattr(method, "__doc__", None) or "").strip().split("\n")[0]
+    if name in {"keys", "values"} and isinstance(owner, type) and issubclass(owner, dict):
+        # A view would change with the dict, and cannot be indexed or copied.
+        return Operator(name, lambda x: list(getattr(x, name)()), description=first_line, template=write)
     return Operator(
         name,
         lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs),
@@ -231,11 +237,13 @@ class Container(NamedTuple):
         operator: What stands in a graph for the making of one.
         items: Its items in an order that depends on the items only. A dict's keys come before its values.
         build: A container from such a list.
+        every: The same items in any order, one by one.
     """
 
     operator: Operator
     items: Callable[[Any], list[Any]]
     build: Callable[[list[Any]], Any]
+    every: Callable[[Any], Iterable[Any]]
 
 
 def _items(left: str, right: str) -> Callable[[Mapping[str, str]], str]:
@@ -273,15 +281,19 @@ def _make(name: str, words: str, template: Callable[[Mapping[str, str]], str]) -
 
 #: Containers in which nodes are looked for, by class.
 CONTAINERS: dict[type, Container] = {
-    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda items: items),
-    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, tuple),
-    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, set),
+    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda items: items, iter),
+    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, tuple, iter),
+    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, set, iter),
     dict: Container(
-        _make("dict", "A dict of the items, by key.", _write_dict), lambda old: [*old, *old.values()], _build_dict
+        _make("dict", "A dict of the items, by key.", _write_dict),
+        lambda old: [*old, *old.values()],
+        _build_dict,
+        lambda old: chain(old, old.values()),
     ),
     slice: Container(
         _make("slice", "Positions from start to stop.", _write_slice),
         lambda old: [old.start, old.stop, old.step],
         lambda items: slice(*items),
+        lambda old: (old.start, old.stop, old.step),
     ),
 }

@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any, Self
 
 from opto.nodes.kin import Kin
+from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.operators import (
     BINARY,
     CALL,
@@ -29,7 +30,7 @@ from opto.nodes.operators import (
 )
 from opto.nodes.vertex import Vertex
 
-__all__ = ["ValueLike", "unpack"]
+__all__ = ["ValueLike", "holds_node", "unpack"]
 
 
 def unpack(value: Any) -> Any:
@@ -40,11 +41,25 @@ def unpack(value: Any) -> Any:
     if isinstance(value, ValueLike):
         return value.data
     container = CONTAINERS.get(type(value))
-    if container is None:
+    if container is None or not holds_node(value):
         return value
-    items = container.items(value)
-    plain = [unpack(item) for item in items]
-    return value if all(map(python.is_, plain, items)) else container.build(plain)
+    return container.build([unpack(item) for item in container.items(value)])
+
+
+def holds_node(value: Any) -> bool:
+    """True if there is a node in *value*, a built-in container, at any depth. It may contain itself."""
+    waiting, seen = [value], set()
+    while waiting:
+        container = waiting.pop()
+        if id(container) in seen:
+            continue
+        seen.add(id(container))
+        for item in CONTAINERS[type(container)].every(container):
+            if isinstance(item, ValueLike):
+                return True
+            if type(item) in CONTAINERS:
+                waiting.append(item)
+    return False
 
 
 def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
@@ -159,7 +174,15 @@ class ValueLike(Kin):
             raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
         except Exception as cause:
             raise self._failure(GETATTR, GETATTR.keys, (self, name), cause) from cause
-        return _Method(self, name) if callable(member) else self._record(GETATTR, GETATTR.keys, (self, name), member)
+        if isinstance(self._data, dict) and name == "items":
+            return self._pairs
+        if callable(member) and not isinstance(member, Vertex):
+            return _Method(self, name)
+        return self._taken_out(GETATTR, GETATTR.keys, (self, name), member)
+
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        """Return the items of a dict as pairs of nodes, each value taken by its key."""
+        return [(key, self[key]) for key in self.keys()]
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a *method* of the value as a node, even if nodes have one of that name."""
@@ -235,12 +258,22 @@ class ValueLike(Kin):
         keys = ("x", *(f"*args[{number}]" for number in range(len(args))), *(f"**kwargs[{name}]" for name in kwargs))
         inputs = tuple(map(self._pack, (self, *args, *kwargs.values())))
         receiver, *plain = map(unpack, inputs)
+        before = fingerprint(receiver) if type(receiver) in MUTABLE else None
         try:
             value = operator.function(
                 receiver, *plain[: len(args)], **dict(zip(kwargs, plain[len(args) :], strict=True))
             )
         except Exception as cause:
             raise self._failure(operator, keys, inputs, cause) from cause
+        if before is not None:
+            warn_if_changed(operator.name, "x", receiver, before, stacklevel=3)
+        return self._taken_out(operator, keys, inputs, value)
+
+    def _taken_out(self, operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:
+        """Record a *value* that may be a node, or hold some: the object had them in it, and feedback must get there."""
+        held = self._pack(value)
+        if isinstance(held, Vertex):
+            keys, inputs, value = (*keys, "reads 0"), (*inputs, held), held._data
         return self._record(operator, keys, inputs, value)
 
 

@@ -7,13 +7,14 @@ generated function with the same signature. Python itself binds the arguments, a
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from opto.nodes import CONTAINERS, Node, pack
+from opto.nodes import CONTAINERS, MUTABLE, Node, pack
 
 __all__ = ["Bound", "argument_names", "make_binder"]
 
-#: The arguments of one call: keys, inputs as they are recorded, plain values, and the names under which the last
-#: of the plain values are passed. A bare tuple, because a class of its own would double the cost of binding.
-Bound = tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]
+#: The arguments of one call: keys, inputs as they are recorded, plain values, the names under which the last of the
+#: plain values are passed, and whether one of the plain values could be changed in place. A bare tuple, because a
+#: class of its own would double the cost of binding.
+Bound = tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...], tuple[str, ...], bool]
 
 
 class _Arguments(NamedTuple):
@@ -41,7 +42,7 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
     Example:
         >>> from opto.nodes import node
         >>> def scale(x, *more, by=2): ...
-        >>> keys, inputs, plain, named = make_binder(scale)(node(1), 5)
+        >>> keys, inputs, plain, named, _ = make_binder(scale)(node(1), 5)
         >>> keys, plain, named
         (('x', '*more[0]', 'by'), (1, 5, 2), ('by',))
     """
@@ -65,6 +66,7 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         "__arguments": arguments,
         "__containers": CONTAINERS,
         "__keys": leading,
+        "__mutable_types": MUTABLE,
         "__pack": pack,
         "__spread": _spread,
         "__Node": Node,
@@ -85,10 +87,11 @@ def _unrolled(names: tuple[str, ...]) -> str:
         f" else:\n"
         f"  if {name}.__class__ in __containers: {name} = __pack({name})\n"
         f"  __{index} = {name}._data if isinstance({name}, __Node) else {name}\n"
+        f" if __{index}.__class__ in __mutable_types: __mutable = True\n"
         for index, name in enumerate(names)
     ]
-    plain = ", ".join(f"__{index}" for index in range(len(names)))
-    return f"{''.join(lines)} return __keys, {_display(names)}, ({plain}{',' * (len(names) == 1)}), ()"
+    inputs, values = _display(names), _display(tuple(f"__{index}" for index in range(len(names))))
+    return f" __mutable = False\n{''.join(lines)} return __keys, {inputs}, {values}, (), __mutable"
 
 
 def _display(names: tuple[str, ...]) -> str:
@@ -111,7 +114,8 @@ def _spread(
     )
     inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
     plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
-    return keys, inputs, plain, (*arguments.keyword_only, *more)
+    mutable = any(type(item) in MUTABLE for item in plain)
+    return keys, inputs, plain, (*arguments.keyword_only, *more), mutable
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[_Arguments, tuple[Any, ...], dict[str, Any]]:

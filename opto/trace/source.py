@@ -4,6 +4,7 @@ import __future__
 
 import ast
 import linecache
+import sys
 import textwrap
 import weakref
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def source_of(function: FunctionType) -> str:
         SourceError: The lines are not to be had, or are no longer those of the function.
     """
     code = function.__code__
-    lines = [line.rstrip("\n") for line in linecache.getlines(code.co_filename, function.__globals__)]
+    lines = [line.rstrip("\n") for line in linecache.getlines(code.co_filename, function.__globals__)] or _command()
     first, last = code.co_firstlineno, _last_line(code)
     # The last statement may go on below its last instruction. The rest of the file is not looked at: it may be
     # no Python at all, as where examples of a document are run.
@@ -51,6 +52,12 @@ def source_of(function: FunctionType) -> str:
         f"The source of {function.__qualname__}() is not to be found in {code.co_filename}.",
         mend="Define it with def in a file or a notebook, or pass its text: bundle(trainable=True, source='def …').",
     )
+
+
+def _command() -> list[str]:
+    """Return the program of ``python -c``, which no file holds."""
+    arguments = sys.orig_argv
+    return arguments[arguments.index("-c") + 1].splitlines() if "-c" in arguments[:-1] else []
 
 
 def _last_line(code: CodeType) -> int:
@@ -227,7 +234,9 @@ def _shape(definition: Definition) -> tuple[Any, ...]:
     )
 
 
-def compile_source(source: str, like: FunctionType, owner: type | None = None) -> FunctionType:
+def compile_source(
+    source: str, like: FunctionType, owner: type | None = None, *, written: str | None = None
+) -> FunctionType:
     """Return the function that *source* defines, living where *like* lives.
 
     It sees the same global names and the same closure variables (the very cells, so later changes are seen on
@@ -238,6 +247,7 @@ def compile_source(source: str, like: FunctionType, owner: type | None = None) -
         source: The text.
         like: The original function.
         owner: The class in whose body *like* stands, if it does.
+        written: The source of *like*. Defaults that are the same there keep the very objects of *like*.
 
     Raises:
         SourceError: *source* does not define a function with the name of *like*.
@@ -256,8 +266,35 @@ def compile_source(source: str, like: FunctionType, owner: type | None = None) -
     closure = tuple(cells[cell] for cell in make_code.co_freevars)
     made: FunctionType = FunctionType(make_code, like.__globals__, "make", None, closure)()
     made.__module__, made.__qualname__ = like.__module__, like.__qualname__
+    if written is not None:
+        _keep_defaults(made, like, _default_texts(source, name), _default_texts(written, name))
     _show_lines(made, filename, source)
     return made
+
+
+def _default_texts(source: str, name: str) -> dict[str, str]:
+    """Return the default values of the function *name*, by argument, as they are written."""
+    args = _parse(source, name)[1].args
+    leading = [*args.posonlyargs, *args.args]
+    pairs = zip(leading[len(leading) - len(args.defaults) :], args.defaults, strict=True)
+    named = zip(args.kwonlyargs, args.kw_defaults, strict=True)
+    return {argument.arg: ast.dump(default) for argument, default in (*pairs, *named) if default is not None}
+
+
+def _keep_defaults(made: FunctionType, like: FunctionType, new: dict[str, str], old: dict[str, str]) -> None:
+    """Give *made* the default objects of *like* wherever both have the same default by text."""
+
+    def by_name(function: FunctionType) -> dict[str, Any]:
+        code, defaults = function.__code__, function.__defaults__ or ()
+        leading = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        return dict(zip(leading, defaults, strict=True)) | (function.__kwdefaults__ or {})
+
+    kept = {name: value for name, value in by_name(like).items() if name in new and new[name] == old.get(name)}
+    now = by_name(made) | kept
+    code = made.__code__
+    leading = code.co_varnames[code.co_argcount - len(made.__defaults__ or ()) : code.co_argcount]
+    made.__defaults__ = tuple(now[name] for name in leading) or None
+    made.__kwdefaults__ = {name: now[name] for name in made.__kwdefaults__ or {}} or None
 
 
 def _make_code(

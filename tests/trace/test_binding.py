@@ -65,7 +65,7 @@ def test_binding_agrees_with_python(function, args, kwargs):
         with pytest.raises(TypeError, match=f"^{re.escape(reason)}$"):
             binder(*args, **kwargs)
         return
-    keys, inputs, plain, named = binder(*args, **kwargs)
+    keys, inputs, plain, named, _ = binder(*args, **kwargs)
     assert dict(zip(keys, inputs, strict=True)) == expected
     assert inputs == plain
     # The last values go by the names, the others by position: so the function gets them all.
@@ -96,7 +96,7 @@ def test_wrong_arguments_are_no_execution_error():
 
 def test_nodes_are_inputs_and_their_values_are_plain():
     x, y = node(1), node(2)
-    keys, inputs, plain, _ = make_binder(simple)(x, b=y)
+    keys, inputs, plain, _, _ = make_binder(simple)(x, b=y)
     assert keys == ("a", "b")
     assert inputs[0] is x
     assert inputs[1] is y
@@ -107,7 +107,7 @@ def test_containers_with_nodes_are_packed():
     x = node(1)
     for binder in (make_binder(simple), make_binder(all_kinds)):
         extra = {"d": 0} if binder.__qualname__ == "all_kinds" else {}
-        _, inputs, plain, _ = binder([x], {"k": (x,)}, **extra)
+        _, inputs, plain, _, _ = binder([x], {"k": (x,)}, **extra)
         assert plain[:2] == ([1], {"k": (1,)})
         assert inputs[0].parents[0] is x
 
@@ -118,7 +118,7 @@ def test_defaults_are_the_very_objects():
     def function(a=default, *, b=default):
         return a, b
 
-    _, inputs, _, _ = make_binder(function)()
+    _, inputs, *_ = make_binder(function)()
     assert inputs[0] is default
     assert inputs[1] is default
 
@@ -137,7 +137,7 @@ def test_defaults_that_are_nodes_are_inputs():
 
 def test_builtins_and_classes_take_what_they_are_given():
     assert argument_names(len) == ()
-    keys, _, _, named = make_binder(max)(1, 2, key=abs)
+    keys, _, _, named, _ = make_binder(max)(1, 2, key=abs)
     assert keys == ("*args[0]", "*args[1]", "**kwargs[key]")
     assert named == ("key",)
     assert bundle(max)(node(-3), 2, key=abs).data == -3

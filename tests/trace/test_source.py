@@ -515,7 +515,8 @@ def test_defaults_of_a_new_source_are_made_once_for_each_version():
         return len(seen)
 
     learn(work, "def work(x, seen=[]):\n    seen.append(x)\n    return len(seen)")
-    assert [work(1).data, work(1).data] == [1, 2]
+    with pytest.warns(UserWarning, match="changed its input seen in place"):
+        assert [work(1).data, work(1).data] == [1, 2]
 
 
 def test_annotations_that_are_not_to_be_evaluated(tmp_path):

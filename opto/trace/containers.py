@@ -1,0 +1,80 @@
+"""Containers of nodes: lists, dicts and objects that keep their nodes apart."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from opto.nodes import CONTAINERS, Node, ParameterNode
+from opto.trace.modules import Module
+
+__all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq"]
+
+
+class NodeContainer:
+    """An object whose attributes are nodes, or containers of them: `apply_op` goes into it.
+
+    Subclass it to mark your own classes.
+    """
+
+
+class ParameterContainer(NodeContainer):
+    """A container that is asked for the parameters in it as a module is."""
+
+    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
+        """Yield ``(path, parameter)``, such as ``[0]`` or ``[prompt]``."""
+        # In a module, because modules know where parameters may be.
+        holder = Module()
+        vars(holder)["items"] = self
+        for path, parameter in holder.named_parameters():
+            yield path.removeprefix("items").lstrip("."), parameter
+
+    def parameters(self) -> list[ParameterNode[Any]]:
+        """Return all parameters, each once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
+        """Return the parameters by path."""
+        return dict(self.named_parameters())
+
+
+class Seq(ParameterContainer, list[Any]):
+    """A list that can be asked for the parameters in it.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> steps = Seq(node("plan", trainable=True), Seq(node("act", trainable=True), 5))
+        >>> list(steps.parameters_dict()), len(steps)
+        (['[0]', '[1][0]'], 2)
+    """
+
+    def __init__(self, *items: Any) -> None:
+        # One sequence is the items, as in Trace. A node is an item, whatever it holds.
+        only = items[0] if len(items) == 1 else None
+        is_sequence = hasattr(only, "__len__") and hasattr(only, "__getitem__") and not isinstance(only, Node)
+        super().__init__(only if is_sequence and only is not None else items)
+
+
+class Map(ParameterContainer, dict[Any, Any]):
+    """A dict that can be asked for the parameters in it: among its values and its keys.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> prompts = Map({"plan": node("think", trainable=True), "limit": 3})
+        >>> list(prompts.parameters_dict()), prompts["limit"]
+        (['[plan]'], 3)
+    """
+
+    def __init__(self, mapping: Mapping[Any, Any] | None = None) -> None:
+        super().__init__(mapping or {})
+
+    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
+        yield from super().named_parameters()
+        yield from ((f"keys[{index}]", key) for index, key in enumerate(self) if isinstance(key, ParameterNode))
+
+
+def _map(items: list[Any]) -> Map:
+    return Map(CONTAINERS[dict].build(items))
+
+
+# So that operators find the nodes in them, and work on containers of the same class.
+CONTAINERS[Seq] = CONTAINERS[list]._replace(build=Seq)
+CONTAINERS[Map] = CONTAINERS[dict]._replace(build=_map)

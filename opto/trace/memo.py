@@ -1,0 +1,293 @@
+"""Results that are computed once: reused by the content of operator and inputs."""
+
+import ast
+import enum
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+from opto.errors import GraphError
+from opto.nodes import Node
+
+__all__ = ["Memo", "NotContentError", "content_key", "rollout"]
+
+_rollout: ContextVar[int] = ContextVar("opto_rollout", default=0)
+
+
+@contextmanager
+def rollout(index: int) -> Iterator[None]:
+    """Say that this block is the *index*-th repetition: functions with chance in them are sampled anew for each.
+
+    Example:
+        >>> import random
+        >>> from opto.trace import bundle
+        >>> @bundle(memo=True)
+        ... def draw(limit):
+        ...     return random.randrange(limit)
+        >>> def two_draws(first, second):
+        ...     with rollout(first):
+        ...         a = draw(10**9).data
+        ...     with rollout(second):
+        ...         return a == draw(10**9).data
+        >>> two_draws(1, 1), two_draws(1, 2)
+        (True, False)
+    """
+    token = _rollout.set(index)
+    try:
+        yield
+    finally:
+        _rollout.reset(token)
+
+
+class NotContentError(Exception):
+    """A value whose content cannot be told, such as a lock: calls with it are never reused."""
+
+
+class _Entry(NamedTuple):
+    value: Any
+    # Nodes that were read though they were no arguments, each with the content that it had.
+    reads: tuple[tuple[Any, bytes], ...]
+
+
+class Memo:
+    """Where results are kept: in memory and, if a folder is given, there as well, for other processes and later days.
+
+    A result is found again by the code of the function (and of functions it calls), the content of its inputs, and
+    the index of the `rollout`. So a changed parameter re-runs what depends on it, and nothing else.
+
+    Args:
+        folder: For results that JSON or a Python literal can hold; others stay in memory. None keeps none on disk.
+        limit: Results kept in memory; the one used longest ago goes first.
+
+    Attributes:
+        hits, misses: How many calls were answered, and how many were run.
+        unkeyed: How many were run because their content cannot be told.
+
+    Example:
+        >>> from opto.trace import bundle
+        >>> memo = Memo()
+        >>> @bundle(memo=memo)
+        ... def slow(x):
+        ...     return x * x
+        >>> [slow(number).data for number in (3, 3, 4)], memo.hits, memo.misses
+        ([9, 9, 16], 1, 2)
+    """
+
+    def __init__(self, folder: "str | os.PathLike[str] | None" = None, *, limit: int = 10_000) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.hits = self.misses = self.unkeyed = 0
+        self._limit = limit
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, key: str) -> tuple[bool, Any, list[Any]]:
+        """Return whether there is a result under *key* that still holds, the result, and what it read; and count."""
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is None:
+            entry = self._load(key)
+        fresh = entry is not None and all(_same_content(node, content) for node, content in entry.reads)
+        with self._lock:
+            if not fresh:
+                self.misses += 1
+            else:
+                self.hits += 1
+                self._entries[key] = entry  # type: ignore[assignment]  # not None, if it is fresh
+                self._entries.move_to_end(key)
+        # A copy, because whoever gets it may change it.
+        if entry is None or not fresh:
+            return False, None, []
+        return True, deepcopy(entry.value), [node for node, _ in entry.reads]
+
+    def keep(self, key: str, value: Any, reads: list[Any]) -> None:
+        """Keep *value* under *key*; it depends on the nodes *reads* besides the inputs."""
+        try:
+            entry = _Entry(deepcopy(value), tuple((node, _content(node._data)) for node in reads))  # noqa: SLF001
+        except (NotContentError, TypeError):
+            return  # cannot be copied, or depends on something whose change would not be seen
+        with self._lock:
+            self._entries[key] = entry
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._limit:
+                self._entries.popitem(last=False)
+        if self.folder is not None and not reads:
+            self._store(key, value)
+
+    def clear(self) -> None:
+        """Forget what is in memory, and the counts. Files stay."""
+        with self._lock:
+            self._entries.clear()
+            self.hits = self.misses = self.unkeyed = 0
+
+    def _file(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key[2:]}.txt"
+
+    def _store(self, key: str, value: Any) -> None:
+        text = repr(value)
+        try:
+            if type(value) is not type(ast.literal_eval(text)) or ast.literal_eval(text) != value:
+                return
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return  # a value that no text gives back
+        file = self._file(key)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+            fresh.write_text(json.dumps({"value": text}), encoding="utf-8")
+            fresh.replace(file)
+        except OSError as error:
+            raise GraphError(
+                f"Results cannot be kept in {str(self.folder)!r}: {error.strerror or error}.",
+                mend="Choose another folder for Memo, or leave it out.",
+            ) from error
+
+    def _load(self, key: str) -> _Entry | None:
+        if self.folder is None:
+            return None
+        try:
+            return _Entry(ast.literal_eval(json.loads(self._file(key).read_text(encoding="utf-8"))["value"]), ())
+        except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+            return None  # not there, or torn: it is computed again
+
+
+def _same_content(node: Any, content: bytes) -> bool:
+    try:
+        return _content(node._data) == content  # noqa: SLF001 - a comparison, no read of the program
+    except NotContentError:
+        return False
+
+
+def content_key(function: Callable[..., Any], inputs: Mapping[str, Any]) -> str:
+    """Return what identifies a call: code, plain *inputs* by name, and the index of the rollout.
+
+    Raises:
+        NotContentError: The content of an input, or of something the function uses, cannot be told.
+    """
+    parts = [_code_of(function, set()), str(_rollout.get()).encode()]
+    parts += [name.encode() + b"=" + _content(value) for name, value in inputs.items()]
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _code_of(function: Any, seen: set[int]) -> bytes:
+    """Return the content of *function*: its code, and all plain data and functions that it can reach by name."""
+    function = getattr(function, "__wrapped__", function)
+    if not isinstance(function, FunctionType):
+        # A builtin is what its name says; a callable object is its content.
+        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+        return f"{module}.{name}".encode() if name is not None else _content(function)
+    if id(function) in seen:
+        return b"recursion"
+    seen.add(id(function))
+    parts = [function.__qualname__.encode(), *_code_parts(function.__code__)]
+    used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    used |= {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
+    for name, value in {**used, "__defaults__": function.__defaults__}.items():
+        if callable(value) or isinstance(getattr(value, "__wrapped__", None), FunctionType):
+            content = _code_of(value, seen) if not isinstance(value, type) else _class_name(value)
+        elif hasattr(value, "__file__") or hasattr(value, "__spec__"):
+            content = str(getattr(value, "__name__", "")).encode()  # a module
+        elif isinstance(value, Node):
+            continue  # a read, which is noted when it happens
+        else:
+            content = _content(value)
+        parts.append(name.encode() + b"=" + content)
+    return b"\1".join(parts)
+
+
+def _is_set(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _code_parts(code: CodeType) -> Iterator[bytes]:
+    yield code.co_code
+    yield repr(code.co_names).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code_parts(constant)
+        else:
+            yield repr(constant).encode()
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _class_name(kind: type) -> bytes:
+    return f"{kind.__module__}.{kind.__qualname__}".encode()
+
+
+def _content(value: Any) -> bytes:
+    """Return bytes that are equal for equal content of equal type, in every process.
+
+    Raises:
+        NotContentError: There are none.
+    """
+    kind = type(value)
+    if value is None or kind in _PLAIN:
+        return f"{kind.__name__}:{value!r}".encode("utf-8", "surrogatepass")
+    if kind in _ITEMS:
+        return kind.__name__.encode() + _joined(_ITEMS[kind](value))
+    if isinstance(value, Node):
+        return _content(value._data)  # noqa: SLF001 - as an input: its value
+    if isinstance(value, enum.Enum):
+        return _class_name(kind) + b"." + value.name.encode()
+    if isinstance(value, type):
+        return _class_name(value)
+    if callable(value) and hasattr(value, "__code__"):
+        return _code_of(value, set())
+    return _class_name(kind) + (_array(value) if hasattr(value, "tobytes") else _attributes(value))
+
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes})
+_ITEMS: dict[type, Callable[[Any], list[bytes]]] = {
+    list: lambda value: [_content(item) for item in value],
+    tuple: lambda value: [_content(item) for item in value],
+    dict: lambda value: [_content(key) + b":" + _content(item) for key, item in value.items()],
+    set: lambda value: sorted(_content(item) for item in value),
+    frozenset: lambda value: sorted(_content(item) for item in value),
+}
+
+
+def _array(value: Any) -> bytes:
+    if getattr(getattr(value, "dtype", None), "hasobject", True):
+        raise NotContentError(type(value).__name__)
+    return f"{value.dtype}{value.shape}".encode() + bytes(value.tobytes())
+
+
+def _attributes(value: Any) -> bytes:
+    """Return the content of an object of a class written in Python. One of C may hide anything."""
+    kind = type(value)
+    state = getattr(value, "__dict__", None)
+    slots = [name for base in kind.__mro__ for name in _slots(base) if hasattr(value, name)]
+    if (state is None and not slots) or kind.__module__ in {"builtins", "_thread", "_io", "_socket"}:
+        raise NotContentError(kind.__name__)
+    attributes = {**(state or {}), **{name: getattr(value, name) for name in slots}}
+    return _content({name: item for name, item in attributes.items() if name != "_opto_code"})
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    return tuple(name for name in ((slots,) if isinstance(slots, str) else slots) if not name.startswith("__"))
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    # By length, so that no part can pass for two.
+    return b"[" + b"".join(str(len(part)).encode() + b"," + part for part in parts) + b"]"

@@ -1,0 +1,242 @@
+# ruff: noqa: A001, PLW0108 - names of Trace that are Python's; builtins have no signature
+"""Python's operators by name, each recorded: ``add(x, y)``, ``getitem(x, index)``, ``call_llm(prompt, question)``.
+
+Nodes do all this by Python's own syntax as well, which graphs show as expressions, not as calls.
+"""
+
+import builtins
+import math
+from copy import copy, deepcopy
+from typing import Any
+
+from opto.llm import as_llm
+from opto.nodes import node
+from opto.trace.bundle import bundle
+
+__all__ = [
+    "abs",
+    "add",
+    "and_",
+    "call",
+    "call_llm",
+    "capitalize",
+    "ceil",
+    "chr_",
+    "clone",
+    "concat",
+    "cond",
+    "dict_pop",
+    "dict_popitem",
+    "dict_update",
+    "divide",
+    "eq",
+    "floor",
+    "floor_divide",
+    "format",
+    "ge",
+    "get",
+    "getitem",
+    "gt",
+    "identity",
+    "in_",
+    "invert",
+    "is_",
+    "is_not",
+    "join",
+    "keys",
+    "le",
+    "len_",
+    "list_append",
+    "list_clear",
+    "list_extend",
+    "list_insert",
+    "list_pop",
+    "list_remove",
+    "list_reverse",
+    "list_sort",
+    "lower",
+    "lshift",
+    "lt",
+    "make_dict",
+    "make_list",
+    "make_set",
+    "make_tuple",
+    "mod",
+    "multiply",
+    "ne",
+    "neg",
+    "neq",
+    "node_divmod",
+    "node_getattr",
+    "not_",
+    "not_in",
+    "or_",
+    "ord_",
+    "pop",
+    "pos",
+    "power",
+    "replace",
+    "round",
+    "rshift",
+    "set_add",
+    "set_clear",
+    "set_discard",
+    "set_intersection_update",
+    "set_pop",
+    "set_remove",
+    "set_symmetric_difference_update",
+    "set_update",
+    "split",
+    "strip",
+    "subtract",
+    "swapcase",
+    "title",
+    "to_dict",
+    "to_list",
+    "to_set",
+    "to_tuple",
+    "trunc",
+    "upper",
+    "values",
+    "xor",
+]
+
+# One value.
+
+clone = bundle("[clone] A deep copy of x.")(lambda x: deepcopy(x))
+identity = clone
+pos = bundle("[pos] x with its sign unchanged.")(lambda x: +x)
+neg = bundle("[neg] x with its sign changed.")(lambda x: -x)
+abs = bundle("[abs] The absolute value of x.")(lambda x: builtins.abs(x))
+invert = bundle("[invert] x with its bits inverted.")(lambda x: ~x)
+floor = bundle("[floor] The largest integer that is at most x.")(lambda x: math.floor(x))
+ceil = bundle("[ceil] The smallest integer that is at least x.")(lambda x: math.ceil(x))
+trunc = bundle("[trunc] x without its fraction.")(lambda x: math.trunc(x))
+not_ = bundle("[not_] True if x is false or empty.")(lambda x: not x)
+len_ = bundle("[len_] The number of items of x.")(lambda x: len(x))
+ord_ = bundle("[ord_] The code point of a character.")(lambda x: ord(x))
+chr_ = bundle("[chr_] The character with a code point.")(lambda x: chr(x))
+round = bundle("[round] x rounded to n digits after the point.")(lambda x, n=None: builtins.round(x, n))
+
+# Two values.
+
+add = bundle("[add] The sum of numbers, or sequences joined.")(lambda x, y: x + y)
+subtract = bundle("[subtract] The difference x - y.")(lambda x, y: x - y)
+multiply = bundle("[multiply] The product, or a sequence repeated.")(lambda x, y: x * y)
+divide = bundle("[divide] The quotient x / y.")(lambda x, y: x / y)
+floor_divide = bundle("[floor_divide] The quotient x / y, rounded down.")(lambda x, y: x // y)
+mod = bundle("[mod] The remainder of x / y.")(lambda x, y: x % y)
+node_divmod = bundle("[node_divmod] The quotient, rounded down, and the remainder of x / y.")(lambda x, y: divmod(x, y))
+power = bundle("[power] x to the power of y.")(lambda x, y: x**y)
+lshift = bundle("[lshift] x shifted left by y bits.")(lambda x, y: x << y)
+rshift = bundle("[rshift] x shifted right by y bits.")(lambda x, y: x >> y)
+and_ = bundle("[and_] Bitwise and, or what two sets share.")(lambda x, y: x & y)
+or_ = bundle("[or_] Bitwise or, or two sets or dicts united.")(lambda x, y: x | y)
+xor = bundle("[xor] Bitwise exclusive or, or what is in one of two sets only.")(lambda x, y: x ^ y)
+lt = bundle("[lt] True if x is less than y.")(lambda x, y: x < y)
+le = bundle("[le] True if x is at most y.")(lambda x, y: x <= y)
+eq = bundle("[eq] True if x equals y.")(lambda x, y: x == y)
+neq = bundle("[neq] True if x differs from y.")(lambda x, y: x != y)
+ne = bundle("[ne] True if x differs from y.")(lambda x, y: x != y)
+ge = bundle("[ge] True if x is at least y.")(lambda x, y: x >= y)
+gt = bundle("[gt] True if x is greater than y.")(lambda x, y: x > y)
+is_ = bundle("[is_] True if x and y are the same object.")(lambda x, y: x is y)
+is_not = bundle("[is_not] True if x and y are two objects.")(lambda x, y: x is not y)
+in_ = bundle("[in_] True if x is in y.")(lambda x, y: x in y)
+not_in = bundle("[not_in] True if x is not in y.")(lambda x, y: x not in y)
+concat = bundle("[concat] x and y joined.")(lambda x, y: x + y)
+cond = bundle("[cond] x if the condition holds, else y.")(lambda condition, x, y: x if condition else y)
+
+# Items and members.
+
+getitem = bundle("[getitem] The item of x at an index, key or slice.")(lambda x, index: x[index])
+get = bundle("[get] The value of a dict at a key, or the default.")(lambda x, key, default=None: x.get(key, default))
+pop = bundle("[pop] The item of x at an index, taken out of x.")(lambda x, index=-1: x.pop(index))
+node_getattr = bundle("[node_getattr] The attribute of an object with this name.")(lambda obj, attr: getattr(obj, attr))
+
+
+def call(fun: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the result of calling what *fun*, a node or a function, holds."""
+    return node(fun)(*args, **kwargs)
+
+
+# Text.
+
+lower = bundle("[lower] x in lower case.")(lambda x: x.lower())
+upper = bundle("[upper] x in upper case.")(lambda x: x.upper())
+title = bundle("[title] x with every word capitalized.")(lambda x: x.title())
+swapcase = bundle("[swapcase] x with upper and lower case exchanged.")(lambda x: x.swapcase())
+capitalize = bundle("[capitalize] x with its first letter in upper case and the others in lower case.")(
+    lambda x: x.capitalize()
+)
+split = bundle("[split] The parts of x between separators y, or between white space.")(
+    lambda x, y=None, maxsplit=-1: x.split(y, maxsplit)
+)
+strip = bundle("[strip] x without the characters, or white space, at its ends.")(lambda x, chars=None: x.strip(chars))
+replace = bundle("[replace] x with one text replaced by another.")(
+    lambda x, old, new, count=-1: x.replace(old, new, count)
+)
+format = bundle("[format] The template x, filled in as by str.format.")(
+    lambda x, *args, **kwargs: x.format(*args, **kwargs)
+)
+join = bundle("[join] Texts joined, with x between them.")(lambda x, *y: x.join(y))
+
+# Containers.
+
+to_list = bundle("[to_list] The items of x as a list.")(lambda x: list(x))
+to_dict = bundle("[to_dict] The items of x as a dict.")(lambda x: dict(x))
+to_set = bundle("[to_set] The items of x as a set.")(lambda x: set(x))
+to_tuple = bundle("[to_tuple] The items of x as a tuple.")(lambda x: tuple(x))
+make_list = bundle("[make_list] A list of the arguments.")(lambda *args: list(args))
+make_dict = bundle("[make_dict] A dict of the arguments by name.")(lambda **kwargs: kwargs)
+make_set = bundle("[make_set] A set of the arguments.")(lambda *args: set(args))
+make_tuple = bundle("[make_tuple] A tuple of the arguments.")(lambda *args: args)
+keys = bundle("[keys] The keys of a dict, as a list.")(lambda x: list(x.keys()))
+values = bundle("[values] The values of a dict, as a list.")(lambda x: list(x.values()))
+
+# Containers changed: each result is a copy with the change.
+
+
+def _changed(x: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    changed = copy(x)
+    getattr(changed, method)(*args, **kwargs)
+    return changed
+
+
+dict_update = bundle("[dict_update] x with the items of y.")(lambda x, y: _changed(x, "update", y))
+dict_pop = bundle("[dict_pop] x without a key.")(lambda x, key: _changed(x, "pop", key))
+dict_popitem = bundle("[dict_popitem] x without its newest item.")(lambda x: _changed(x, "popitem"))
+list_append = bundle("[list_append] x with y at its end.")(lambda x, y: _changed(x, "append", y))
+list_clear = bundle("[list_clear] x without its items.")(lambda x: _changed(x, "clear"))
+list_extend = bundle("[list_extend] x with the items of y at its end.")(lambda x, y: _changed(x, "extend", y))
+list_insert = bundle("[list_insert] x with y put in at an index.")(lambda x, index, y: _changed(x, "insert", index, y))
+list_pop = bundle("[list_pop] x without the item at an index.")(lambda x, index=-1: _changed(x, "pop", index))
+list_remove = bundle("[list_remove] x without the first item that equals y.")(lambda x, y: _changed(x, "remove", y))
+list_reverse = bundle("[list_reverse] x in reverse order.")(lambda x: _changed(x, "reverse"))
+list_sort = bundle("[list_sort] x in order.")(
+    lambda x, key=None, reverse=False: _changed(x, "sort", key=key, reverse=reverse)
+)
+set_add = bundle("[set_add] x with y in it.")(lambda x, y: _changed(x, "add", y))
+set_clear = bundle("[set_clear] x without its items.")(lambda x: _changed(x, "clear"))
+set_discard = bundle("[set_discard] x without y, if it is there.")(lambda x, y: _changed(x, "discard", y))
+set_intersection_update = bundle("[set_intersection_update] What x shares with y.")(
+    lambda x, y: _changed(x, "intersection_update", y)
+)
+set_pop = bundle("[set_pop] x without one of its items.")(lambda x: _changed(x, "pop"))
+set_remove = bundle("[set_remove] x without y, which must be there.")(lambda x, y: _changed(x, "remove", y))
+set_symmetric_difference_update = bundle("[set_symmetric_difference_update] What is in x or y only.")(
+    lambda x, y: _changed(x, "symmetric_difference_update", y)
+)
+set_update = bundle("[set_update] x with the items of y.")(lambda x, y: _changed(x, "update", y))
+
+
+@bundle(catch_execution_error=False)
+def call_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
+    """The answer of a language model to a system prompt and prompts of the user.
+
+    A client or a function of messages may come first; else the model of `opto.llm.use_llm` or of the environment
+    is asked.
+    """
+    llm, prompts = (system_prompt, user_prompts) if callable(system_prompt) else (None, (system_prompt, *user_prompts))
+    messages = [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]
+    return as_llm(llm)(messages, **settings).text
