@@ -231,6 +231,12 @@ def test_constraints_in_words_are_part_of_the_description():
     assert parameter.description == "How many. It is at least 1."
 
 
+def test_descriptions_are_what_was_written():
+    assert node(1).description is None
+    assert node(1, description="[Node] A number.").description == "A number."
+    assert ParameterNode(1, trainable=True, description="[ParameterNode] A number.").description == "A number."
+
+
 def test_objects_are_used_through_their_nodes():
     class Counter:
         def __init__(self):
@@ -539,6 +545,7 @@ def test_models_are_modules():
 
     assert isinstance(Empty(), trace.Module)
     assert isinstance(Empty(), trace.Model)
+    assert isinstance(Empty(), importlib.import_module("opto.trace.containers").ParameterContainer)
 
 
 def test_for_all_methods_of_a_class():
