@@ -12,17 +12,19 @@ from opto.nodes.operators import CONTAINERS, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, failure, pack, record
-from opto.nodes.scope import enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
+from opto.nodes.scope import SINCE, enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
 from opto.nodes.valuelike import unpack
+from opto.nodes.vertex import next_birth
 
 __all__ = [
     "CONTAINERS",
+    "MUTABLE",
+    "SINCE",
     "Choices",
     "Domain",
     "ExceptionNode",
     "Feedback",
     "GraphPropagator",
-    "MUTABLE",
     "MessageNode",
     "Node",
     "OfType",
@@ -41,6 +43,7 @@ __all__ = [
     "is_tracing",
     "leave_scope",
     "new_scope",
+    "next_birth",
     "node",
     "pack",
     "parameter_names",

@@ -47,7 +47,8 @@ class Node(ValueLike, Generic[T]):
         self._data = data._data if isinstance(data, Node) else data
         self._inputs = ()
         self._name = self._number(name or type(data).__name__)
-        self._description = description
+        # Programs for Trace begin with the class, which says nothing.
+        self._description = description and description.removeprefix("[Node] ").removeprefix("[ParameterNode] ")
 
     @staticmethod
     def _number(stem: str) -> str:

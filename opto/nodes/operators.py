@@ -99,7 +99,7 @@ def write_arguments(arguments: Mapping[str, str]) -> str:
     last_positional = max((number for number, key in enumerate(arguments) if key[:1] == "*" != key[1:2]), default=-1)
     written = []
     for number, (key, value) in enumerate(arguments.items()):
-        if key.startswith("reads "):
+        if key.startswith(" reads "):
             continue  # an input, but no argument
         name = key[key.index("[") + 1 : -1] if key.startswith("**") else key
         written.append(value if number <= last_positional else f"{name}={value}")

@@ -9,7 +9,7 @@ from opto.nodes.node import Node
 from opto.nodes.operators import CONTAINERS, Operator
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import ValueLike, unpack
+from opto.nodes.valuelike import ValueLike, holds_node, unpack
 from opto.nodes.vertex import next_birth
 
 __all__ = ["ExceptionNode", "MessageNode", "failure", "pack", "record"]
@@ -59,7 +59,7 @@ class MessageNode(Node[T]):
 
     @property
     def info(self) -> dict[str, Any]:
-        reads = [item for key, item in self.raw_inputs() if key.startswith("reads ")]
+        reads = [item for key, item in self.raw_inputs() if key.startswith(" reads ")]
         return {"fun_name": self.op_name, "doc": self.description or "", "external_dependencies": reads}
 
     @property
@@ -164,12 +164,10 @@ def pack(value: Any) -> Any:
         ([1, 2], True, [1, 2])
     """
     container = CONTAINERS.get(type(value))
-    if container is None:
+    if container is None or not holds_node(value):
         return value
     items = container.items(value)
     inputs = tuple(map(pack, items))
-    if not any(isinstance(item, Node) for item in inputs):
-        return value
     plain = [unpack(item) for item in items]
     return record(container.operator, tuple(map(str, range(len(inputs)))), inputs, container.build(plain))
 

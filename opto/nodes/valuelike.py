@@ -273,7 +273,7 @@ class ValueLike(Kin):
         """Record a *value* that may be a node, or hold some: the object had them in it, and feedback must get there."""
         held = self._pack(value)
         if isinstance(held, Vertex):
-            keys, inputs, value = (*keys, "reads 0"), (*inputs, held), held._data
+            keys, inputs, value = (*keys, " reads 0"), (*inputs, held), held._data
         return self._record(operator, keys, inputs, value)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.errors import GraphError
 from opto.nodes import Node
-from opto.trace.containers import NodeContainer
+from opto.trace.containers import NodeContainer, ParameterContainer
 
 __all__ = ["apply_op", "recursive_conversion"]
 
@@ -59,7 +59,7 @@ def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> 
     elif isinstance(output, dict):
         _check_places(output, given, lambda item: item)
         output.update({key: at(key, _item) for key in output})
-    elif isinstance(output, NodeContainer):
+    elif isinstance(output, NodeContainer | ParameterContainer):
         _check_places(vars(output), given, vars)
         vars(output).update({name: at(name, getattr) for name in vars(output)})
     return output
@@ -95,7 +95,7 @@ def recursive_conversion(true_func: Callable[[Any], Any], false_func: Callable[[
             return type(value)(map(convert, value))
         if isinstance(value, dict):
             return {key: convert(item) for key, item in value.items()}
-        if isinstance(value, NodeContainer):
+        if isinstance(value, NodeContainer | ParameterContainer):
             converted = copy(value)
             vars(converted).update({name: convert(item) for name, item in vars(value).items()})
             return converted

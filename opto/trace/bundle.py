@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import (
+    SINCE,
     Node,
     ParameterNode,
     enter_scope,
@@ -14,6 +15,7 @@ from opto.nodes import (
     fingerprint,
     leave_scope,
     new_scope,
+    next_birth,
     pack,
     reads_in,
     record,
@@ -140,15 +142,15 @@ class FunModule(ParameterOwner):
         if code is not None:
             _, function, bind = code.version if code.is_current() else self._updated(args, kwargs)
         keys, inputs, plain, named, mutable = bind(*args, **kwargs)
-        if definition.mode != "plain":
+        if definition.is_special:
             return self._call_specially(function, (keys, inputs, plain, named, mutable))
         before = [*map(fingerprint, plain)] if mutable else None
-        # Written out, not a context manager: it would cost as much as all the rest.
-        scope = new_scope()
+        # Written out, not by new_scope() and a context manager: that would cost as much as all the rest.
+        scope: dict[Any, Any] = {SINCE: next_birth()}
         token = enter_scope(scope)
         try:
             try:
-                value = function(*plain) if not named else _apply(function, plain, named)
+                value = _apply(function, plain, named) if named else function(*plain)
                 if value.__class__ not in SCALARS:
                     value = unpack(value)
             finally:

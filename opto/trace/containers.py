@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opto.nodes import CONTAINERS, Node, ParameterNode
-from opto.trace.modules import Module
+from opto.nodes import CONTAINERS, Node
+from opto.trace.ownership import ParameterOwner
 
 __all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq"]
+
+#: Trace's name for what owns parameters.
+ParameterContainer = ParameterOwner
 
 
 class NodeContainer:
@@ -16,27 +19,7 @@ class NodeContainer:
     """
 
 
-class ParameterContainer(NodeContainer):
-    """A container that is asked for the parameters in it as a module is."""
-
-    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
-        """Yield ``(path, parameter)``, such as ``[0]`` or ``[prompt]``."""
-        # In a module, because modules know where parameters may be.
-        holder = Module()
-        vars(holder)["items"] = self
-        for path, parameter in holder.named_parameters():
-            yield path.removeprefix("items").lstrip("."), parameter
-
-    def parameters(self) -> list[ParameterNode[Any]]:
-        """Return all parameters, each once."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
-        """Return the parameters by path."""
-        return dict(self.named_parameters())
-
-
-class Seq(ParameterContainer, list[Any]):
+class Seq(ParameterOwner, list[Any]):
     """A list that can be asked for the parameters in it.
 
     Example:
@@ -52,8 +35,12 @@ class Seq(ParameterContainer, list[Any]):
         is_sequence = hasattr(only, "__len__") and hasattr(only, "__getitem__") and not isinstance(only, Node)
         super().__init__(only if is_sequence and only is not None else items)
 
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for index, item in enumerate(self):
+            yield f"[{index}]", item
 
-class Map(ParameterContainer, dict[Any, Any]):
+
+class Map(ParameterOwner, dict[Any, Any]):
     """A dict that can be asked for the parameters in it: among its values and its keys.
 
     Example:
@@ -66,9 +53,11 @@ class Map(ParameterContainer, dict[Any, Any]):
     def __init__(self, mapping: Mapping[Any, Any] | None = None) -> None:
         super().__init__(mapping or {})
 
-    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
-        yield from super().named_parameters()
-        yield from ((f"keys[{index}]", key) for index, key in enumerate(self) if isinstance(key, ParameterNode))
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for key, item in self.items():
+            yield f"[{key}]", item
+        for index, key in enumerate(self):
+            yield f".keys[{index}]", key
 
 
 def _map(items: list[Any]) -> Map:

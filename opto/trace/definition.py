@@ -46,7 +46,7 @@ class Definition:
         source: The source as the user wrote it, and *code* what a new one must be; None if it is not trainable.
     """
 
-    __slots__ = ("bind", "code", "function", "mode", "operator", "options", "owner", "source")
+    __slots__ = ("bind", "code", "function", "is_special", "mode", "operator", "options", "owner", "source")
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
@@ -54,6 +54,7 @@ class Definition:
         self.bind = make_binder(function)
         self.owner: type | None = None
         self.mode = _mode(function, options)
+        self.is_special = self.mode != "plain"
         name = _name_of(function)
         description = options.description
         if description is None:

@@ -1,17 +1,14 @@
 """Results that are computed once: reused by the content of operator and inputs."""
 
-import ast
 import enum
-import hashlib
-import json
 import os
-import threading
+from _thread import allocate_lock, get_ident  # what `threading` is made of, and there already
+from ast import literal_eval
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -83,11 +80,11 @@ class Memo:
     """
 
     def __init__(self, folder: "str | os.PathLike[str] | None" = None, *, limit: int = 10_000) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else os.fspath(folder)
         self.hits = self.misses = self.unkeyed = 0
         self._limit = limit
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def find(self, key: str) -> tuple[bool, Any, list[Any]]:
         """Return whether there is a result under *key* that still holds, the result, and what it read; and count."""
@@ -128,26 +125,27 @@ class Memo:
             self._entries.clear()
             self.hits = self.misses = self.unkeyed = 0
 
-    def _file(self, key: str) -> Path:
+    def _file(self, key: str) -> str:
         assert self.folder is not None
-        return self.folder / key[:2] / f"{key[2:]}.txt"
+        return os.path.join(self.folder, key[:2], f"{key[2:]}.txt")
 
     def _store(self, key: str, value: Any) -> None:
         text = repr(value)
         try:
-            if type(value) is not type(ast.literal_eval(text)) or ast.literal_eval(text) != value:
+            if type(value) is not type(literal_eval(text)) or literal_eval(text) != value:
                 return
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return  # a value that no text gives back
         file = self._file(key)
+        fresh = f"{file}.{os.getpid()}-{get_ident()}"
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-            fresh.write_text(json.dumps({"value": text}), encoding="utf-8")
-            fresh.replace(file)
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            with open(fresh, "w", encoding="utf-8") as out:
+                out.write(f"{text}\n{_END}")
+            os.replace(fresh, file)
         except OSError as error:
             raise GraphError(
-                f"Results cannot be kept in {str(self.folder)!r}: {error.strerror or error}.",
+                f"Results cannot be kept in {self.folder!r}: {error.strerror or error}.",
                 mend="Choose another folder for Memo, or leave it out.",
             ) from error
 
@@ -155,9 +153,15 @@ class Memo:
         if self.folder is None:
             return None
         try:
-            return _Entry(ast.literal_eval(json.loads(self._file(key).read_text(encoding="utf-8"))["value"]), ())
-        except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+            with open(self._file(key), encoding="utf-8") as file:
+                text, _, end = file.read().rpartition("\n")
+            return _Entry(literal_eval(text), ()) if end == _END else None
+        except (OSError, ValueError, SyntaxError):
             return None  # not there, or torn: it is computed again
+
+
+#: The last line of a file that was written to its end.
+_END = "# end"
 
 
 def _same_content(node: Any, content: bytes) -> bool:
@@ -173,9 +177,11 @@ def content_key(function: Callable[..., Any], inputs: Mapping[str, Any]) -> str:
     Raises:
         NotContentError: The content of an input, or of something the function uses, cannot be told.
     """
+    from hashlib import sha256  # noqa: PLC0415 - for those who use a memo
+
     parts = [_code_of(function, set()), str(_rollout.get()).encode()]
     parts += [name.encode() + b"=" + _content(value) for name, value in inputs.items()]
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    return sha256(b"\0".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _code_of(function: Any, seen: set[int]) -> bytes:

@@ -1,21 +1,30 @@
 """Objects that own parameters."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import ParameterNode
 from opto.trace.bundle import FunModule, trainable_definitions
+from opto.trace.copying import check_picklable, deep_copy, restore
+from opto.trace.export import write_source
+from opto.trace.ownership import ParameterOwner, members_of, parameters_in
+from opto.trace.source import Code
 
 __all__ = ["Module", "model"]
 
 C = TypeVar("C", bound=type)
 
 
-class Module:
+class Module(ParameterOwner):
     """An object that owns parameters: its trainable nodes, its trainable methods, and those of modules in it.
 
-    Subclass it and define `forward`, or put `model` on a class of your own.
+    Subclass it and define `forward`, or put `model` on a class of your own. Modules in attributes, lists and dicts
+    belong to it; a parameter that is shared counts once.
+
+    Copies: `copy.copy` shares everything; `copy.deepcopy` learns by itself, and shares only what cannot be copied
+    (locks, sockets, clients); `copy` shares the parameters. Pickles hold the values, and functions by import path
+    with their current source; to keep what was learnt, use `save`.
 
     Example:
         >>> from opto.trace import bundle, node
@@ -27,6 +36,9 @@ class Module:
         >>> greeter = Greeter()
         >>> greeter("Ada").data, [name for name, _ in greeter.named_parameters()]
         ('Hello, Ada', ['greeting'])
+        >>> greeter
+        Greeter
+        └─ greeting = 'Hello'
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - for overriding
@@ -39,57 +51,94 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
-    def parameters(self) -> list[ParameterNode[Any]]:
-        """Return all parameters, each once, in the order of `named_parameters`."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
-        """Yield ``(path, parameter)``: attributes in the order in which they were set, then methods.
-
-        Paths read like Python: ``encoder.prompt``, ``steps[0]``, ``tools[search]``. A parameter that several
-        attributes share is yielded under the first path.
-        """
-        yield from _parameters_in(self, "", set())
-
-    def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
-        """Return the parameters by path."""
-        return dict(self.named_parameters())
-
-
-def _parameters_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, ParameterNode[Any]]]:
-    # By id: two lists may be equal, and nodes compare by value. The ids stay valid while the module lives.
-    if id(value) in seen:
-        return
-    if isinstance(value, ParameterNode):
-        seen.add(id(value))
-        yield path, value
-    elif isinstance(value, FunModule):
-        for parameter in value.parameters():
-            yield from _parameters_in(parameter, path, seen)
-    elif isinstance(value, Module | list | tuple | dict):
-        seen.add(id(value))
-        for step, item in _members_of(value):
-            yield from _parameters_in(item, f"{path}{step}".lstrip("."), seen)
-
-
-def _members_of(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what *value* holds, each with its step in a path: ``.name`` or ``[key]``."""
-    if isinstance(value, Module):
-        for name, item in list(vars(value).items()):
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        for name, item in list(vars(self).items()):
             # Code that methods own is found through the methods, so that unused ones are found as well.
             if name != "_opto_code":
                 yield f".{name}", item
-        for name, item in _class_members(type(value)).items():
-            if name not in vars(value):
-                yield f".{name}", getattr(value, name) if _is_trainable(item) else item
+        for name, item in _class_members(type(self)).items():
+            if name not in vars(self):
+                yield f".{name}", getattr(self, name) if _is_trainable(item) else item
         # Methods that were overridden, but are called by super(): their code is owned as well.
-        paths = trainable_definitions(type(value))
-        for definition, code in list(vars(value).get("_opto_code", {}).items()):
+        paths = trainable_definitions(type(self))
+        for definition, code in list(vars(self).get("_opto_code", {}).items()):
             if code.asked and "." in paths.get(definition, ""):
                 yield f".{paths[definition]}", code.parameter
-    else:
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield f"[{key}]", item
+
+    def __copy__(self) -> Self:
+        # The code of methods is made when it is first asked for. One dict for both, so that it is made for both.
+        vars(self).setdefault("_opto_code", {})
+        reduced: Any = object.__reduce_ex__(self, 4)
+        make, arguments, state = (*reduced, None)[:3]
+        twin: Self = make(*arguments)
+        restore(twin, state)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin: Self = deep_copy(self, memo)
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced = super().__reduce_ex__(protocol)
+        if isinstance(reduced, tuple) and len(reduced) > 2:
+            check_picklable(type(self).__name__, reduced[2])
+        return reduced
+
+    def __repr__(self) -> str:
+        return "\n".join([type(self).__name__, *_outline(self, set())])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
+        """Show notebooks the tree, in which each parameter can be opened."""
+        from html import escape  # noqa: PLC0415 - only in notebooks
+
+        items = [
+            f"<details><summary><code>{escape(name)}</code>{_notes(item)}: {escape(_brief(item))}</summary>"
+            f"<pre>{escape(item.domain.write(item._data))}</pre></details>"  # noqa: SLF001 - looking is no read
+            for name, item in self.named_parameters()
+        ]
+        return {"text/plain": repr(self), "text/html": f"<b>{escape(type(self).__name__)}</b>{''.join(items)}"}
+
+
+def _outline(value: Any, seen: set[int]) -> list[str]:
+    """Return one line per parameter in *value*, and per container of some, drawn as a tree."""
+    branches: list[list[str]] = []
+    for step, item in members_of(value):
+        # What holds nothing new is not shown; looking for that must not mark it as seen.
+        if not any(parameters_in(item, "", set(seen))):
+            continue
+        label = step.removeprefix(".")
+        if isinstance(item, FunModule):
+            item = item.parameter  # noqa: PLW2901 - a function stands for its code
+        if isinstance(item, ParameterNode):
+            seen.add(id(item))
+            branches.append([f"{label} = {_brief(item)}{_notes(item)}"])
+        else:
+            seen.add(id(item))
+            branches.append([f"{label}: {type(item).__name__}", *_outline(item, seen)])
+    return [
+        f"{mark}{line}"
+        for number, branch in enumerate(branches, start=1)
+        for mark, line in zip(_marks(len(branch), is_last=number == len(branches)), branch, strict=True)
+    ]
+
+
+def _marks(length: int, *, is_last: bool) -> list[str]:
+    first, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+    return [first, *[rest] * (length - 1)]
+
+
+def _brief(parameter: ParameterNode[Any]) -> str:
+    """Return the value of *parameter* in one line."""
+    value = parameter._data  # noqa: SLF001 - looking is no read
+    if isinstance(parameter.domain, Code):
+        first, _, rest = value.partition("\n")
+        return f"{first} … ({rest.count(chr(10)) + 1} lines)"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _notes(parameter: ParameterNode[Any]) -> str:
+    return "" if parameter.trainable else "  (frozen)"
 
 
 def _class_members(kind: type) -> dict[str, Any]:
@@ -126,3 +175,7 @@ def model(cls: C) -> C:
     members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
     return made
+
+
+# Below modules, containers need to know how their source is written; here is how.
+ParameterOwner._write_source = staticmethod(write_source)  # noqa: SLF001 - its own package

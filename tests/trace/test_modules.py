@@ -2,11 +2,16 @@
 
 import copy
 import dataclasses
+import pickle
+import socket
+import sys
+import threading
 
 import pytest
 
-from opto.errors import GraphError
-from opto.nodes import ParameterNode, node
+from opto.errors import GraphError, ModuleError
+from opto.nodes import ParameterNode, Range, node
+from opto.optimizers import LocalSearch
 from opto.trace import Module, bundle, model
 
 
@@ -297,3 +302,325 @@ def test_a_deep_copy_learns_by_itself():
     twin.greeting._set("Dear")
     assert agent.act(1).data == 2
     assert agent.greeting.data == "hi"
+
+
+# Freezing
+
+
+def frozen(module):
+    return [path for path, item in module.named_parameters() if not item.trainable]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["prompt"], ["prompt"]),
+        (["inner"], ["inner.weight"]),
+        (["inner.weight", "steps[0]"], ["steps[0]", "inner.weight"]),
+        (["steps"], ["steps[0]", "steps[1][first]", "steps[1][2][0]"]),
+        (["steps[1]"], ["steps[1][first]", "steps[1][2][0]"]),
+        (["steps.*"], ["steps[0]", "steps[1][first]", "steps[1][2][0]"]),
+        (["steps[*][first]"], ["steps[1][first]"]),
+        (["*.weight"], ["inner.weight"]),
+        (["steps[?]"], ["steps[0]", "steps[1][first]", "steps[1][2][0]"]),
+        (["*"], ["prompt", "steps[0]", "steps[1][first]", "steps[1][2][0]", "inner.weight"]),
+        ([], ["prompt", "steps[0]", "steps[1][first]", "steps[1][2][0]", "inner.weight"]),
+    ],
+)
+def test_freezing_by_path_and_pattern(names, expected):
+    module = Nested()
+    assert module.freeze(*names) == expected
+    assert frozen(module) == expected
+    assert module.unfreeze(*names) == expected
+    assert frozen(module) == []
+
+
+def test_a_shared_parameter_may_be_named_by_any_path():
+    module = Nested()
+    module.again, module.other = module.inner, {"x": module.prompt}
+    assert module.freeze("again.weight", "other[x]") == ["prompt", "inner.weight"]
+
+
+@pytest.mark.parametrize("names", [["prompt", "inner.wieght"], ["inner.wieght"], ["inn"], ["prompt["], ["steps[9]"]])
+def test_unknown_names_freeze_nothing(names):
+    module = Nested()
+    with pytest.raises(ModuleError, match="Nested has no parameter"):
+        module.freeze(*names)
+    assert frozen(module) == []
+
+
+def test_near_misses_are_offered():
+    with pytest.raises(ModuleError, match=r"no parameter 'inner\.wieght'\. Did you mean inner\.weight\?"):
+        Nested().freeze("inner.wieght")
+
+
+def test_trainable_functions_can_be_frozen():
+    agent = Agent()
+    assert agent.freeze("act") == ["act"]
+    assert not agent.act.parameter.trainable
+    assert agent.act(1).data == 2
+
+
+def test_optimizers_skip_what_is_frozen():
+    module = Module()
+    module.x = node(1.0, trainable=True, domain=Range(0, 9), name="x")
+    module.y = node(1.0, trainable=True, domain=Range(0, 9), name="y")
+    module.freeze("y")
+    optimizer = LocalSearch(module.parameters(), seed=1)
+    for _ in range(5):
+        optimizer.zero_feedback()
+        optimizer.backward(module.x + module.y, 1.0)
+        optimizer.step()
+    assert list(optimizer.variables) == ["x"]
+    assert module.y.data == 1.0
+
+
+# Copies
+
+
+class Client:
+    """As SDKs have them: it holds what cannot be copied, and says so in its own way."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.parts = [1, 2]
+
+
+class Refuses:
+    def __deepcopy__(self, memo):
+        raise NotImplementedError
+
+
+class Busy(Module):
+    def __init__(self):
+        self.client = Client()
+        self.tools = {"a": [threading.Lock(), parameter("t")], "refuses": Refuses()}
+        self.held = node(Client(), name="held")
+        self.history = [{"seen": [1]}]
+        self.prompt = parameter("p")
+        self.inner = Leaf()
+        self.inner.lock = threading.RLock()
+        self.myself = self
+        self.pair = (self.prompt, self.history)
+
+    @bundle(trainable=True)
+    def act(self, x):
+        return x + 1
+
+
+def test_a_deep_copy_shares_only_what_cannot_be_copied():
+    busy = Busy()
+    twin = copy.deepcopy(busy)
+    assert twin.client is busy.client
+    assert twin.tools["a"][0] is busy.tools["a"][0]
+    assert twin.tools["refuses"] is busy.tools["refuses"]
+    assert twin.inner.lock is busy.inner.lock
+    assert twin.held.data is busy.held.data
+    assert twin.myself is twin
+    assert twin.history == busy.history
+    assert twin.history[0]["seen"] is not busy.history[0]["seen"]
+    assert twin.pair[0] is twin.prompt
+    assert twin.pair[1] is twin.history
+    assert paths(twin) == paths(busy)
+    assert not {id(item) for item in twin.parameters()} & {id(item) for item in busy.parameters()}
+    twin.act.parameter._set("def act(self, x):\n    return x + 2\n")
+    assert (twin.act(1).data, busy.act(1).data) == (3, 2)
+
+
+def test_sockets_files_and_generators_are_shared(tmp_path):
+    module = Module()
+    with socket.socket() as module.socket, (tmp_path / "file").open("w") as module.file:
+        module.items, module.module = (item for item in "ab"), sys
+        twin = copy.deepcopy(module)
+        assert [twin.socket, twin.file, twin.items, twin.module] == [module.socket, module.file, module.items, sys]
+
+
+def test_what_a_failed_copy_left_behind_is_not_used():
+    module = Module()
+    shared = [1]
+    module.client, module.list = Client(), shared
+    module.client.parts = shared
+    twin = copy.deepcopy(module)
+    assert twin.client.parts is shared
+    assert twin.list == shared
+    assert twin.list is not shared
+
+
+def test_a_linked_copy_has_the_same_parameters_and_a_state_of_its_own():
+    busy = Busy()
+    twin = busy.copy()
+    assert [a is b for a, b in zip(twin.parameters(), busy.parameters(), strict=True)] == [True] * 4
+    assert twin.history is not busy.history
+    twin.act(1).backward("too small")
+    assert busy.act.parameter.feedback
+    busy.act.parameter._set("def act(self, x):\n    return x + 5\n")
+    assert twin.act(1).data == 6
+
+
+def test_a_shallow_copy_shares_code_that_nobody_asked_for_yet():
+    agent = Agent()
+    twin = copy.copy(agent)
+    assert twin.act.parameter is agent.act.parameter
+
+
+def test_copies_keep_slots_frozen_parameters_and_state_methods():
+    class Slotted(Module):
+        __slots__ = ("fast",)
+
+        def __getstate__(self):
+            return {"prompt": self.prompt}, {"fast": self.fast}
+
+    module = Slotted()
+    module.fast, module.prompt, module.dropped = [1], parameter("p"), threading.Lock()
+    module.freeze()
+    twin = copy.deepcopy(module)
+    assert twin.fast == [1]
+    assert twin.fast is not module.fast
+    assert frozen(twin) == ["prompt"]
+    assert not hasattr(twin, "dropped")
+
+
+def test_functions_in_modules_are_copied_with_their_code():
+    @bundle(trainable=True)
+    def tool(x):
+        return x
+
+    module = Module()
+    module.tool, module.fixed = tool, bundle(len)
+    twin = copy.deepcopy(module)
+    twin.tool.parameter._set("def tool(x):\n    return -x\n")
+    assert (twin.tool(1).data, module.tool(1).data, twin.fixed("ab").data) == (-1, 1, 2)
+    assert tool.copy().parameter is tool.parameter
+
+
+# Pickles
+
+
+@bundle(trainable=True)
+def top(x):
+    return x * 10
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def test_a_module_comes_back_with_what_it_learnt():
+    agent = Agent("Dear")
+    agent.act.parameter._set("def act(self, x):\n    return x + 100\n")
+    agent.freeze("greeting")
+    agent.tool, agent.steps, agent.result = top, [Leaf(), agent], agent.act(1)
+    twin = pickled(agent)
+    assert twin.act(1).data == 101
+    assert (twin.greeting.data, twin.greeting.trainable) == ("Dear", False)
+    assert twin.tool(2).data == 20
+    assert twin.tool.parameter is not top.parameter
+    assert twin.steps[1] is twin
+    assert (twin.result.data, twin.result.parents) == (101, [])
+    assert paths(twin) == paths(agent)
+    twin.act.parameter._set("def act(self, x):\n    return x\n")
+    assert (twin.act(1).data, agent.act(1).data) == (1, 101)
+
+
+def test_what_was_not_changed_runs_as_it_was_written():
+    agent = pickled(Agent())
+    assert agent.act(1).data == 2
+    assert agent.act._code.version.function is Agent.act.fun
+
+
+def test_functions_come_back_by_their_path_with_their_source():
+    original = top.parameter.data
+    try:
+        top.parameter._set("def top(x):\n    return x * 3\n")
+        data = pickle.dumps([top, top, Agent().act])
+    finally:
+        top.parameter._set(original)
+    twin, same, method = pickle.loads(data)
+    assert twin(2).data == 6
+    assert top(2).data == 20
+    assert twin is same
+    assert method(1).data == 2
+
+
+def test_what_cannot_be_pickled_is_named_by_its_path():
+    busy = Busy()
+    with pytest.raises(ModuleError, match=r"Busy cannot be pickled because of its attribute 'client': cannot pickle"):
+        pickle.dumps(busy)
+    busy.client = None
+    with pytest.raises(ModuleError, match=r"Busy .* 'tools\[a\]\[0\]': cannot pickle '_thread.lock'"):
+        pickle.dumps(busy)
+    del busy.tools
+    with pytest.raises(ModuleError, match=r"Busy .* 'held'"):
+        pickle.dumps(busy)
+    del busy.held
+    with pytest.raises(ModuleError, match=r"Leaf .* 'lock'"):
+        pickle.dumps(busy)
+    del busy.inner.lock
+    assert pickled(busy).act(1).data == 2
+
+
+def test_functions_without_a_path_cannot_be_pickled():
+    @bundle(trainable=True)
+    def local(x):
+        return x
+
+    module = Leaf()
+    module.local = local
+    with pytest.raises(ModuleError, match=r"'local': .*local\(\) cannot be pickled"):
+        pickle.dumps(module)
+
+
+class Drops(Module):
+    def __init__(self):
+        self.lock, self.weight = threading.Lock(), parameter(3)
+
+    def __getstate__(self):
+        return {"weight": self.weight}
+
+    def __setstate__(self, state):
+        vars(self).update(state, lock=threading.Lock())
+
+
+def test_modules_may_drop_and_make_again_what_cannot_be_pickled():
+    twin = pickled(Drops())
+    assert twin.weight.data == 3
+    assert twin.lock is not None
+
+
+# Looking
+
+
+def test_a_module_shows_itself_as_a_tree():
+    module = Nested()
+    module.agent, module.again, module.empty = Agent("x" * 100), module.prompt, [1, 2]
+    module.freeze("inner")
+    assert repr(module) == (
+        "Nested\n"
+        "├─ prompt = 'a'\n"
+        "├─ steps: list\n"
+        "│  ├─ [0] = 0\n"
+        "│  └─ [1]: dict\n"
+        "│     ├─ [first] = 0\n"
+        "│     └─ [2]: tuple\n"
+        "│        └─ [0] = 0\n"
+        "├─ inner: Leaf\n"
+        "│  └─ weight = 0  (frozen)\n"
+        "└─ agent: Agent\n"
+        f"   ├─ greeting = '{'x' * 78}…\n"
+        "   └─ act = def act(self, x): … (3 lines)"
+    )
+
+
+def test_a_module_shows_itself_in_notebooks():
+    agent = Agent("a < b")
+    shown = agent._repr_mimebundle_()
+    assert shown["text/plain"] == repr(agent)
+    assert "<pre>a &lt; b</pre>" in shown["text/html"]
+    assert "<pre>def act(self, x):\n" in shown["text/html"]
+    assert repr(Module()) == "Module"
+
+
+def test_modules_that_hold_each_other_are_shown():
+    a, b = Leaf(), Leaf()
+    a.other, b.other = b, a
+    assert repr(a) == "Leaf\n├─ weight = 0\n└─ other: Leaf\n   └─ weight = 0"

@@ -1,0 +1,448 @@
+"""Modules and functions as plain Python source that needs no opto."""
+
+import ast
+import builtins
+import sys
+from collections.abc import Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from opto.errors import ModuleError
+from opto.nodes import Node, ParameterNode
+from opto.trace.bundle import FunModule
+from opto.trace.definition import Definition
+from opto.trace.ownership import ParameterOwner, members_of
+from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, global_names, is_of_opto
+from opto.trace.splice import NoLiteralError, Splice, indent, literal
+from opto.trace.written import class_text, function_text, names_of, names_of_class, statement_of, written_class
+
+__all__ = ["write_source"]
+
+
+def write_source(owner: Any) -> str:
+    """Return Python source that does what *owner*, a module or a bundled function, does, without opto.
+
+    Raises:
+        ModuleError: Something cannot be said without opto.
+
+    Example:
+        >>> from opto.trace import bundle
+        >>> @bundle(trainable=True)
+        ... def double(x):
+        ...     return x + x
+        >>> print(write_source(double).partition("annotations")[2].strip())
+        def double(x):
+            return x + x
+    """
+    return _Export(owner).text()
+
+
+class _Place(NamedTuple):
+    """A parameter in a module: how the exported program says it, and what can be assigned if it cannot."""
+
+    expression: str
+    value: Any
+    # The nearest expression around it that can be assigned, and its value: an item of a tuple cannot.
+    assignable: str
+    around: Any
+
+
+class _Export:
+    """The parts of one exported file, in the order in which they must stand."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.parts: list[str] = []
+        self.imports: set[str] = set()
+        self.needs_helper = False
+        #: What each name stands for: one name cannot stand for two things in one file.
+        self.named: dict[str, Any] = {}
+        #: Parameters that stand in the file, by id, and the source that methods have there, by definition.
+        self.written: set[int] = set()
+        self.methods: dict[Definition, str] = {}
+        self.instances: list[tuple[str, Any]] = []
+        self.functions: dict[Definition, FunModule] = {}
+        for expression, value in _walk(root, "self", set()):
+            if isinstance(value, FunModule):
+                self.functions.setdefault(value._definition, value)  # noqa: SLF001 - what `bundle` made
+            elif isinstance(value, ParameterOwner):
+                self.instances.append((expression, value))
+
+    def text(self) -> str:
+        if isinstance(self.root, FunModule):
+            self._add_function(self.root.__name__, self.root)
+            name = self.root.__name__
+        else:
+            kind = type(self.root)
+            if is_of_opto(kind):
+                raise ModuleError(
+                    f"A plain {kind.__name__} cannot be exported: its class is opto's.",
+                    mend="Write a class of your own for it.",
+                )
+            for _, instance in self.instances[1:]:
+                if type(instance) is not kind:
+                    self._add(type(instance).__name__, type(instance))
+            self._add_class(kind)
+            name = kind.__name__
+        head = f'"""{name}, as it was optimized with opto. This file does not need opto."""\n'
+        future = "from __future__ import annotations\n"
+        parts = [head, future, *(["".join(f"{line}\n" for line in sorted(self.imports))] if self.imports else [])]
+        parts += [f"\n{part}" for part in ([DATA_HELPER] if self.needs_helper else []) + self.parts]
+        return "\n".join(parts)
+
+    # What a name stands for
+
+    def _add(self, name: str, value: Any) -> None:
+        """Add what *name* stands for, and all that it needs, unless it is there already."""
+        key = _key(value)
+        if name in self.named:
+            if self.named[name] is not key and not (_is_plain(key) and self.named[name] == key):
+                raise ModuleError(
+                    f"{self._title()} cannot be exported: it uses two different things that are called {name}.",
+                    mend="Give one of them another name.",
+                )
+            return
+        self.named[name] = key
+        if isinstance(value, ModuleType):
+            self.imports.add(f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else ""))
+        elif isinstance(value, FunModule):
+            self._add_function(name, value)
+        elif isinstance(value, type) and _is_inlined(value, self._home()):
+            self._add_class(value)
+        elif isinstance(_unwrapped(value), FunctionType):
+            self._add_plain_function(name, value)
+        elif getattr(value, "__module__", None) and getattr(value, "__qualname__", "") == getattr(value, "__name__", 0):
+            self._import(name, value.__module__, value.__name__)
+        else:
+            self._add_constant(name, value)
+
+    def _import(self, name: str, module: str, attribute: str) -> None:
+        if module != "builtins":
+            self.imports.add(f"from {module} import {attribute}" + (f" as {name}" if attribute != name else ""))
+        elif attribute != name:
+            self.parts.append(f"{name} = {attribute}\n")
+
+    def _home(self) -> str:
+        return str(getattr(self.root if not isinstance(self.root, FunModule) else self.root.fun, "__module__", ""))
+
+    def _title(self) -> str:
+        return self.root.__name__ if isinstance(self.root, FunModule) else type(self.root).__name__
+
+    def _add_constant(self, name: str, value: Any) -> None:
+        if isinstance(value, Node):
+            self.written.add(id(value))
+        try:
+            self.parts.append(f"{name} = {literal(value)}\n")
+        except NoLiteralError as error:
+            for module in (sys.modules.get(self._home()), sys.modules.get(type(value).__module__)):
+                statement = statement_of(module, name)
+                if statement is not None:
+                    self._add_text(statement, vars(module), f"The statement of {name}")
+                    return
+            raise ModuleError(
+                f"{self._title()} cannot be exported: {name} is {error}, of which no source is found.",
+                mend=f"Give {name} at the top of its module, or make it where it is used.",
+            ) from None
+
+    # Pieces of source
+
+    def _add_text(self, text: str, names: Mapping[str, Any], where: str, **about: Any) -> None:
+        """Add *text*, rewritten, after all that it needs."""
+        self.parts.append(self._rewritten(text, names, where, **about))
+
+    def _rewritten(self, text: str, names: Mapping[str, Any], where: str, *, in_bundle: bool = False) -> str:
+        splice = Splice(text)
+        rewriter = Rewriter(splice, names, where=where)
+        for part in splice.tree.body:
+            if in_bundle and isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                rewriter.function(part, in_bundle=True)
+            else:
+                rewriter.visit(part)
+        return self._finish(splice.result(), rewriter)
+
+    def _finish(self, text: str, rewriter: Rewriter) -> str:
+        """Add all that *text* needs."""
+        self.written |= rewriter.written
+        self.needs_helper |= rewriter.needs_helper
+        needed = global_names(text)
+        roots = {name for name in needed if isinstance(rewriter.names.get(name), ModuleType)}
+        # `import a` does not make `a.b` known.
+        self.imports |= {f"import {name}" for name in rewriter.imports if name.split(".")[0] in roots and "." in name}
+        for name in needed:
+            if name in rewriter.names and not (name in vars(builtins) and is_of_opto(rewriter.names[name])):
+                self._add(name, rewriter.names[name])
+        return text
+
+    def _add_plain_function(self, name: str, value: Any) -> None:
+        function = _unwrapped(value)
+        if not _is_inlined(function, self._home()):
+            self._import(name, function.__module__, function.__qualname__)
+            return
+        text = function_text(function)
+        self._add_text(text, names_of(function), f"{function.__qualname__}()")
+        if function.__name__ != name:
+            self.parts.append(f"{name} = {function.__name__}\n")
+
+    def _add_function(self, name: str, function: FunModule) -> None:
+        """Add a bundled function as the plain function that it runs now."""
+        # The version that the exported module holds, if it holds one of its own.
+        function = self.functions.get(function._definition, function)  # noqa: SLF001 - as above
+        if not isinstance(function.fun, FunctionType):
+            self._import(name, function.fun.__module__, function.fun.__qualname__)
+            return
+        if function.parameter is not None:
+            self.written.add(id(function.parameter))
+        own = function.fun.__name__
+        if own == name or own not in self.named:
+            self.named[own] = _key(function)
+            self.parts.append(self._function_text(function._definition, _source(function)))  # noqa: SLF001
+        else:
+            self._add(own, function)
+        if own != name:
+            self.parts.append(f"{name} = {own}\n")
+
+    def _function_text(self, definition: Definition, source: str | None) -> str:
+        """Return the function of *definition* with *source*, or as it was written; with the decorators that stay."""
+        function = definition.function
+        assert isinstance(function, FunctionType)
+        names = names_of(function)
+        where = f"{function.__qualname__}()"
+        is_plain = definition.mode != "open"
+        try:
+            written = function_text(function)
+        except ModuleError:
+            if source is None:
+                raise
+            written = source
+        if source is None:
+            return self._rewritten(written, names, where, in_bundle=is_plain)
+        tree = ast.parse(written).body[0]
+        gone = decorators_of_opto(tree, names)
+        kept = [f"@{ast.unparse(item)}\n" for item in getattr(tree, "decorator_list", []) if item not in gone]
+        body = ast.parse(source).body
+        if len(body) > 1:
+            # Helpers beside a function are its own: another function may have some of the same name.
+            inner = f"def _make_{function.__name__}():\n{indent(source, '    ')}\n    return {function.__name__}\n"
+            made = self._rewritten(inner, names, where, in_bundle=is_plain)
+            decorated = "".join(f"{function.__name__} = {line[1:-1]}({function.__name__})\n" for line in reversed(kept))
+            return f"{made}\n\n{function.__name__} = _make_{function.__name__}()\n{decorated}"
+        return self._rewritten("".join(kept) + source, names, where, in_bundle=is_plain)
+
+    # Classes
+
+    def _add_class(self, kind: type) -> None:
+        kind = written_class(kind)
+        members = [item for _, item in self.instances if written_class(type(item)) is kind or isinstance(item, kind)]
+        instance = members[0] if members else None
+        self.named[kind.__name__] = self.named.get(kind.__name__, kind)
+        names = names_of_class(kind)
+        splice = Splice(class_text(kind))
+        rewriter = Rewriter(splice, names, where=kind.__qualname__, kind=kind)
+        rewriter.instance, rewriter.unique = instance, len(members) == 1
+        definition = splice.tree.body[0]
+        assert isinstance(definition, ast.ClassDef)
+        replaced = self._methods(kind, definition, splice, instance)
+        self._head(definition, splice, rewriter)
+        for part in definition.body:
+            if id(part) not in replaced:
+                rewriter.visit(part)
+        is_module = issubclass(kind, ParameterOwner) or any(isinstance(item, kind) for _, item in self.instances)
+        defined = {getattr(part, "name", "") for part in definition.body}
+        ends = splice.end(definition)
+        if is_module and "forward" in defined and "__call__" not in defined:
+            call = "\n    def __call__(self, *args, **kwargs):\n        return self.forward(*args, **kwargs)\n"
+            splice.change(ends, ends + 1, "\n" + call)
+        # All that the class needs, and with it parameters that are written elsewhere, before what is left over.
+        text = self._finish(splice.result(), rewriter)
+        if isinstance(self.root, ParameterOwner) and written_class(type(self.root)) is kind:
+            text = self._with_values(text)
+        self.parts.append(text)
+
+    def _head(self, definition: ast.ClassDef, splice: Splice, rewriter: Rewriter) -> None:
+        """Leave out decorators and bases of opto."""
+        rewriter._decorators(definition)  # noqa: SLF001 - a part of its work
+        kept = []
+        for base in definition.bases:
+            found = ast.unparse(base)
+            if not is_of_opto(_evaluated(base, rewriter.names)):
+                kept.append(found)
+        if len(kept) < len(definition.bases):
+            kept += [f"{item.arg}={ast.unparse(item.value)}" for item in definition.keywords]
+            begin = splice.rfind("(", splice.start(definition.bases[0]))
+            end = splice.find(")", splice.end((definition.keywords or definition.bases)[-1])) + 1
+            splice.change(begin, end, f"({', '.join(kept)})" if kept else "")
+
+    def _methods(self, kind: type, definition: ast.ClassDef, splice: Splice, instance: Any) -> set[int]:
+        """Put the current code of trainable methods in place; return the parts of the tree that they replace, by id."""
+        replaced = set()
+        for part in definition.body:
+            member = vars(kind).get(getattr(part, "name", ""))
+            member = getattr(member, "__func__", member)
+            if not isinstance(member, FunModule) or not member.trainable:
+                continue
+            code = vars(instance).get("_opto_code", {}).get(member._definition) if instance is not None else None  # noqa: SLF001
+            parameter = code.parameter if code is not None else member.parameter
+            assert parameter is not None
+            source = parameter._data  # noqa: SLF001 - exporting is no part of a traced program
+            self.methods[member._definition] = source  # noqa: SLF001
+            self.written.add(id(parameter))
+            text = indent(self._function_text(member._definition, source), "    ")  # noqa: SLF001
+            begin = min(splice.line(splice.start(item)) for item in (part, *getattr(part, "decorator_list", ())))
+            splice.change(begin, splice.next_line(splice.end(part)), text)
+            replaced.add(id(part))
+        return replaced
+
+    def _with_values(self, text: str) -> str:
+        """Return the class *text* with assignments of those values that its source could not show."""
+        lines = list(self._assignments())
+        if not lines:
+            return text
+        splice = Splice(text)
+        definition = splice.tree.body[0]
+        assert isinstance(definition, ast.ClassDef)
+        is_dataclass = any("dataclass" in ast.unparse(item) for item in definition.decorator_list)
+        name = "__post_init__" if is_dataclass else "__init__"
+        own = next((part for part in definition.body if getattr(part, "name", "") == name), None)
+        body = "        # What was optimized.\n" + "".join(indent(f"{line}\n", "        ") for line in lines)
+        if own is not None:
+            if any(isinstance(part, ast.Return) for part in ast.walk(own)):
+                raise ModuleError(
+                    f"{self._title()} cannot be exported: its {name}() returns early, before its values could be set.",
+                    mend="Let it run to its end.",
+                )
+            end = splice.next_line(splice.end(own))
+            splice.change(end, end, body)
+        else:
+            arguments = "self" if is_dataclass else "self, *args, **kwargs"
+            start = "" if is_dataclass else "        super().__init__(*args, **kwargs)\n"
+            end = len(text.encode())
+            splice.change(end, end, f"\n    def {name}({arguments}):\n{start}{body}")
+        return splice.result()
+
+    def _assignments(self) -> Iterator[str]:
+        done: set[str] = set()
+        for place in _places(self.root, "self", "self", self.root, set()):
+            if isinstance(place.value, ParameterNode) and id(place.value) not in self.written:
+                if place.assignable in done:
+                    continue
+                done.add(place.assignable)
+                try:
+                    value = literal(place.around)
+                except NoLiteralError as error:
+                    where = place.expression.removeprefix("self.")
+                    raise ModuleError(
+                        f"{self._title()} cannot be exported: {where} is in {error}, which has no literal.",
+                        mend="Keep the parameter in an attribute, a list or a dict, with a value of built-in types.",
+                    ) from None
+                yield f"{place.assignable} = {value}"
+            elif (
+                isinstance(place.value, FunModule)
+                and not {id(item) for item in place.value.parameters()} <= self.written
+            ):
+                name = place.value.__name__
+                self._add(name, place.value)
+                yield f"{place.assignable} = {name}"
+        for expression, instance in self.instances:
+            yield from self._own_methods(expression, instance)
+
+    def _has_all(self, parameters: list[ParameterNode[Any]]) -> bool:
+        return self.written.issuperset(map(id, parameters))
+
+    def _own_methods(self, expression: str, instance: Any) -> Iterator[str]:
+        """Yield how methods are set whose code differs between instances of one class."""
+        for definition, code in vars(instance).get("_opto_code", {}).items():
+            source = code.parameter._data  # noqa: SLF001 - as above
+            if definition not in self.methods or self.methods[definition] == source:
+                continue
+            if "super" in global_names(source) or "__class__" in source:
+                raise ModuleError(
+                    f"{self._title()} cannot be exported: {expression}.{definition.function.__name__}() uses super(), "
+                    "and differs between objects of one class.",
+                    mend="Name the base class instead of super().",
+                )
+            number = sum(part.startswith(f"def _{definition.function.__name__}_") for part in self.parts)
+            name = f"_{definition.function.__name__}_{number}"
+            text = self._function_text(definition, source)
+            self.parts.append(
+                f"def {name}(self):\n{indent(text, '    ')}    return {definition.function.__name__}.__get__(self)\n"
+            )
+            yield f"{expression}.{definition.function.__name__} = {name}({expression})"
+
+
+def _walk(value: Any, expression: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield owners in *value*, itself first, each with the expression that leads to it."""
+    for place in _places(value, expression, expression, value, seen):
+        if isinstance(place.value, ParameterOwner):
+            yield place.expression, place.value
+
+
+def _places(value: Any, expression: str, assignable: str, around: Any, seen: set[int]) -> Iterator[_Place]:
+    """Yield owners and parameters in *value*, each with the expression that leads to it; methods are left out."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, ParameterNode | ParameterOwner):
+        yield _Place(expression, value, assignable, around)
+    if isinstance(value, FunModule | Node):
+        return
+    if isinstance(value, ParameterOwner):
+        steps = [(f".{name}", item) for name, item in vars(value).items() if name != "_opto_code"]
+        known = set(vars(value))
+        steps += [
+            (step, item)
+            for step, item in members_of(value)
+            if step[1:] not in known and "." not in step[1:] and not isinstance(item, FunModule)
+        ]
+    elif isinstance(value, dict):
+        steps = [(f"[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        steps = [(f"[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return
+    for step, item in steps:
+        path = f"{expression}{step}"
+        if isinstance(value, tuple):
+            yield from _places(item, path, assignable, around, seen)
+        else:
+            yield from _places(item, path, path, item, seen)
+
+
+def _unwrapped(value: Any) -> Any:
+    while callable(value) and hasattr(value, "__wrapped__"):
+        value = value.__wrapped__
+    return value
+
+
+def _key(value: Any) -> Any:
+    """Return what tells things apart that may have one name: a bundle is its function, unless that may change."""
+    if isinstance(value, FunModule):
+        return value._definition if value.trainable else value.fun  # noqa: SLF001 - as above
+    return value
+
+
+def _source(function: FunModule) -> str | None:
+    return None if function.parameter is None else function.parameter._data  # noqa: SLF001 - as above
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | bytes | None)
+
+
+def _evaluated(expression: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return what a path of names stands for, without running anything."""
+    if isinstance(expression, ast.Name):
+        return names.get(expression.id)
+    if isinstance(expression, ast.Attribute):
+        return getattr(_evaluated(expression.value, names), expression.attr, None)
+    return None
+
+
+def _is_inlined(value: Any, home: str) -> bool:
+    """True if *value* has to stand in the exported file: it comes from the same module, or from one that uses opto."""
+    module = getattr(value, "__module__", None) or ""
+    if module == home or (isinstance(value, type) and issubclass(value, ParameterOwner)):
+        return True
+    found = vars(sys.modules[module]) if module in sys.modules else {}
+    return not is_of_opto(value) and any(
+        isinstance(item, Node | ParameterOwner) or is_of_opto(item) for item in list(found.values())
+    )

@@ -1,0 +1,236 @@
+"""What owns parameters: modules, functions, and the lists and dicts in them. How parameters are found and frozen."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from opto.errors import ModuleError
+from opto.nodes import ParameterNode
+from opto.trace.checkpoint import Loaded, load, replace_file, save
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["ParameterOwner", "members_of", "near_misses", "parameters_in"]
+
+
+class ParameterOwner:
+    """What owns parameters: a module, or a trainable function.
+
+    Example:
+        >>> from opto.trace import bundle
+        >>> @bundle(trainable=True)
+        ... def double(x):
+        ...     return x + x
+        >>> isinstance(double, ParameterOwner), list(double.parameters_dict())
+        (True, ['double'])
+    """
+
+    #: Writes the source of an owner without opto. Set by `opto.trace.modules`, which knows all kinds of owners.
+    _write_source: ClassVar[Callable[[Any], str]]
+
+    def parameters(self) -> list[ParameterNode[Any]]:
+        """Return all parameters, each once, in the order of `named_parameters`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_parameters(self) -> Iterator[tuple[str, ParameterNode[Any]]]:
+        """Yield ``(path, parameter)``: attributes in the order in which they were set, then methods.
+
+        Paths read like Python: ``encoder.prompt``, ``steps[0]``, ``tools[search]``. A parameter that several
+        attributes share is yielded under the first path.
+        """
+        for path, parameter in parameters_in(self, "", set()):
+            yield path or parameter.stem, parameter
+
+    def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
+        """Return the parameters by path."""
+        return dict(self.named_parameters())
+
+    def freeze(self, *names: str) -> list[str]:
+        """Keep optimizers from changing parameters; return the paths of those that are named.
+
+        A frozen parameter has ``trainable=False``. It is still listed, saved and loaded.
+
+        Args:
+            names: Paths (``encoder.prompt``), modules and lists for all that is in them (``encoder``), or patterns
+                in which ``*`` and ``?`` stand for any text and any character (``tools.*``). None for all.
+
+        Raises:
+            ModuleError: A name fits no parameter; then nothing is frozen.
+
+        Example:
+            >>> from opto.trace import Module, node
+            >>> module = Module()
+            >>> module.prompt, module.style = node("Hello", trainable=True), node("short", trainable=True)
+            >>> module.freeze("pro*"), module.prompt.trainable, module.style.trainable
+            (['prompt'], False, True)
+            >>> module.freeze("promt")
+            Traceback (most recent call last):
+            opto.errors.ModuleError: Module has no parameter 'promt'. Did you mean prompt?
+        """
+        return self._set_trainable(names, trainable=False)
+
+    def unfreeze(self, *names: str) -> list[str]:
+        """Let optimizers change parameters again; the arguments and the result are those of `freeze`."""
+        return self._set_trainable(names, trainable=True)
+
+    def _set_trainable(self, names: Iterable[str], *, trainable: bool) -> list[str]:
+        known = self.parameters_dict()
+        chosen = set(known) if not names else {path for name in names for path in self._paths_of(name, known)}
+        found = [path for path in known if path in chosen]
+        for path in found:
+            known[path].trainable = trainable
+        return found
+
+    def _paths_of(self, name: str, known: dict[str, ParameterNode[Any]]) -> list[str]:
+        """Return the paths among *known* that *name* stands for: a path, what is above one, or a pattern."""
+        if name in known:
+            return [name]
+        pattern = re.escape(_dotted(name)).replace(r"\*", ".*").replace(r"\?", ".")
+        fitting = re.compile(rf"(?:{pattern})(?:\..*)?", re.DOTALL)
+        paths = [path for path in known if fitting.fullmatch(_dotted(path))]
+        if not paths:
+            # A shared parameter goes by its first path, but may be named by any.
+            below = {id(item) for found in _found_at(self, name) for _, item in parameters_in(found, "", set())}
+            paths = [path for path, item in known.items() if id(item) in below]
+        if not paths:
+            raise ModuleError(f"{_name_of(self)} has no parameter {name!r}.", mend=near_misses([name], known))
+        return paths
+
+    def copy(self) -> Self:
+        """Return a deep copy that shares the parameters: the very same nodes, so feedback and updates reach both.
+
+        What else it holds (histories, counters, caches) is its own, so copies can run side by side in threads.
+        For a copy that learns by itself, use `copy.deepcopy`.
+
+        Example:
+            >>> from opto.trace import Module, node
+            >>> module = Module()
+            >>> module.prompt, module.seen = node("Hello", trainable=True), []
+            >>> twin = module.copy()
+            >>> twin.prompt is module.prompt, twin.seen is module.seen
+            (True, False)
+        """
+        return deepcopy(self, {id(parameter): parameter for parameter in self.parameters()})
+
+    def save(self, file_name: "str | os.PathLike[str]") -> None:
+        r"""Write the values of all parameters to a text file (TOML) that people can read, compare and edit.
+
+        Texts and code stand in it with real line breaks. The file is replaced as a whole or not at all.
+
+        Raises:
+            ModuleError: A value cannot be written, or the file cannot; the parameter or the file is named.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> from opto.trace import Module, node
+            >>> module = Module()
+            >>> module.prompt = node("Be kind.\nBe brief.", trainable=True)
+            >>> file = pathlib.Path(tempfile.mkdtemp(), "module.toml")
+            >>> module.save(file)
+            >>> print(file.read_text().partition("[parameters]")[2].strip())
+            prompt = '''
+            Be kind.
+            Be brief.'''
+        """
+        save(file_name, list(self.named_parameters()), owner=_name_of(self))
+
+    def load(self, file_name: "str | os.PathLike[str]", *, strict: bool = True) -> Loaded:
+        """Read the values of the parameters from a file that `save` wrote; return what was found.
+
+        Nothing in the file is executed: code stays text until it is called. Values are checked against the
+        domains of the parameters, and put into them all together or not at all.
+
+        Args:
+            file_name: The file.
+            strict: False to load what fits even if names are missing in the file, or unknown to this module.
+
+        Raises:
+            ModuleError: The file cannot be read, or (if strict) its names are not those of the parameters.
+            DomainError: A value lies outside the domain of its parameter.
+        """
+        return load(file_name, self.parameters_dict(), owner=_name_of(self), strict=strict)
+
+    def export(self, file_name: "str | os.PathLike[str] | None" = None) -> str:
+        """Return Python source that does the same without opto: current values are literals, current code is code.
+
+        Decorators and nodes of opto are gone; imports, helpers, constants and classes that are used are kept. The
+        class is exported, not this one object: make it with the same arguments.
+
+        Args:
+            file_name: A file to write the source to as well.
+
+        Raises:
+            ModuleError: Something cannot be said without opto; what and where is named.
+        """
+        source = type(self)._write_source(self)  # noqa: SLF001 - its own
+        if file_name is not None:
+            replace_file(file_name, source)
+        return source
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        """Yield what this holds, each with its step in a path: ``.name``, ``[key]``, or "" for itself."""
+        for parameter in self.parameters():
+            yield "", parameter
+
+
+def parameters_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, ParameterNode[Any]]]:
+    """Yield the parameters in *value* that are not yet *seen*, each with its path below *path*."""
+    # By id: two lists may be equal, and nodes compare by value. The ids stay valid while the module lives.
+    if id(value) in seen:
+        return
+    if isinstance(value, ParameterNode):
+        seen.add(id(value))
+        yield path, value
+    elif isinstance(value, ParameterOwner | list | tuple | dict):
+        seen.add(id(value))
+        for step, item in members_of(value):
+            yield from parameters_in(item, f"{path}{step}".removeprefix("."), seen)
+
+
+def members_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an owner, a list or a dict holds, each with its step in a path; nothing for all else."""
+    if isinstance(value, ParameterOwner):
+        yield from value._members()  # noqa: SLF001 - its own class
+    elif isinstance(value, list | tuple | dict):
+        for key, item in list(value.items()) if isinstance(value, dict) else enumerate(value):
+            yield f"[{key}]", item
+
+
+def near_misses(names: Iterable[str], known: Iterable[str]) -> str:
+    """Return a sentence that says which of the *known* names might have been meant.
+
+    Example:
+        >>> near_misses(["promt"], ["prompt", "style"]), near_misses(["x"], ["prompt"]), near_misses(["x"], [])
+        ('Did you mean prompt?', 'The parameters are prompt.', 'Make one with node(value, trainable=True).')
+    """
+    import difflib  # noqa: PLC0415 - only for errors
+
+    known = list(known)
+    near = [close for name in names for close in difflib.get_close_matches(name, known, n=2)]
+    if near:
+        return f"Did you mean {' or '.join(dict.fromkeys(near))}?"
+    if not known:
+        return "Make one with node(value, trainable=True)."
+    return f"The parameters are {', '.join(known[:10])}{', …' * (len(known) > 10)}."
+
+
+def _dotted(path: str) -> str:
+    # So that `tools.*` means what is in `tools`, whether that is a module or a dict.
+    return re.sub(r"\[([^\]]*)\]", r".\1", path)
+
+
+def _found_at(value: Any, path: str) -> Iterator[Any]:
+    """Yield what stands at *path* below *value*."""
+    if not path:
+        yield value
+        return
+    for step, item in members_of(value):
+        wanted = step.removeprefix(".")
+        if wanted and path.startswith(wanted) and path[len(wanted) :][:1] in {"", ".", "["}:
+            yield from _found_at(item, path[len(wanted) :].removeprefix("."))
+
+
+def _name_of(owner: Any) -> str:
+    return getattr(owner, "__name__", None) or type(owner).__name__

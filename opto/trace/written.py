@@ -1,0 +1,126 @@
+"""Where functions, classes and constants are written, and what the names in them stand for."""
+
+import ast
+import linecache
+import sys
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from opto.errors import ModuleError, SourceError
+from opto.trace.bundle import FunModule
+from opto.trace.source import source_of
+from opto.trace.splice import cut
+
+__all__ = ["class_text", "function_text", "names_of", "names_of_class", "statement_of", "written_class"]
+
+
+def names_of(function: FunctionType) -> dict[str, Any]:
+    """Return what names in *function* stand for: closure variables before global ones."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {**function.__globals__, **{name: cell.cell_contents for name, cell in cells if _is_set(cell)}}
+
+
+def _is_set(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _functions_of(kind: type) -> list[FunctionType]:
+    """Return the functions that stand in the body of a class."""
+    found = [getattr(member, "__func__", member) for member in vars(kind).values()]
+    found = [member.fget if isinstance(member, property) else member for member in found]
+    found = [member.fun if isinstance(member, FunModule) else member for member in found]
+    return [member for member in found if isinstance(member, FunctionType) and member.__module__ == kind.__module__]
+
+
+def names_of_class(kind: type) -> dict[str, Any]:
+    names = dict(vars(sys.modules[kind.__module__])) if kind.__module__ in sys.modules else {}
+    for function in _functions_of(kind):
+        names |= {name: value for name, value in names_of(function).items() if name not in names or name != "__class__"}
+    return names
+
+
+def written_class(kind: type) -> type:
+    """Return the class that the user wrote: `model` makes a subclass of it, under the same name."""
+    for base in kind.__mro__:
+        if base is not kind and base.__qualname__ == kind.__qualname__ and base.__module__ == kind.__module__:
+            return base
+    return kind
+
+
+def _tree_of(filename: str, names: dict[str, Any] | None = None) -> tuple[list[str], ast.Module] | None:
+    lines = [line.rstrip("\n") for line in linecache.getlines(filename, names)]
+    try:
+        return (lines, ast.parse("\n".join(lines))) if lines else None
+    except SyntaxError:
+        return None
+
+
+def _first(part: Any) -> int:
+    # With its decorators.
+    lines: list[int] = [part.lineno, *(item.lineno for item in part.decorator_list)]
+    return min(lines)
+
+
+def function_text(function: FunctionType) -> str:
+    """Return the source of *function* with its decorators."""
+    code = function.__code__
+    found = _tree_of(code.co_filename, function.__globals__)
+    if found is not None:
+        lines, tree = found
+        for part in ast.walk(tree):
+            if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if part.name == code.co_name and _first(part) == code.co_firstlineno:
+                return cut(lines, _first(part), part.end_lineno or part.lineno)
+    try:
+        return source_of(function)
+    except SourceError as error:
+        raise ModuleError(error.problem, mend=error.mend) from error
+
+
+def class_text(kind: type) -> str:
+    """Return the source of the class *kind* with its decorators."""
+    places = [(function.__code__.co_filename, function.__globals__) for function in _functions_of(kind)]
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    for filename, names in [*places, *([(file, None)] if file else [])]:
+        found = _tree_of(filename, names)
+        if found is None:
+            continue
+        lines, tree = found
+        for part in _classes_in(tree, ""):
+            if part[0] == kind.__qualname__:
+                return cut(lines, _first(part[1]), part[1].end_lineno or part[1].lineno)
+    raise ModuleError(
+        f"The source of the class {kind.__qualname__} is not to be found.", mend="Define it in a file or a notebook."
+    )
+
+
+def _classes_in(tree: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for part in ast.iter_child_nodes(tree):
+        if isinstance(part, ast.ClassDef):
+            yield f"{prefix}{part.name}", part
+            yield from _classes_in(part, f"{prefix}{part.name}.")
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _classes_in(part, f"{prefix}{part.name}.<locals>.")
+        else:
+            yield from _classes_in(part, prefix)
+
+
+def statement_of(module: ModuleType | None, name: str) -> str | None:
+    """Return the statement at the top of *module* that gives *name* its value."""
+    found = _tree_of(module.__file__, vars(module)) if module is not None and module.__file__ else None
+    if found is None:
+        return None
+    lines, tree = found
+    for part in reversed(tree.body):
+        targets = (
+            part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
+        )
+        if any(isinstance(item, ast.Name) and item.id == name for target in targets for item in ast.walk(target)):
+            return cut(lines, part.lineno, part.end_lineno or part.lineno)
+    return None
