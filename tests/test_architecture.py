@@ -34,8 +34,15 @@ ALLOWED = {
     "": set(),
 }
 
-#: The borders to code that is not ours: user code in operators, bundles and exception classes; SDKs in adapters.
-BROAD_EXCEPTS = {"opto.llm.failures", "opto.nodes.failures", "opto.nodes.valuelike", "opto.trace.bundle"}
+#: The borders to code that is not ours: user code in operators, bundles, exception classes and ``__repr__``; SDKs in
+#: adapters.
+BROAD_EXCEPTS = {
+    "opto.llm.failures",
+    "opto.nodes.constants",
+    "opto.nodes.failures",
+    "opto.nodes.valuelike",
+    "opto.trace.bundle",
+}
 
 LONGEST = 450
 
