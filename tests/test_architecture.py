@@ -37,6 +37,7 @@ ALLOWED = {
 #: The borders to code that is not ours: user code in operators, bundles, models and classes; SDKs in adapters.
 BROAD_EXCEPTS = {
     "opto.llm.failures",
+    "opto.nodes.constants",
     "opto.nodes.failures",
     "opto.nodes.valuelike",
     "opto.optimizers.optimizer",

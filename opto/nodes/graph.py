@@ -2,13 +2,18 @@
 
 import keyword
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import picture
+from opto.nodes.collapse import collapse as folded
+from opto.nodes.drawing import as_mermaid, draw
 from opto.nodes.feedback import Feedback
+from opto.nodes.notebook import mimebundle
+from opto.nodes.tree import as_tree
 from opto.nodes.vertex import Vertex, ancestors
 
 if TYPE_CHECKING:
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["TraceGraph", "canonical_names", "parameter_names"]
 
 V = TypeVar("V", bound=Vertex)
+Collapse = Literal["auto"] | bool
+#: Nodes that can be read in a picture one by one.
+MAX_NODES = 150
 
 
 class TraceGraph:
@@ -99,19 +107,60 @@ class TraceGraph:
                 graph.add_edge(parent, row.name, keys=keys)
         return graph
 
-    def to_graphviz(self, *, max_value: int = 60) -> "graphviz.Digraph":
+    def to_graphviz(
+        self,
+        *,
+        max_value: int = 60,
+        collapse: Collapse = "auto",
+        max_nodes: int = MAX_NODES,
+        simple: bool = True,
+        reverse: bool = False,
+    ) -> "graphviz.Digraph":
         """Return a picture as a `graphviz.Digraph`; ``.source`` needs no program.
 
         Args:
             max_value: Characters of a value that are shown.
+            collapse: True to show nodes that play the same part, such as the turns of a loop or the examples of
+                a batch, as one box with a count; False for one box per node; ``"auto"`` for what can be read.
+            max_nodes: The most nodes that ``"auto"`` shows one by one.
+            simple: Leave out nodes that only hand on their input: copies, and lists of one node.
+            reverse: Let arrows lead from results to their inputs, with the outputs on top.
 
         Drawing it (``.render()``, ``.pipe()``) needs the program ``dot``; without it the error says how to
         get it, and in a notebook the picture shows itself as text.
         """
-        return picture.draw(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
+        return draw(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
 
-    def to_text(self, *, max_value: int = 60) -> str:
+    def to_mermaid(
+        self,
+        *,
+        max_value: int = 60,
+        collapse: Collapse = "auto",
+        max_nodes: int = MAX_NODES,
+        simple: bool = True,
+        reverse: bool = False,
+    ) -> str:
+        """Return a picture as text for Mermaid, which web pages such as a README on GitHub draw.
+
+        The settings are those of `to_graphviz`. Mermaid itself refuses more than 500 arrows.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> print(TraceGraph([node(3, name="price", trainable=True) * 2]).to_mermaid())
+            flowchart TD
+              n0("price<br/>3"):::parameter
+              n1(["multiply0<br/>6"]):::result
+              n0 -->|"x"| n1
+              classDef parameter fill:#ffe7ba,stroke:#555,color:#222
+              classDef result fill:#e3eefc,stroke:#555,color:#222
+              style n1 stroke-width:3px
+        """
+        return as_mermaid(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
+
+    def to_text(self, *, max_value: int = 60, collapse: Collapse = "auto", max_nodes: int = MAX_NODES) -> str:
         """Return one line per node, oldest first: what a terminal can show.
+
+        The settings are those of `to_graphviz`.
 
         Example:
             >>> from opto.nodes import node
@@ -120,7 +169,44 @@ class TraceGraph:
             price = 3  (parameter)
             multiply0 = price * 2  → 6  (output)
         """
-        return picture.as_text(picture.rows(self.nodes, self.names, self.outputs), max_value=max_value)
+        return picture.as_text(self._sketch(collapse, max_nodes, simple=False), max_value)
+
+    def to_tree(
+        self,
+        *,
+        max_value: int = 60,
+        collapse: Collapse = "auto",
+        max_nodes: int = MAX_NODES,
+        simple: bool = True,
+        max_lines: int | None = None,
+    ) -> str:
+        """Return a tree of text, from the outputs down to the parameters. What is shared is drawn once.
+
+        Args:
+            max_value: As in `to_graphviz`, as are *collapse*, *max_nodes* and *simple*.
+            collapse: True, False or ``"auto"``.
+            max_nodes: The most nodes that ``"auto"`` shows one by one.
+            simple: Leave out nodes that only hand on their input.
+            max_lines: Lines after which the rest is only counted; None for all.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> price = node(3, name="price", trainable=True)
+            >>> print(TraceGraph([price * 2 + price]).to_tree())
+            add0 = multiply0 + price  → 9  (output)
+            ├─ multiply0 = price * 2  → 6
+            │  └─ price = 3  (parameter)
+            └─ price (above)
+        """
+        return as_tree(self._sketch(collapse, max_nodes, simple), max_value, max_lines=max_lines)
+
+    def _sketch(self, collapse: Collapse, max_nodes: int, simple: bool) -> picture.Sketch:
+        is_large = len(self) > max_nodes if collapse == "auto" else collapse
+        shown = picture.rows(self.nodes, self.names, self.outputs, simple=simple, calls=not is_large)
+        return folded(shown) if is_large else picture.one_by_one(shown)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return mimebundle(repr(self), lambda: self.to_tree(max_lines=40), self.to_graphviz)
 
 
 def parameter_names(parameters: Sequence[V]) -> dict[str, V]:
@@ -134,12 +220,16 @@ def parameter_names(parameters: Sequence[V]) -> dict[str, V]:
         ['x0', 'x1', 'y']
     """
     stems = [as_identifier(parameter.stem) for parameter in parameters]
+    counts = Counter(stems)
     names: dict[str, V] = {}
+    next_number: dict[str, int] = {}
     for stem, parameter in zip(stems, parameters, strict=True):
-        name, number = stem, 0
-        while (name == stem and stems.count(stem) > 1) or (name != stem and name in stems) or name in names:
+        name, number = stem, next_number.get(stem, 0)
+        while (name == stem and counts[stem] > 1) or (name != stem and name in counts) or name in names:
             name, number = f"{stem}{number}", number + 1
         names[name] = parameter
+        # What was taken once stays taken: thousands of parameters with one stem are named in one go.
+        next_number[stem] = number
     return names
 
 
@@ -148,9 +238,10 @@ def canonical_names(nodes: Iterable[Vertex], parameters: Mapping[str, Vertex]) -
     names = {parameter: name for name, parameter in parameters.items()}
     taken = set(parameters)
     used: dict[str, int] = {}
+    stems: dict[str, str] = {}
     for item in nodes:
         if item not in names:
-            stem = identifier(item.stem)
+            stem = stems.get(item.stem) or stems.setdefault(item.stem, identifier(item.stem))
             number = used.get(stem, 0)
             used[stem] = number + 1
             name = f"{stem}{number}"

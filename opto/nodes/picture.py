@@ -1,20 +1,32 @@
-"""Pictures of a trace graph: rows of text, and Graphviz.
+"""What pictures of a trace graph show: rows, one per node, and the sketch that is drawn of them.
 
-The only module that knows graphviz. It works on rows, one per node, so that every picture shows the same.
+A `Sketch` has a box per row, or per group of rows (`opto.nodes.collapse`); text, trees, Graphviz and Mermaid are all
+made of sketches, so that every picture shows the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from opto.nodes.operators import GETITEM
+from opto.nodes.constants import brief, cut, write_constant, write_index
+from opto.nodes.operators import CONTAINERS, COPY, GETITEM
 from opto.nodes.vertex import Vertex
 
-if TYPE_CHECKING:
-    import graphviz
+__all__ = [
+    "Arrow",
+    "Box",
+    "Kind",
+    "Row",
+    "Sketch",
+    "as_text",
+    "describe",
+    "one_by_one",
+    "rows",
+    "write_call",
+    "write_constant",
+]
 
-__all__ = ["Row", "as_text", "draw", "rows", "write_call", "write_constant"]
-
+_TIMES = "\N{MULTIPLICATION SIGN}"
 Kind = Literal["parameter", "value", "result", "exception"]
 
 
@@ -32,36 +44,51 @@ class Row:
     is_output: bool = False
 
 
-def write_constant(value: Any) -> str:
-    """Return a plain value as it would stand in the source of a program; the same in every process.
+class Box(NamedTuple):
+    """What a picture shows in one place: a node, or several that play the same part.
 
-    Example:
-        >>> write_constant(["a", {3, 1, 2}]), write_constant(object()), write_constant(len)
-        ("['a', {1, 2, 3}]", '<object>', 'len')
+    Attributes:
+        name: The name of the node, or of the oldest one.
+        title: What it is called in a sketch: the name of the node, or what several have in common.
+        rows: The nodes, oldest first.
     """
-    kind = type(value)
-    if kind in (list, tuple):
-        items = ", ".join(map(write_constant, value))
-        return f"[{items}]" if kind is list else f"({items}{',' * (len(value) == 1)})"
-    if kind is dict:
-        return f"{{{', '.join(f'{write_constant(key)}: {write_constant(item)}' for key, item in value.items())}}}"
-    if kind in (set, frozenset) and value:
-        items = ", ".join(sorted(map(write_constant, value)))
-        return f"{{{items}}}" if kind is set else f"frozenset({{{items}}})"
-    if getattr(kind, "__repr__", None) is object.__repr__:
-        return f"<{kind.__name__}>"
-    name = getattr(value, "__qualname__", None)
-    return name if callable(value) and isinstance(name, str) else repr(value)
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+
+    @property
+    def kind(self) -> Kind:
+        return self.rows[0].kind
+
+    @property
+    def is_output(self) -> bool:
+        return self.rows[0].is_output
+
+    @property
+    def heading(self) -> str:
+        """The title, and how many nodes there are if there is more than one."""
+        return self.title if len(self.rows) == 1 else f"{self.title} {_TIMES}{len(self.rows):,}"
 
 
-def _write_index(value: Any) -> str:
-    """Return what stands between square brackets."""
-    if isinstance(value, slice):
-        bounds = ["" if bound is None else write_constant(bound) for bound in (value.start, value.stop, value.step)]
-        return ":".join(bounds[:2] if value.step is None else bounds)
-    if type(value) is tuple and any(isinstance(item, slice) for item in value):
-        return ", ".join(map(_write_index, value)) + "," * (len(value) == 1)
-    return write_constant(value)
+class Arrow(NamedTuple):
+    """From the box *source* to *target* (positions): how many edges it stands for, and as which inputs.
+
+    ``is_next`` says that it leads back, to what comes next in a loop. The other arrows form no cycle.
+    """
+
+    source: int
+    target: int
+    keys: Sequence[str]
+    edges: int = 1
+    is_next: bool = False
+
+
+class Sketch(NamedTuple):
+    """Boxes, oldest first, and arrows from inputs to results."""
+
+    boxes: Sequence[Box]
+    arrows: Sequence[Arrow]
 
 
 def write_call(item: Any, name_of: Callable[[Vertex], str], constant: Callable[[Any], str] = write_constant) -> str:
@@ -74,26 +101,46 @@ def write_call(item: Any, name_of: Callable[[Vertex], str], constant: Callable[[
             arguments[key] = name_of(value)
         else:
             is_index = item.operator is GETITEM and key == "index"
-            arguments[key] = _write_index(value) if is_index else constant(value)
+            arguments[key] = write_index(value) if is_index else constant(value)
     return str(item.operator.write(arguments))
 
 
-def rows(nodes: Sequence[Any], names: Mapping[Vertex, str], outputs: Sequence[Vertex]) -> list[Row]:
-    """Return one row per node, in the order of *nodes*."""
+def rows(
+    nodes: Sequence[Any],
+    names: Mapping[Vertex, str],
+    outputs: Sequence[Vertex],
+    *,
+    simple: bool = False,
+    calls: bool = True,
+) -> list[Row]:
+    """Return one row per node, in the order of *nodes*.
+
+    Args:
+        nodes: Inputs before results.
+        names: One for each of *nodes*.
+        outputs: Those of *nodes* that are marked as such.
+        simple: Leave out nodes that only hand on their input, such as a copy: the input stands for them.
+        calls: Write how each was computed.
+    """
     shown_as_output = set(outputs)
+    stand_ins: dict[Vertex, Vertex] = {}
     shown = []
     for item in nodes:
+        inputs = item.raw_inputs()
+        if simple and item not in shown_as_output and _hands_on(item, inputs):
+            stand_ins[item] = stand_ins.get(inputs[0][1], inputs[0][1])
+            continue
         parents: dict[str, list[str]] = {}
-        for key, value in item.raw_inputs():
+        for key, value in inputs:
             if isinstance(value, Vertex):
-                parents.setdefault(names[value], []).append(key)
+                parents.setdefault(names[stand_ins.get(value, value)], []).append(key)
         shown.append(
             Row(
                 name=names[item],
                 kind=item.kind,
                 value=item._data,
                 operator=None if item.operator is None else item.operator.name,
-                expression=write_call(item, names.__getitem__, _short),
+                expression=write_call(item, lambda one: names[stand_ins.get(one, one)], _short) if calls else "",
                 description=item.description or "",
                 parents=parents,
                 is_output=item in shown_as_output,
@@ -102,58 +149,76 @@ def rows(nodes: Sequence[Any], names: Mapping[Vertex, str], outputs: Sequence[Ve
     return shown
 
 
-def as_text(shown: Sequence[Row], *, max_value: int) -> str:
-    """Return one line per row."""
+#: How an operator that hands on its input is called: here, in Trace, and as a method of containers.
+_HANDS_ON = {"identity", "clone", "copy", "deepcopy"}
+_MAKES_CONTAINER = {container.operator for container in CONTAINERS.values()}
+
+
+def _hands_on(item: Any, inputs: Sequence[tuple[str, Any]]) -> bool:
+    """True if *item* is a copy of its only input, or a container of it alone."""
+    operator = item.operator
+    if len(inputs) != 1 or item.kind != "result" or not isinstance(inputs[0][1], Vertex):
+        return False
+    if operator in _MAKES_CONTAINER or operator is COPY:
+        return True
+    if operator.name not in _HANDS_ON:
+        return False
+    # "copy" may also be what a writer of advertisements makes.
+    old, new = inputs[0][1]._data, item._data
+    return old is new or (type(old) is type(new) and brief(old, _SAME) == brief(new, _SAME))
+
+
+_SAME = 10_000
+
+
+def one_by_one(shown: Sequence[Row]) -> Sketch:
+    """Return a sketch with one box per row."""
+    place = {row.name: number for number, row in enumerate(shown)}
+    return Sketch(
+        [Box(row.name, row.name, [row]) for row in shown],
+        [
+            Arrow(place[parent], number, keys)
+            for number, row in enumerate(shown)
+            for parent, keys in row.parents.items()
+        ],
+    )
+
+
+def describe(box: Box, max_value: int) -> str:
+    """Return *box* in one line: how it was computed, its value, and what is special about it."""
+    first = box.rows[0]
+    notes = [kind for kind in ("parameter", "exception") if kind == first.kind] + ["output"] * first.is_output
+    # A call with thousands of inputs would push the value out of sight.
+    computed = f"{cut(first.expression, _LONGEST_CALL)}  → " if first.expression else ""
+    return f"{box.heading} = {computed}{values(box, max_value)}" + (f"  ({', '.join(notes)})" if notes else "")
+
+
+_LONGEST_CALL = 200
+
+
+def values(box: Box, max_value: int) -> str:
+    """Return the value of *box*; the first and the last if it stands for several nodes."""
+    first, last = (brief(row.value, max_value) for row in (box.rows[0], box.rows[-1]))
+    if first == last:
+        return first
+    # Two long texts that are both cut say less than one.
+    return f"{first} … {last}" if len(first) + len(last) + 3 <= max_value else f"{cut(first, max_value - 3)}, …"
+
+
+def as_text(sketch: Sketch, max_value: int) -> str:
+    """Return one line per box, oldest first. Boxes that stand for many say where their inputs come from."""
+    sources: dict[int, list[str]] = {}
+    for arrow in sketch.arrows:
+        title = sketch.boxes[arrow.source].title
+        sources.setdefault(arrow.target, []).append(f"{title} (next)" if arrow.is_next else title)
     lines = []
-    for row in shown:
-        value = _cut(write_constant(row.value), max_value)
-        notes = [kind for kind in ("parameter", "exception") if kind == row.kind] + ["output"] * row.is_output
-        computed = f"{row.expression}  → " if row.expression else ""
-        lines.append(f"{row.name} = {computed}{value}" + (f"  ({', '.join(notes)})" if notes else ""))
+    for number, box in enumerate(sketch.boxes):
+        line = describe(box, max_value)
+        # The expression of a single node names its inputs.
+        is_told = bool(box.rows[0].expression) or number not in sources
+        lines.append(line if is_told else f"{line}  ← {', '.join(sources[number])}")
     return "\n".join(lines)
 
 
-_STYLE: dict[Kind, dict[str, str]] = {
-    "parameter": {"shape": "box", "style": "filled,rounded", "fillcolor": "#ffe7ba"},
-    "value": {"shape": "box", "style": "filled,rounded", "fillcolor": "#f2f2f2"},
-    "result": {"shape": "ellipse", "style": "filled", "fillcolor": "#e3eefc"},
-    "exception": {"shape": "octagon", "style": "filled", "fillcolor": "#f9d6d5"},
-}
-
-
-def draw(shown: Sequence[Row], *, max_value: int) -> "graphviz.Digraph":
-    """Return a Graphviz picture with one shape per kind of node."""
-    import graphviz  # noqa: PLC0415 - only for pictures
-
-    class Picture(graphviz.Digraph):  # type: ignore[misc]  # graphviz has no types
-        """A Digraph that shows itself as text where the program ``dot`` is missing."""
-
-        def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **settings: Any) -> dict[str, str]:
-            try:
-                bundle: dict[str, str] = super()._repr_mimebundle_(include=include, exclude=exclude, **settings)
-            except graphviz.ExecutableNotFound:
-                # A representation that raises would fail the whole notebook cell.
-                hint = "(install Graphviz, for instance `apt install graphviz`, to see the picture)"
-                bundle = {"text/plain": f"{as_text(shown, max_value=max_value)}\n{hint}"}
-            return bundle
-
-    picture = Picture(node_attr={"fontname": "Helvetica", "fontsize": "10"}, edge_attr={"fontsize": "8"})
-    for row in shown:
-        heading = row.name if row.operator is None else f"{row.name}: {row.operator}"
-        style = dict(_STYLE[row.kind], penwidth="2" if row.is_output else "1")
-        # escape() keeps a backslash in a value from becoming a layout command of dot.
-        label = graphviz.escape(
-            f"{heading}\n{_cut(row.value if isinstance(row.value, str) else write_constant(row.value), max_value)}"
-        )
-        picture.node(row.name, label, tooltip=graphviz.escape(row.description), **style)
-        for parent, keys in row.parents.items():
-            picture.edge(parent, row.name, label=graphviz.escape(", ".join(keys)))
-    return picture
-
-
 def _short(value: Any) -> str:
-    return _cut(write_constant(value), 40)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return brief(value, 40)

@@ -1,10 +1,9 @@
 """Values of parameters in a file: written as a whole or not at all, read without running anything."""
 
 import os
-import threading
+from _thread import get_ident  # what `threading` is made of, and there already
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, ModuleError
@@ -86,20 +85,22 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
         ModuleError: It cannot be written.
     """
     # Through links to the file that is meant, and beside it: only within one file system is replacing atomic.
-    target = Path(os.path.realpath(file_name))
-    draft = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}")
+    target = os.path.realpath(file_name)
+    folder, name = os.path.split(target)
+    draft = os.path.join(folder, f".{name}.{os.getpid()}-{get_ident()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         try:
-            with draft.open("w", encoding="utf-8", newline="\n") as file:
+            with open(draft, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             with suppress(FileNotFoundError):
-                draft.chmod(target.stat().st_mode)
-            draft.replace(target)
+                os.chmod(draft, os.stat(target).st_mode)
+            os.replace(draft, target)
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModuleError(
@@ -150,7 +151,8 @@ def _differences(missing: tuple[str, ...], extra: tuple[str, ...]) -> list[tuple
 def _read(file_name: "str | os.PathLike[str]") -> dict[str, Any]:
     """Return the values in the file by name, as they are written there."""
     try:
-        content = Path(file_name).read_bytes()
+        with open(file_name, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise ModuleError(
             f"The file {os.fspath(file_name)!r} cannot be read: {error.strerror or error}.",

@@ -1,7 +1,6 @@
 """Modules and functions as plain Python source that needs no opto."""
 
 import ast
-import builtins
 import sys
 from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
@@ -12,9 +11,26 @@ from opto.nodes import Node, ParameterNode
 from opto.trace.bundle import FunModule
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner, members_of
-from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, global_names, is_of_opto
+from opto.trace.plain import (
+    DATA_HELPER,
+    Rewriter,
+    decorators_of_opto,
+    global_names,
+    is_inlined,
+    is_of_opto,
+    meaning_of,
+)
 from opto.trace.splice import NoLiteralError, Splice, indent, literal
-from opto.trace.written import class_text, function_text, names_of, names_of_class, statement_of, written_class
+from opto.trace.written import (
+    class_text,
+    function_text,
+    has_path,
+    names_of,
+    names_of_class,
+    statement_of,
+    unwrapped,
+    written_class,
+)
 
 __all__ = ["write_source"]
 
@@ -70,8 +86,11 @@ class _Export:
 
     def text(self) -> str:
         if isinstance(self.root, FunModule):
-            self._add_function(self.root.__name__, self.root)
             name = self.root.__name__
+            if not name.isidentifier():  # a lambda
+                known = vars(sys.modules[self._home()]) if self._home() in sys.modules else {}
+                name = next((key for key, value in known.items() if value is self.root), name)
+            self._add_function(name, self.root)
         else:
             kind = type(self.root)
             if is_of_opto(kind):
@@ -107,11 +126,11 @@ class _Export:
             self.imports.add(f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else ""))
         elif isinstance(value, FunModule):
             self._add_function(name, value)
-        elif isinstance(value, type) and _is_inlined(value, self._home()):
+        elif isinstance(value, type) and is_inlined(value, self._home()):
             self._add_class(value)
-        elif isinstance(_unwrapped(value), FunctionType):
+        elif isinstance(unwrapped(value), FunctionType) and value.__name__ != "<lambda>":
             self._add_plain_function(name, value)
-        elif getattr(value, "__module__", None) and getattr(value, "__qualname__", "") == getattr(value, "__name__", 0):
+        elif has_path(value):
             self._import(name, value.__module__, value.__name__)
         else:
             self._add_constant(name, value)
@@ -134,7 +153,8 @@ class _Export:
         try:
             self.parts.append(f"{name} = {literal(value)}\n")
         except NoLiteralError as error:
-            for module in (sys.modules.get(self._home()), sys.modules.get(type(value).__module__)):
+            made = getattr(unwrapped(value), "__module__", "") or ""
+            for module in filter(None, map(sys.modules.get, (made, self._home(), type(value).__module__))):
                 statement = statement_of(module, name)
                 if statement is not None:
                     self._add_text(statement, vars(module), f"The statement of {name}")
@@ -150,9 +170,12 @@ class _Export:
         """Add *text*, rewritten, after all that it needs."""
         self.parts.append(self._rewritten(text, names, where, **about))
 
-    def _rewritten(self, text: str, names: Mapping[str, Any], where: str, *, in_bundle: bool = False) -> str:
+    def _rewritten(
+        self, text: str, names: Mapping[str, Any], where: str, *, in_bundle: bool = False, instance: Any = None
+    ) -> str:
         splice = Splice(text)
         rewriter = Rewriter(splice, names, where=where)
+        rewriter.instance = instance
         for part in splice.tree.body:
             if in_bundle and isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
                 rewriter.function(part, in_bundle=True)
@@ -169,13 +192,14 @@ class _Export:
         # `import a` does not make `a.b` known.
         self.imports |= {f"import {name}" for name in rewriter.imports if name.split(".")[0] in roots and "." in name}
         for name in needed:
-            if name in rewriter.names and not (name in vars(builtins) and is_of_opto(rewriter.names[name])):
+            # Names such as `__name__` are given to every module.
+            if name in rewriter.names and not name.startswith("__"):
                 self._add(name, rewriter.names[name])
         return text
 
     def _add_plain_function(self, name: str, value: Any) -> None:
-        function = _unwrapped(value)
-        if not _is_inlined(function, self._home()):
+        function = unwrapped(value)
+        if not is_inlined(function, self._home()):
             self._import(name, function.__module__, function.__qualname__)
             return
         text = function_text(function)
@@ -187,6 +211,9 @@ class _Export:
         """Add a bundled function as the plain function that it runs now."""
         # The version that the exported module holds, if it holds one of its own.
         function = self.functions.get(function._definition, function)  # noqa: SLF001 - as above
+        if function.fun.__name__ == "<lambda>":
+            self._add_constant(name, function)
+            return
         if not isinstance(function.fun, FunctionType):
             self._import(name, function.fun.__module__, function.fun.__qualname__)
             return
@@ -195,13 +222,14 @@ class _Export:
         own = function.fun.__name__
         if own == name or own not in self.named:
             self.named[own] = _key(function)
-            self.parts.append(self._function_text(function._definition, _source(function)))  # noqa: SLF001
+            owner = function._owner if isinstance(function._owner, ParameterOwner) else None  # noqa: SLF001
+            self.parts.append(self._function_text(function._definition, _source(function), owner))  # noqa: SLF001
         else:
             self._add(own, function)
         if own != name:
             self.parts.append(f"{name} = {own}\n")
 
-    def _function_text(self, definition: Definition, source: str | None) -> str:
+    def _function_text(self, definition: Definition, source: str | None, instance: Any = None) -> str:
         """Return the function of *definition* with *source*, or as it was written; with the decorators that stay."""
         function = definition.function
         assert isinstance(function, FunctionType)
@@ -215,7 +243,7 @@ class _Export:
                 raise
             written = source
         if source is None:
-            return self._rewritten(written, names, where, in_bundle=is_plain)
+            return self._rewritten(written, names, where, in_bundle=is_plain, instance=instance)
         tree = ast.parse(written).body[0]
         gone = decorators_of_opto(tree, names)
         kept = [f"@{ast.unparse(item)}\n" for item in getattr(tree, "decorator_list", []) if item not in gone]
@@ -223,10 +251,10 @@ class _Export:
         if len(body) > 1:
             # Helpers beside a function are its own: another function may have some of the same name.
             inner = f"def _make_{function.__name__}():\n{indent(source, '    ')}\n    return {function.__name__}\n"
-            made = self._rewritten(inner, names, where, in_bundle=is_plain)
+            made = self._rewritten(inner, names, where, in_bundle=is_plain, instance=instance)
             decorated = "".join(f"{function.__name__} = {line[1:-1]}({function.__name__})\n" for line in reversed(kept))
             return f"{made}\n\n{function.__name__} = _make_{function.__name__}()\n{decorated}"
-        return self._rewritten("".join(kept) + source, names, where, in_bundle=is_plain)
+        return self._rewritten("".join(kept) + source, names, where, in_bundle=is_plain, instance=instance)
 
     # Classes
 
@@ -264,7 +292,7 @@ class _Export:
         kept = []
         for base in definition.bases:
             found = ast.unparse(base)
-            if not is_of_opto(_evaluated(base, rewriter.names)):
+            if not is_of_opto(meaning_of(base, rewriter.names)):
                 kept.append(found)
         if len(kept) < len(definition.bases):
             kept += [f"{item.arg}={ast.unparse(item.value)}" for item in definition.keywords]
@@ -286,7 +314,7 @@ class _Export:
             source = parameter._data  # noqa: SLF001 - exporting is no part of a traced program
             self.methods[member._definition] = source  # noqa: SLF001
             self.written.add(id(parameter))
-            text = indent(self._function_text(member._definition, source), "    ")  # noqa: SLF001
+            text = indent(self._function_text(member._definition, source, instance), "    ")  # noqa: SLF001
             begin = min(splice.line(splice.start(item)) for item in (part, *getattr(part, "decorator_list", ())))
             splice.change(begin, splice.next_line(splice.end(part)), text)
             replaced.add(id(part))
@@ -362,7 +390,7 @@ class _Export:
                 )
             number = sum(part.startswith(f"def _{definition.function.__name__}_") for part in self.parts)
             name = f"_{definition.function.__name__}_{number}"
-            text = self._function_text(definition, source)
+            text = self._function_text(definition, source, instance)
             self.parts.append(
                 f"def {name}(self):\n{indent(text, '    ')}    return {definition.function.__name__}.__get__(self)\n"
             )
@@ -407,12 +435,6 @@ def _places(value: Any, expression: str, assignable: str, around: Any, seen: set
             yield from _places(item, path, path, item, seen)
 
 
-def _unwrapped(value: Any) -> Any:
-    while callable(value) and hasattr(value, "__wrapped__"):
-        value = value.__wrapped__
-    return value
-
-
 def _key(value: Any) -> Any:
     """Return what tells things apart that may have one name: a bundle is its function, unless that may change."""
     if isinstance(value, FunModule):
@@ -426,23 +448,3 @@ def _source(function: FunModule) -> str | None:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool | bytes | None)
-
-
-def _evaluated(expression: ast.expr, names: Mapping[str, Any]) -> Any:
-    """Return what a path of names stands for, without running anything."""
-    if isinstance(expression, ast.Name):
-        return names.get(expression.id)
-    if isinstance(expression, ast.Attribute):
-        return getattr(_evaluated(expression.value, names), expression.attr, None)
-    return None
-
-
-def _is_inlined(value: Any, home: str) -> bool:
-    """True if *value* has to stand in the exported file: it comes from the same module, or from one that uses opto."""
-    module = getattr(value, "__module__", None) or ""
-    if module == home or (isinstance(value, type) and issubclass(value, ParameterOwner)):
-        return True
-    found = vars(sys.modules[module]) if module in sys.modules else {}
-    return not is_of_opto(value) and any(
-        isinstance(item, Node | ParameterOwner) or is_of_opto(item) for item in list(found.values())
-    )

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from opto.trace.bundle import FunModule, bundle
 from opto.trace.ownership import ParameterOwner
 from opto.trace.splice import NoLiteralError, Splice, literal
 
-__all__ = ["DATA_HELPER", "Rewriter", "decorators_of_opto", "global_names", "is_of_opto"]
+__all__ = ["DATA_HELPER", "Rewriter", "decorators_of_opto", "global_names", "is_inlined", "is_of_opto", "meaning_of"]
 
 MISSING: Any = object()
 
@@ -43,6 +44,17 @@ def is_of_opto(value: Any) -> bool:
     return name.partition(".")[0] == "opto"
 
 
+def is_inlined(value: Any, home: str) -> bool:
+    """True if *value* has to stand in the exported file: it comes from the same module, or from one that uses opto."""
+    module = getattr(value, "__module__", None) or ""
+    if module == home or (isinstance(value, type) and issubclass(value, ParameterOwner)):
+        return True
+    found = vars(sys.modules[module]) if module in sys.modules else {}
+    return not is_of_opto(value) and any(
+        isinstance(item, Node | ParameterOwner) or is_of_opto(item) for item in list(found.values())
+    )
+
+
 def global_names(text: str) -> list[str]:
     """Return the names that *text*, which is Python, takes from outside, in the order of their letters.
 
@@ -69,19 +81,19 @@ def global_names(text: str) -> list[str]:
 
 def decorators_of_opto(definition: Any, names: Mapping[str, Any]) -> list[ast.expr]:
     """Return those decorators of *definition* that are opto's."""
-    return [item for item in definition.decorator_list if is_of_opto(_found(_called(item), names))]
+    return [item for item in definition.decorator_list if is_of_opto(meaning_of(_called(item), names))]
 
 
 def _called(item: ast.expr) -> ast.expr:
     return item.func if isinstance(item, ast.Call) else item
 
 
-def _found(expression: ast.expr, names: Mapping[str, Any]) -> Any:
+def meaning_of(expression: ast.expr, names: Mapping[str, Any]) -> Any:
     """Return what *expression*, a path of names through modules and classes, stands for; MISSING if unknown."""
     if isinstance(expression, ast.Name):
         return names.get(expression.id, getattr(builtins, expression.id, MISSING))
     if isinstance(expression, ast.Attribute):
-        base = _found(expression.value, names)
+        base = meaning_of(expression.value, names)
         if isinstance(base, ModuleType | type):
             return getattr(base, expression.attr, MISSING)
     return MISSING
@@ -150,7 +162,7 @@ class Rewriter:
 
     def _visit_FunctionDef(self, part: Any) -> bool:  # noqa: N802 - named as in ast.NodeVisitor
         is_bundle = self._in_bundle or any(
-            _found(_called(item), self.names) is bundle and not _is_open(item) for item in part.decorator_list
+            meaning_of(_called(item), self.names) is bundle and not _is_open(item) for item in part.decorator_list
         )
         self.function(part, in_bundle=is_bundle)
         return True
@@ -165,7 +177,7 @@ class Rewriter:
         """Leave out an annotation that speaks of opto."""
         if annotation is None:
             return
-        if any(is_of_opto(_found(item, self.names)) for item in ast.walk(annotation) if isinstance(item, ast.expr)):
+        if any(is_of_opto(meaning_of(item, self.names)) for item in ast.walk(annotation) if isinstance(item, ast.expr)):
             start = self.splice.start(annotation)
             begin = self.splice.rstrip(self.splice.rfind(sign, start)) if sign else start
             self.splice.change(begin, self.splice.end(annotation), "" if sign else "object")
@@ -218,17 +230,17 @@ class Rewriter:
                 self.visit(child)
 
     def _is_node_call(self, expression: ast.expr) -> bool:
-        return isinstance(expression, ast.Call) and _found(expression.func, self.names) is node
+        return isinstance(expression, ast.Call) and meaning_of(expression.func, self.names) is node
 
     def _visit_Call(self, part: ast.Call) -> bool:  # noqa: N802
-        called = _found(part.func, self.names)
-        makes_bundle = isinstance(part.func, ast.Call) and _found(part.func.func, self.names) is bundle
+        called = meaning_of(part.func, self.names)
+        makes_bundle = isinstance(part.func, ast.Call) and meaning_of(part.func.func, self.names) is bundle
         if called is node or called is bundle or makes_bundle or getattr(called, "__name__", "") == "model":
             if called is node or makes_bundle or is_of_opto(called):
                 self._unwrap(part)
                 return True
         elif called is isinstance and len(part.args) == 2:
-            kind = _found(part.args[1], self.names)
+            kind = meaning_of(part.args[1], self.names)
             if isinstance(kind, type) and issubclass(kind, Node):
                 self.splice.replace(part, "False")
                 return True
@@ -257,14 +269,14 @@ class Rewriter:
             return False
         rest = [*part.args[1:], *part.keywords]
         begin = self.splice.start(rest[0]) if rest else self.splice.end(first)
-        self.splice.change(self.splice.end(func.value), begin, f".{first.value}(")
+        self.splice.change(self._dot(func), begin, f".{first.value}(")
         self.visit(func.value)
         for item in rest:
             self.visit(item)
         return True
 
     def _visit_Attribute(self, part: ast.Attribute) -> bool:  # noqa: N802
-        found = _found(part, self.names)
+        found = meaning_of(part, self.names)
         if isinstance(found, ModuleType) and not is_of_opto(found):
             self.imports.add(found.__name__)
         self._refuse_own_methods(part)
@@ -273,12 +285,16 @@ class Rewriter:
         is_node = self._is_node(part.value)
         if is_node is None:
             self.needs_helper = True
-            self.splice.change(self.splice.start(part.value), self.splice.start(part.value), "_data(")
-            self.splice.change(self.splice.end(part.value), self.splice.end(part), ")")
+            self.splice.change(self.splice.start(part), self.splice.start(part), "_data(")
+            self.splice.change(self._dot(part), self.splice.end(part), ")")
         elif is_node:
-            self.splice.change(self.splice.end(part.value), self.splice.end(part))
+            self.splice.change(self._dot(part), self.splice.end(part))
         self.visit(part.value)
         return True
+
+    def _dot(self, part: ast.Attribute) -> int:
+        # Brackets around the value end behind it.
+        return self.splice.rfind(".", self.splice.end(part))
 
     def _refuse_own_methods(self, part: ast.Attribute) -> None:
         is_self = isinstance(part.value, ast.Name) and part.value.id == "self" and self.instance is not None
@@ -289,7 +305,7 @@ class Rewriter:
 
     def _refuse_opto(self, part: ast.AST) -> None:
         if isinstance(part, ast.Name | ast.Attribute) and isinstance(part.ctx, ast.Load):
-            found = _found(part, self.names)
+            found = meaning_of(part, self.names)
             if is_of_opto(found) and not isinstance(found, ModuleType):
                 raise self._refused(part, ast.unparse(part), "it is opto's")
 
@@ -309,7 +325,7 @@ class Rewriter:
         elif isinstance(expression, ast.Attribute):
             base = self._attribute(expression.value)
             return _held(base, expression.attr) if isinstance(base, ParameterOwner) else MISSING
-        return _found(expression, self.names)
+        return meaning_of(expression, self.names)
 
     def _is_node(self, expression: ast.expr) -> bool | None:
         """True if *expression* gives a node in opto, False if it does not, None if that cannot be seen."""
@@ -335,7 +351,11 @@ class Rewriter:
         called = self._attribute(function)
         if isinstance(called, FunModule | ParameterOwner) or called is node:
             return True
-        return True if isinstance(function, ast.Name) and function.id == "self" else self._is_node(function)
+        if isinstance(function, ast.Name) and function.id == "self":
+            return True
+        # A method of a node gives one; what other functions give cannot be seen.
+        is_method = isinstance(function, ast.Attribute) and self._is_node(function.value)
+        return is_method or (False if self._in_bundle else None)
 
     def _names_node(self, expression: ast.Name | ast.Attribute, unknown: bool | None) -> bool | None:
         if isinstance(expression, ast.Name) and expression.id in self._locals:

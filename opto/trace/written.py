@@ -12,7 +12,16 @@ from opto.trace.bundle import FunModule
 from opto.trace.source import source_of
 from opto.trace.splice import cut
 
-__all__ = ["class_text", "function_text", "names_of", "names_of_class", "statement_of", "written_class"]
+__all__ = [
+    "class_text",
+    "function_text",
+    "has_path",
+    "names_of",
+    "names_of_class",
+    "statement_of",
+    "unwrapped",
+    "written_class",
+]
 
 
 def names_of(function: FunctionType) -> dict[str, Any]:
@@ -111,9 +120,10 @@ def _classes_in(tree: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]
             yield from _classes_in(part, prefix)
 
 
-def statement_of(module: ModuleType | None, name: str) -> str | None:
+def statement_of(module: ModuleType, name: str) -> str | None:
     """Return the statement at the top of *module* that gives *name* its value."""
-    found = _tree_of(module.__file__, vars(module)) if module is not None and module.__file__ else None
+    file = getattr(module, "__file__", None)
+    found = _tree_of(file, vars(module)) if file else None
     if found is None:
         return None
     lines, tree = found
@@ -124,3 +134,18 @@ def statement_of(module: ModuleType | None, name: str) -> str | None:
         if any(isinstance(item, ast.Name) and item.id == name for target in targets for item in ast.walk(target)):
             return cut(lines, part.lineno, part.end_lineno or part.lineno)
     return None
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the function inside decorators that say what they wrap."""
+    while callable(value) and hasattr(value, "__wrapped__"):
+        value = value.__wrapped__
+    return value
+
+
+def has_path(value: Any) -> bool:
+    """True for classes and functions that stand at the top of a module, under their name."""
+    name = getattr(value, "__name__", "")
+    return (
+        bool(getattr(value, "__module__", None)) and getattr(value, "__qualname__", "") == name and name.isidentifier()
+    )

@@ -21,6 +21,11 @@ def test_chain_is_timed() -> None:
     assert answer("chain.py", "10").keys() == {"build", "backward", "release", "bytes"}
 
 
+def test_checkpoints_are_timed() -> None:
+    assert answer("checkpoint.py", "3", "1").keys() == {"save", "load", "bytes"}
+    assert answer("checkpoint.py", "3", "1", "--code").keys() == {"save", "load", "bytes"}
+
+
 def test_modules_and_sockets_of_an_import_are_seen() -> None:
     seen = answer("imported.py", "import socket; socket.socket().close()")
     assert "socket" in seen["modules"]

@@ -63,7 +63,7 @@ def test_several_uses_of_one_input_are_one_edge():
 def test_a_notebook_without_dot_shows_text(graph):
     bundle = graph.to_graphviz()._repr_mimebundle_()
     assert list(bundle) == ["text/plain"]
-    assert bundle["text/plain"].startswith(graph.to_text())
+    assert bundle["text/plain"].startswith(graph.to_tree())
     assert "apt install graphviz" in bundle["text/plain"]
 
 
