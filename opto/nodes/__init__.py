@@ -5,6 +5,7 @@ Layer 1: it knows no language model and no source code.
 
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
+from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
 from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
@@ -24,6 +25,7 @@ __all__ = [
     "Domain",
     "ExceptionNode",
     "Feedback",
+    "Frozen",
     "GraphPropagator",
     "MessageNode",
     "Node",

@@ -10,11 +10,11 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, NoReturn, Self
 
 from opto.errors import DomainError
+from opto.nodes.frozen import Frozen
 
 __all__ = ["Choices", "Domain", "OfType", "Range", "as_domain", "read_as", "unfenced"]
 
@@ -65,8 +65,7 @@ class Domain:
         return value if isinstance(value, str) else repr(value)
 
 
-@dataclass(frozen=True)
-class OfType(Domain):
+class OfType(Frozen, Domain):
     """Any value of one type: what a parameter has if nothing else is said.
 
     Example:
@@ -76,6 +75,9 @@ class OfType(Domain):
 
     kind: type
 
+    def __init__(self, kind: type) -> None:
+        self._hold(kind=kind)
+
     def read(self, raw: Any) -> Any:
         return read_as(self.kind, raw)
 
@@ -83,8 +85,7 @@ class OfType(Domain):
         return _TYPE_NAMES.get(self.kind, f"a {self.kind.__name__}")
 
 
-@dataclass(frozen=True)
-class Range(Domain):
+class Range(Frozen, Domain):
     """Numbers from *low* to *high*, both included.
 
     A parameter that starts as an int stays an int.
@@ -107,11 +108,14 @@ class Range(Domain):
 
     low: float
     high: float
-    step: float | None = None
-    log: bool = False
-    kind: type = float
+    step: float | None
+    log: bool
+    kind: type
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, low: float, high: float, step: float | None = None, *, log: bool = False, kind: type = float
+    ) -> None:
+        self._hold(low=low, high=high, step=step, log=log, kind=kind)
         bounds = f"low={self.low!r:.40}, high={self.high!r:.40}, step={self.step!r}"
         if not (-_WIDEST <= self.low <= self.high <= _WIDEST):
             raise DomainError(f"There is no range with {bounds}.", mend="Give two finite numbers, the smaller first.")
@@ -122,7 +126,7 @@ class Range(Domain):
 
     def for_value(self, value: Any) -> "Range":
         if isinstance(value, bool) or not isinstance(value, Integral):
-            return replace(self, kind=float)
+            return Range(self.low, self.high, self.step, log=self.log)
         if self.step is not None and not float(self.step).is_integer():
             raise DomainError(
                 f"There are no integers in steps of {self.step} from {self.low}.",
@@ -131,7 +135,8 @@ class Range(Domain):
         low, high = math.ceil(self.low), math.floor(self.high)
         if low > high:
             raise DomainError(f"There is no integer from {self.low} to {self.high}.", mend="Give a wider range.")
-        return replace(self, low=low, high=high, step=None if self.step is None else int(self.step), kind=int)
+        step = None if self.step is None else int(self.step)
+        return Range(low, high, step, log=self.log, kind=int)
 
     def read(self, raw: Any) -> Any:
         return read_as(self.kind, raw)
@@ -159,8 +164,7 @@ def _figure(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
-@dataclass(frozen=True, init=False)
-class Choices(Domain):
+class Choices(Frozen, Domain):
     """One of some options.
 
     Example:
@@ -180,7 +184,7 @@ class Choices(Domain):
         for option in options:
             if not any(type(option) is type(known) and option == known for known in different):
                 different.append(option)
-        object.__setattr__(self, "options", tuple(different))
+        self._hold(options=tuple(different))
         alike = [option for option in different if len(self._fitting(str(option))) > 1]
         if alike:
             raise DomainError(

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from opto.errors import BackwardError, ExecutionError
+from opto.nodes.frozen import Frozen
 from opto.nodes.vertex import Vertex
 
 __all__ = ["Feedback"]
 
 
-@dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Frozen):
     """Feedback on one output.
 
     Args:
@@ -26,16 +25,19 @@ class Feedback:
         Feedback(text='Too long by 12 words.', score=-12.0, scores={})
     """
 
-    text: str = ""
-    score: float | None = None
-    scores: Mapping[str, float] = ()  # type: ignore[assignment]  # replaced in __post_init__
+    text: str
+    score: float | None
+    scores: Mapping[str, float]
 
-    def __post_init__(self) -> None:
-        score = None if self.score is None else float(self.score)
-        if score is not None and math.isnan(score):
+    def __init__(self, text: str = "", score: float | None = None, scores: Mapping[str, float] | None = None) -> None:
+        number = None if score is None else float(score)
+        if number is not None and math.isnan(number):
             raise BackwardError("The score of a feedback is NaN.", mend="Leave the score out when it is unknown.")
-        object.__setattr__(self, "score", score)
-        object.__setattr__(self, "scores", {name: float(value) for name, value in dict(self.scores).items()})
+        figures = {name: float(value) for name, value in (scores or {}).items()}
+        self._hold(text=text, score=number, scores=figures)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.score, *self.scores.items()))
 
     @classmethod
     def of(cls, said: Any) -> "Feedback":

@@ -5,15 +5,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import picture
-from opto.nodes.collapse import collapse as folded
-from opto.nodes.drawing import as_mermaid, draw
 from opto.nodes.feedback import Feedback
-from opto.nodes.notebook import mimebundle
-from opto.nodes.tree import as_tree
 from opto.nodes.vertex import Vertex, ancestors
 
 if TYPE_CHECKING:
@@ -129,7 +126,7 @@ class TraceGraph:
         Drawing it (``.render()``, ``.pipe()``) needs the program ``dot``; without it the error says how to
         get it, and in a notebook the picture shows itself as text.
         """
-        return draw(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
+        return _late("drawing").draw(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
 
     def to_mermaid(
         self,
@@ -155,7 +152,9 @@ class TraceGraph:
               classDef result fill:#e3eefc,stroke:#555,color:#222
               style n1 stroke-width:3px
         """
-        return as_mermaid(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
+        sketch = self._sketch(collapse, max_nodes, simple)
+        text: str = _late("drawing").as_mermaid(sketch, max_value=max_value, reverse=reverse)
+        return text
 
     def to_text(self, *, max_value: int = 60, collapse: Collapse = "auto", max_nodes: int = MAX_NODES) -> str:
         """Return one line per node, oldest first: what a terminal can show.
@@ -198,15 +197,24 @@ class TraceGraph:
             │  └─ price = 3  (parameter)
             └─ price (above)
         """
-        return as_tree(self._sketch(collapse, max_nodes, simple), max_value, max_lines=max_lines)
+        tree: str = _late("tree").as_tree(self._sketch(collapse, max_nodes, simple), max_value, max_lines=max_lines)
+        return tree
 
     def _sketch(self, collapse: Collapse, max_nodes: int, simple: bool) -> picture.Sketch:
         is_large = len(self) > max_nodes if collapse == "auto" else collapse
         shown = picture.rows(self.nodes, self.names, self.outputs, simple=simple, calls=not is_large)
-        return folded(shown) if is_large else picture.one_by_one(shown)
+        return _late("collapse").collapse(shown) if is_large else picture.one_by_one(shown)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return mimebundle(repr(self), lambda: self.to_tree(max_lines=40), self.to_graphviz)
+        bundle: dict[str, str] = _late("notebook").mimebundle(
+            repr(self), lambda: self.to_tree(max_lines=40), self.to_graphviz
+        )
+        return bundle
+
+
+def _late(name: str) -> Any:
+    """Return a module of this package that only pictures need: at the top, it would slow every program down."""
+    return import_module(f"opto.nodes.{name}")
 
 
 def parameter_names(parameters: Sequence[V]) -> dict[str, V]:

@@ -5,7 +5,6 @@ made of sketches, so that every picture shows the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from opto.nodes.constants import brief, cut, write_constant, write_index
@@ -30,8 +29,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 Kind = Literal["parameter", "value", "result", "exception"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One node, ready to be shown."""
 
     name: str
@@ -40,8 +38,8 @@ class Row:
     operator: str | None
     expression: str
     description: str
-    parents: Mapping[str, list[str]] = field(default_factory=dict)
-    is_output: bool = False
+    parents: Mapping[str, list[str]]
+    is_output: bool
 
 
 class Box(NamedTuple):

@@ -2,9 +2,9 @@
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from opto.llm import Usage
 from opto.nodes import Feedback
@@ -47,6 +47,14 @@ def _safe_repr(value: Any) -> str:
         return repr(value)
     except Exception as error:
         return f"<{type(value).__name__} without repr: {type(error).__name__}>"
+
+
+def _read_feedback(value: Any) -> Feedback:
+    return value if isinstance(value, Feedback) else Feedback(**value)
+
+
+#: Feedback as a record holds it: pydantic knows dataclasses and models, and this is neither.
+_Feedback = Annotated[Feedback, PlainValidator(_read_feedback), PlainSerializer(lambda said: dict(vars(said)))]
 
 
 class Rejection(BaseModel):
@@ -98,7 +106,7 @@ class StepRecord(BaseModel):
     optimizer: str
     model: str | None = None
     score: float | None = None
-    feedback: list[Feedback] = Field(default_factory=list)
+    feedback: list[_Feedback] = Field(default_factory=list)
     before: dict[str, Any]
     after: dict[str, Any]
     update: dict[str, Any] = Field(default_factory=dict)

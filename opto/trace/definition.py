@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -19,8 +18,7 @@ __all__ = ["CodeVersions", "Definition", "Options", "Version"]
 _COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What the user passed to `bundle`."""
 
     description: str | None = None

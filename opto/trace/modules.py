@@ -7,7 +7,6 @@ from opto.errors import GraphError
 from opto.nodes import ParameterNode
 from opto.trace.bundle import FunModule, trainable_definitions
 from opto.trace.copying import check_picklable, deep_copy, restore
-from opto.trace.export import write_source
 from opto.trace.ownership import ParameterOwner, members_of, parameters_in
 from opto.trace.source import Code
 
@@ -178,4 +177,3 @@ def model(cls: C) -> C:
 
 
 # Below modules, containers need to know how their source is written; here is how.
-ParameterOwner._write_source = staticmethod(write_source)  # noqa: SLF001 - its own package

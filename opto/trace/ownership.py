@@ -1,18 +1,25 @@
 """What owns parameters: modules, functions, and the lists and dicts in them. How parameters are found and frozen."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
 
 from opto.errors import ModuleError
 from opto.nodes import ParameterNode
-from opto.trace.checkpoint import Loaded, load, replace_file, save
 
 if TYPE_CHECKING:
     import os
 
+    from opto.trace.checkpoint import Loaded
+
 __all__ = ["ParameterOwner", "members_of", "near_misses", "parameters_in"]
+
+
+def _late(name: str) -> Any:
+    """Return a module of this package that few programs need: imported at the top, it would slow all of them down."""
+    return import_module(f"opto.trace.{name}")
 
 
 class ParameterOwner:
@@ -26,9 +33,6 @@ class ParameterOwner:
         >>> isinstance(double, ParameterOwner), list(double.parameters_dict())
         (True, ['double'])
     """
-
-    #: Writes the source of an owner without opto. Set by `opto.trace.modules`, which knows all kinds of owners.
-    _write_source: ClassVar[Callable[[Any], str]]
 
     def parameters(self) -> list[ParameterNode[Any]]:
         """Return all parameters, each once, in the order of `named_parameters`."""
@@ -134,9 +138,9 @@ class ParameterOwner:
             Be kind.
             Be brief.'''
         """
-        save(file_name, list(self.named_parameters()), owner=_name_of(self))
+        _late("checkpoint").save(file_name, list(self.named_parameters()), owner=_name_of(self))
 
-    def load(self, file_name: "str | os.PathLike[str]", *, strict: bool = True) -> Loaded:
+    def load(self, file_name: "str | os.PathLike[str]", *, strict: bool = True) -> "Loaded":
         """Read the values of the parameters from a file that `save` wrote; return what was found.
 
         Nothing in the file is executed: code stays text until it is called. Values are checked against the
@@ -150,7 +154,8 @@ class ParameterOwner:
             ModuleError: The file cannot be read, or (if strict) its names are not those of the parameters.
             DomainError: A value lies outside the domain of its parameter.
         """
-        return load(file_name, self.parameters_dict(), owner=_name_of(self), strict=strict)
+        found: Loaded = _late("checkpoint").load(file_name, self.parameters_dict(), owner=_name_of(self), strict=strict)
+        return found
 
     def export(self, file_name: "str | os.PathLike[str] | None" = None) -> str:
         """Return Python source that does the same without opto: current values are literals, current code is code.
@@ -164,9 +169,9 @@ class ParameterOwner:
         Raises:
             ModuleError: Something cannot be said without opto; what and where is named.
         """
-        source = type(self)._write_source(self)  # noqa: SLF001 - its own
+        source: str = _late("export").write_source(self)
         if file_name is not None:
-            replace_file(file_name, source)
+            _late("checkpoint").replace_file(file_name, source)
         return source
 
     def _members(self) -> Iterator[tuple[str, Any]]:

@@ -8,13 +8,12 @@ import sys
 import textwrap
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Domain, unfenced
+from opto.nodes import Domain, Frozen, unfenced
 
 __all__ = ["Code", "compile_source", "signature_line", "source_of"]
 
@@ -146,8 +145,7 @@ def _globals_in(tree: ast.AST) -> frozenset[str]:
     return frozenset(name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names)
 
 
-@dataclass(frozen=True)
-class Code(Domain):
+class Code(Frozen, Domain):
     r"""Source text that defines one function with one signature.
 
     Helper functions and imports may stand beside it. Annotations and default values may change; names and
@@ -170,8 +168,11 @@ class Code(Domain):
 
     name: str
     head: str
-    free: tuple[str, ...] = ()
-    assigns: frozenset[str] = frozenset()
+    free: tuple[str, ...]
+    assigns: frozenset[str]
+
+    def __init__(self, name: str, head: str, free: tuple[str, ...] = (), assigns: frozenset[str] = frozenset()) -> None:
+        self._hold(name=name, head=head, free=free, assigns=assigns)
 
     @classmethod
     def of(cls, source: str, name: str, free: tuple[str, ...] = ()) -> "Code":

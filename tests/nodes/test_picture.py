@@ -56,7 +56,7 @@ def test_several_uses_of_one_input_are_one_edge():
     x = node(2, name="x")
     source = TraceGraph([x * x]).to_graphviz().source
     assert source.count("->") == 1
-    assert '"x, y"' in source
+    assert '" x, y"' in source
 
 
 @pytest.mark.usefixtures("without_dot")
