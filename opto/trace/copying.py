@@ -42,11 +42,11 @@ def deep_copy(module: Any, memo: dict[int, Any]) -> Any:
         (False, True)
     """
     make, arguments, state, items, pairs = (*object.__reduce_ex__(module, 4), None, None, None)[:5]
-    _share_uncopyable(arguments, memo, set())
+    _share_uncopyable(arguments, memo, {})
     twin = make(*deepcopy(arguments, memo))
     # Before its state is looked at: what the module holds may hold the module.
     memo[id(module)] = twin
-    _share_uncopyable(state, memo, set())
+    _share_uncopyable(state, memo, {})
     restore(twin, deepcopy(state, memo))
     for item in items or ():
         twin.append(deepcopy(item, memo))
@@ -66,7 +66,7 @@ def restore(twin: Any, state: Any) -> None:
         setattr(twin, name, value)
 
 
-def _share_uncopyable(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
+def _share_uncopyable(value: Any, memo: dict[int, Any], seen: dict[int, Any]) -> None:
     """Note in *memo* what in *value* cannot be copied, as its own copy.
 
     Lists, dicts and nodes are looked into; all else is one thing, which is copied whole or shared whole: half of a
@@ -74,7 +74,7 @@ def _share_uncopyable(value: Any, memo: dict[int, Any], seen: set[int]) -> None:
     """
     if id(value) in memo or id(value) in seen or type(value) in _ATOMS:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     if isinstance(value, list | tuple | dict):
         for item in [*value, *value.values()] if isinstance(value, dict) else value:
             _share_uncopyable(item, memo, seen)
@@ -110,15 +110,15 @@ def check_picklable(owner: str, state: Any) -> None:
             held = dict(part)
             for definition, code in held.pop("_opto_code", {}).items():
                 held[definition.function.__name__] = [definition, code.parameter]
-            for path, leaf in _leaves(held, "", set()):
+            for path, leaf in _leaves(held, "", {}):
                 _check_leaf(owner, path, leaf)
 
 
-def _leaves(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _leaves(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     """Yield what lists, dicts and nodes in *value* hold, each with its path. Modules check themselves."""
     if id(value) in seen or type(value) in _ATOMS:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(item, f"{path}[{key}]" if path else str(key), seen)

@@ -78,7 +78,7 @@ class _Export:
         self.methods: dict[Definition, str] = {}
         self.instances: list[tuple[str, Any]] = []
         self.functions: dict[Definition, FunModule] = {}
-        for expression, value in _walk(root, "self", set()):
+        for expression, value in _walk(root, "self", {}):
             if isinstance(value, FunModule):
                 self.functions.setdefault(value._definition, value)  # noqa: SLF001 - what `bundle` made
             elif isinstance(value, ParameterOwner):
@@ -349,7 +349,7 @@ class _Export:
 
     def _assignments(self) -> Iterator[str]:
         done: set[str] = set()
-        for place in _places(self.root, "self", "self", self.root, set()):
+        for place in _places(self.root, "self", "self", self.root, {}):
             if isinstance(place.value, ParameterNode) and id(place.value) not in self.written:
                 if place.assignable in done:
                     continue
@@ -397,18 +397,18 @@ class _Export:
             yield f"{expression}.{definition.function.__name__} = {name}({expression})"
 
 
-def _walk(value: Any, expression: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _walk(value: Any, expression: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
     """Yield owners in *value*, itself first, each with the expression that leads to it."""
     for place in _places(value, expression, expression, value, seen):
         if isinstance(place.value, ParameterOwner):
             yield place.expression, place.value
 
 
-def _places(value: Any, expression: str, assignable: str, around: Any, seen: set[int]) -> Iterator[_Place]:
+def _places(value: Any, expression: str, assignable: str, around: Any, seen: dict[int, Any]) -> Iterator[_Place]:
     """Yield owners and parameters in *value*, each with the expression that leads to it; methods are left out."""
     if id(value) in seen:
         return
-    seen.add(id(value))
+    seen[id(value)] = value
     if isinstance(value, ParameterNode | ParameterOwner):
         yield _Place(expression, value, assignable, around)
     if isinstance(value, FunModule | Node):

@@ -84,7 +84,7 @@ class Module(ParameterOwner):
         return reduced
 
     def __repr__(self) -> str:
-        return "\n".join([type(self).__name__, *_outline(self, set())])
+        return "\n".join([type(self).__name__, *_outline(self, {})])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
         """Show notebooks the tree, in which each parameter can be opened."""
@@ -98,21 +98,21 @@ class Module(ParameterOwner):
         return {"text/plain": repr(self), "text/html": f"<b>{escape(type(self).__name__)}</b>{''.join(items)}"}
 
 
-def _outline(value: Any, seen: set[int]) -> list[str]:
+def _outline(value: Any, seen: dict[int, Any]) -> list[str]:
     """Return one line per parameter in *value*, and per container of some, drawn as a tree."""
     branches: list[list[str]] = []
     for step, item in members_of(value):
         # What holds nothing new is not shown; looking for that must not mark it as seen.
-        if not any(parameters_in(item, "", set(seen))):
+        if not any(parameters_in(item, "", dict(seen))):
             continue
         label = step.removeprefix(".")
         if isinstance(item, FunModule):
             item = item.parameter  # noqa: PLW2901 - a function stands for its code
         if isinstance(item, ParameterNode):
-            seen.add(id(item))
+            seen[id(item)] = item
             branches.append([f"{label} = {_brief(item)}{_notes(item)}"])
         else:
-            seen.add(id(item))
+            seen[id(item)] = item
             branches.append([f"{label}: {type(item).__name__}", *_outline(item, seen)])
     return [
         f"{mark}{line}"

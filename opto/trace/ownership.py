@@ -44,7 +44,7 @@ class ParameterOwner:
         Paths read like Python: ``encoder.prompt``, ``steps[0]``, ``tools[search]``. A parameter that several
         attributes share is yielded under the first path.
         """
-        for path, parameter in parameters_in(self, "", set()):
+        for path, parameter in parameters_in(self, "", {}):
             yield path or parameter.stem, parameter
 
     def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
@@ -96,7 +96,7 @@ class ParameterOwner:
         paths = [path for path in known if fitting.fullmatch(_dotted(path))]
         if not paths:
             # A shared parameter goes by its first path, but may be named by any.
-            below = {id(item) for found in _found_at(self, name) for _, item in parameters_in(found, "", set())}
+            below = {id(item) for found in _found_at(self, name) for _, item in parameters_in(found, "", {})}
             paths = [path for path, item in known.items() if id(item) in below]
         if not paths:
             raise ModuleError(f"{_name_of(self)} has no parameter {name!r}.", mend=near_misses([name], known))
@@ -180,16 +180,17 @@ class ParameterOwner:
             yield "", parameter
 
 
-def parameters_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, ParameterNode[Any]]]:
+def parameters_in(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, ParameterNode[Any]]]:
     """Yield the parameters in *value* that are not yet *seen*, each with its path below *path*."""
-    # By id: two lists may be equal, and nodes compare by value. The ids stay valid while the module lives.
+    # By id, because two lists may be equal; with the object, because the id of a method that was bound for the
+    # occasion would be free for the next one.
     if id(value) in seen:
         return
     if isinstance(value, ParameterNode):
-        seen.add(id(value))
+        seen[id(value)] = value
         yield path, value
     elif isinstance(value, ParameterOwner | list | tuple | dict):
-        seen.add(id(value))
+        seen[id(value)] = value
         for step, item in members_of(value):
             yield from parameters_in(item, f"{path}{step}".removeprefix("."), seen)
 

@@ -624,3 +624,17 @@ def test_modules_that_hold_each_other_are_shown():
     a, b = Leaf(), Leaf()
     a.other, b.other = b, a
     assert repr(a) == "Leaf\n├─ weight = 0\n└─ other: Leaf\n   └─ weight = 0"
+
+
+def test_methods_that_are_bound_for_the_occasion_are_not_taken_for_each_other():
+    """Their ids are free again at once: a walk that remembers ids alone skips some of them, now and then."""
+    members = {}
+    for index in range(50):
+        source = f"def work{index}(self, x):\n    return x"
+        namespace = {}
+        exec(source, namespace)
+        members[f"work{index}"] = bundle(trainable=True, source=source)(namespace[f"work{index}"])
+    many = type("Many", (Module,), members)()
+
+    assert len(many.parameters()) == 50
+    assert len({id(parameter) for parameter in many.parameters()}) == 50
