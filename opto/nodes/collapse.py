@@ -102,7 +102,7 @@ def _parts(shown: Sequence[Row], edges: Sequence[_Edge]) -> list[int]:
     accepted = _squeezed(shown, first)
     for _ in range(_ROUNDS):
         finer = _refined(shown, edges, parts)
-        merged = _without_starts(finer, first, edges)
+        merged = _without_turns(finer, first, edges)
         if _foldable(shown, merged) > MOST_BOXES or finer == parts:
             break
         parts, accepted = finer, merged
@@ -150,6 +150,26 @@ def _refined(shown: Sequence[Row], edges: Sequence[_Edge], parts: Sequence[int])
         if shown[source].kind == "value":
             around[source].add((key, shown[target].operator))
     return _numbered((part, frozenset(seen)) for part, seen in zip(parts, around, strict=True))
+
+
+def _without_turns(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[int]:
+    """Return *parts* without those that differ only in the turn of a loop they belong to, or stand behind."""
+    for _ in range(_ROUNDS):
+        fewer = _numbered(_without_starts(parts, base, edges))
+        fewer = _numbered(_without_doubles(fewer, base, edges))
+        if fewer == parts:
+            break
+        parts = fewer
+    return parts
+
+
+def _without_doubles(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[Hashable]:
+    """Return *parts* with those put together that have the same inputs now that turns are one."""
+    inputs: dict[int, set[tuple[str, int]]] = {}
+    for source, target, key in edges:
+        inputs.setdefault(parts[target], set()).add((key, parts[source]))
+    signature = {part: frozenset(found) for part, found in inputs.items()}
+    return [(kind, signature[part]) if part in signature else part for part, kind in zip(parts, base, strict=True)]
 
 
 def _without_starts(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[int]:
