@@ -81,7 +81,8 @@ def _general(key: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return name.rstrip("0123456789") or name
+    # An underscore behind the number tells a value from a parameter of that name.
+    return name.rstrip("_").rstrip("0123456789") or name
 
 
 def _singles(shown: Sequence[Row]) -> list[bool]:

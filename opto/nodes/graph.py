@@ -68,6 +68,15 @@ class TraceGraph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def __add__(self, other: "TraceGraph") -> "TraceGraph":
+        """Return the graph of the outputs of both."""
+        return TraceGraph((*self.outputs, *other.outputs), (*self.feedback, *other.feedback))
+
+    @property
+    def user_feedback(self) -> Any:
+        """Trace's name for the feedback: that of a single output, or a list."""
+        return self.feedback[0] if len(self.feedback) == 1 else list(self.feedback)
+
     def __repr__(self) -> str:
         return f"<TraceGraph: {len(self)} nodes, {len(self.parameters)} parameters, {len(self.outputs)} outputs>"
 
@@ -126,7 +135,7 @@ class TraceGraph:
         Drawing it (``.render()``, ``.pipe()``) needs the program ``dot``; without it the error says how to
         get it, and in a notebook the picture shows itself as text.
         """
-        return _late("drawing").draw(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
+        return late("drawing").draw(self._sketch(collapse, max_nodes, simple), max_value=max_value, reverse=reverse)
 
     def to_mermaid(
         self,
@@ -153,7 +162,7 @@ class TraceGraph:
               style n1 stroke-width:3px
         """
         sketch = self._sketch(collapse, max_nodes, simple)
-        text: str = _late("drawing").as_mermaid(sketch, max_value=max_value, reverse=reverse)
+        text: str = late("drawing").as_mermaid(sketch, max_value=max_value, reverse=reverse)
         return text
 
     def to_text(self, *, max_value: int = 60, collapse: Collapse = "auto", max_nodes: int = MAX_NODES) -> str:
@@ -197,22 +206,20 @@ class TraceGraph:
             │  └─ price = 3  (parameter)
             └─ price (above)
         """
-        tree: str = _late("tree").as_tree(self._sketch(collapse, max_nodes, simple), max_value, max_lines=max_lines)
+        tree: str = late("tree").as_tree(self._sketch(collapse, max_nodes, simple), max_value, max_lines=max_lines)
         return tree
 
     def _sketch(self, collapse: Collapse, max_nodes: int, simple: bool) -> picture.Sketch:
         is_large = len(self) > max_nodes if collapse == "auto" else collapse
         shown = picture.rows(self.nodes, self.names, self.outputs, simple=simple, calls=not is_large)
-        return _late("collapse").collapse(shown) if is_large else picture.one_by_one(shown)
+        return late("collapse").collapse(shown) if is_large else picture.one_by_one(shown)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        bundle: dict[str, str] = _late("notebook").mimebundle(
-            repr(self), lambda: self.to_tree(max_lines=40), self.to_graphviz
-        )
+        bundle: dict[str, str] = late("notebook").of_graph(self)
         return bundle
 
 
-def _late(name: str) -> Any:
+def late(name: str) -> Any:
     """Return a module of this package that only pictures need: at the top, it would slow every program down."""
     return import_module(f"opto.nodes.{name}")
 

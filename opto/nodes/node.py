@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, GraphError
 from opto.nodes.domains import Domain, as_domain, unfenced
-from opto.nodes.graph import TraceGraph
+from opto.nodes.graph import TraceGraph, late
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
 from opto.nodes.scope import current_scope, note_read
@@ -121,7 +121,7 @@ class Node(ValueLike, Generic[T]):
         *,
         retain_graph: bool = False,  # noqa: ARG002 - nothing is released before the output itself is
         visualize: bool = False,
-        simple_visualization: bool = True,  # noqa: ARG002 - as above
+        simple_visualization: bool = True,
         reverse_plot: bool = False,
         print_limit: int = 100,
     ) -> Any:
@@ -132,8 +132,8 @@ class Node(ValueLike, Generic[T]):
             propagator: How feedback passes a node; the default hands each parameter the trace graph.
             retain_graph: Accepted as in PyTorch. A graph lives as long as its output in any case.
             visualize: Return a picture of the graph (a `graphviz.Digraph`) instead of None.
-            simple_visualization: Accepted as in Trace; what it leaves out there, opto does not record.
-            reverse_plot: Draw the output at the top.
+            simple_visualization: Leave out of the picture what only hands on its input, such as a copy.
+            reverse_plot: Draw arrows from results to their inputs, with the output on top.
             print_limit: Characters of a value that the picture shows.
 
         Raises:
@@ -142,10 +142,8 @@ class Node(ValueLike, Generic[T]):
         nodes = backward([self], [feedback], propagator=propagator)
         if not visualize:
             return None
-        picture = TraceGraph(nodes[-1:]).to_graphviz(max_value=print_limit)
-        if reverse_plot:
-            picture.graph_attr["rankdir"] = "BT"
-        return picture
+        graph = TraceGraph(nodes[-1:])
+        return graph.to_graphviz(max_value=print_limit, simple=simple_visualization, reverse=reverse_plot)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A deep copy, and what comes out of a pickle, is a root with a birth of its own: the value, not its history.
@@ -154,6 +152,10 @@ class Node(ValueLike, Generic[T]):
     def __repr__(self) -> str:
         value = repr(self._data)
         return f"<{type(self).__name__} {self.name} = {value if len(value) <= 80 else value[:79] + '…'}>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        bundle: dict[str, str] = late("notebook").of_node(self)
+        return bundle
 
 
 class ParameterNode(Node[T]):

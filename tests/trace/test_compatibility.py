@@ -3,6 +3,7 @@
 Case by case from the paper (arXiv 2406.16218) and the public tutorials. Where Trace itself goes wrong, opto is right.
 """
 
+import contextvars
 import copy
 import gc
 import importlib
@@ -25,8 +26,9 @@ PATHS = {
     "opto.trace": "node bundle model Module Model Node GRAPH stop_tracing ExecutionError NodeContainer apply_op "
     "operators propagators projections",
     "opto.trace.nodes": "node Node ParameterNode MessageNode ExceptionNode GRAPH USED_NODES IDENTITY_OPERATORS",
-    "opto.trace.bundle": "bundle FunModule ExecutionError",
-    "opto.trace.modules": "Module model",
+    "opto.trace.bundle": "bundle FunModule to_data ExceptionNode ExecutionError TraceMissingInputsError "
+    "disable_external_dependencies_check",
+    "opto.trace.modules": "Module model NodeContainer apply_op",
     "opto.trace.containers": "NodeContainer ParameterContainer Map Seq",
     "opto.trace.broadcast": "apply_op recursive_conversion",
     "opto.trace.errors": "ExecutionError TraceMissingInputsError",
@@ -509,7 +511,7 @@ def test_backward_draws_what_trace_draws(simple):
     picture = output.backward("good", visualize=True, simple_visualization=simple, print_limit=20)
     assert all(name in picture.source for name in ("x", "abs0", "add0"))
     assert "long" * 10 not in picture.source
-    assert "rankdir=BT" in output.backward("good", visualize=True, reverse_plot=True).source
+    assert "add0 -> abs0" in output.backward("good", visualize=True, reverse_plot=True).source
 
 
 # Modules.
@@ -594,3 +596,77 @@ def test_async_operators():
     y = asyncio.run(double(x))
     assert y.data == 4
     assert contain(y.parents, x)
+
+
+def test_bundles_answer_as_in_trace():
+    from opto.trace.bundle import disable_external_dependencies_check, to_data
+
+    hidden = node(2, trainable=True)
+
+    @bundle(trainable=True)
+    def scale(x):
+        """Scale."""
+        return x * hidden.data
+
+    assert (scale.info["fun_name"], scale.info["doc"]) == ("scale", "Scale.")
+    assert scale.info["source"].startswith("def scale(x):")
+    assert scale.detach().parameter is not scale.parameter
+    assert to_data([node(1), {"a": node(2)}]) == [1, {"a": 2}]
+
+    def unchecked():
+        disable_external_dependencies_check(True)
+        scale(3).backward("good")
+
+    contextvars.copy_context().run(unchecked)
+    assert len(hidden.feedback) == 1
+    with pytest.raises(MissingInputsError):
+        scale(3)
+
+
+def test_graphs_of_two_outputs_add_up():
+    x = node(1, trainable=True)
+    first, second = x + 1, x + 2
+    graph = trace.TraceGraph([first], [trace.Feedback("a")]) + trace.TraceGraph([second], [trace.Feedback("b")])
+
+    assert len(graph) == 3
+    assert [said.text for said in graph.user_feedback] == ["a", "b"]
+
+
+def test_an_optimizer_written_for_trace_runs():
+    """The gradient descent of Trace's tutorial on own optimizers, with its own propagator."""
+    from opto.optimizers import Optimizer
+    from opto.trace.propagators import Propagator
+
+    class Slopes(Propagator):
+        def init_feedback(self, node, feedback):
+            return float(feedback)
+
+        def _propagate(self, child):
+            slope = sum(sum(items) for items in child.feedback.values())
+            (x, y) = child.inputs.values()
+            return {x: slope * y.data, y: slope * x.data}
+
+    class Descent(Optimizer):
+        def __init__(self, parameters, rate=0.1):
+            super().__init__(parameters)
+            self.rate = rate
+
+        def default_propagator(self):
+            return Slopes()
+
+        def _step(self):
+            return {
+                item: item.data - self.rate * sum(sum(items) for items in item.feedback.values())
+                for item in self.parameters
+            }
+
+    x = node(1.0, name="x", trainable=True)
+    optimizer = Descent([x])
+    for _ in range(30):
+        output = x * x
+        optimizer.zero_feedback()
+        optimizer.backward(output, 1.0)
+        record = optimizer.step(verbose=True)
+
+    assert abs(x.data) < 0.01
+    assert record.outcome == "updated"
