@@ -43,6 +43,7 @@ BROAD_EXCEPTS = {
     "opto.optimizers.optimizer",
     "opto.runs.record",
     "opto.trace.bundle",
+    "opto.trace.calls",
 }
 
 LONGEST = 450

@@ -6,8 +6,7 @@ import math
 import os
 import time
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -95,7 +94,7 @@ class _Draft:
     rejected: list[Rejection] = field(default_factory=list)
 
 
-class Optimizer(ABC):
+class Optimizer:
     """Changes parameters so that the feedback gets better: ``zero_feedback``, ``backward``, ``step``.
 
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
@@ -128,7 +127,7 @@ class Optimizer(ABC):
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
-        self._propagator = propagator
+        self._propagator = propagator if propagator is not None else self.default_propagator()
         if max_failures < 1:
             raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
@@ -142,9 +141,13 @@ class Optimizer(ABC):
         """The variables that may be changed now: those that nobody has frozen since."""
         return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
 
-    @abstractmethod
     def _propose(self, evidence: Evidence) -> Proposal:
-        """Return what to try next; `Proposal.error` says why there is nothing to try."""
+        """Return what to try next; `Proposal.error` says why there is nothing to try. Subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} must define _propose(evidence), or Trace's _step().")
+
+    def default_propagator(self) -> Propagator | None:
+        """Return how feedback passes a node if the user does not say: None for trace graphs."""
+        return None
 
     def zero_feedback(self) -> None:
         """Forget the feedback on all parameters."""
@@ -174,7 +177,7 @@ class Optimizer(ABC):
         feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
         return backward(outputs, feedbacks, propagator=self._propagator)
 
-    def step(self, *, bypassing: bool = False) -> StepRecord:
+    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> StepRecord:  # noqa: ARG002 - see below
         """Propose new values from the feedback, check them, and put them into the parameters.
 
         Always says what happened: see `StepRecord.outcome`. Values are applied all together, after all of them
@@ -182,6 +185,8 @@ class Optimizer(ABC):
 
         Args:
             bypassing: True to change no parameter: ``record.update`` says what would have been done.
+            verbose: Accepted as in Trace. What happened is logged by ``logging.getLogger("opto.optimizers")``, and is
+                in the record.
 
         Raises:
             StepsFailedError: ``max_failures`` steps in a row were rejected or failed.
@@ -195,7 +200,7 @@ class Optimizer(ABC):
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
         try:
-            draft.proposal = self._propose(draft.evidence)
+            draft.proposal = self._proposal(draft.evidence)
             accepted = self._accepted(draft)
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
@@ -214,6 +219,14 @@ class Optimizer(ABC):
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if accepted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
+
+    def _proposal(self, evidence: Evidence) -> Proposal:
+        trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
+        if trace_step is None:
+            return self._propose(evidence)
+        # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by parameter.
+        names = {parameter: name for name, parameter in self.variables.items()}
+        return Proposal(Suggestion({names[parameter]: value for parameter, value in trace_step().items()}))
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
@@ -246,6 +259,8 @@ class Optimizer(ABC):
         """Return all that has arrived about the values in force, as one graph; None and the reason if nothing has."""
         arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
         graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
+        if arrived and not graphs and hasattr(self, "_step"):
+            return Evidence(TraceGraph(self.parameters), self.values(), None), ""
         if arrived and not graphs:
             raise OptimizerError(
                 f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(arrived[0]).__name__}.",

@@ -1,11 +1,23 @@
 """What a call depended on besides its arguments, and whether it left those as they were."""
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from opto.nodes import CONTAINERS, MessageNode, warn_if_changed
 
-__all__ = ["SCALARS", "hidden_reads", "warn_of_changes"]
+__all__ = ["SCALARS", "disable_external_dependencies_check", "hidden_reads", "is_checked", "warn_of_changes"]
+
+_checked: ContextVar[bool] = ContextVar("opto_external_dependencies_checked", default=True)
+is_checked = _checked.get
+
+
+def disable_external_dependencies_check(disabled: bool = True) -> None:
+    """Let bundles read nodes that are not their arguments, or (with False) report them again.
+
+    As in Trace, but for the thread or task that says so only. The reads are recorded as inputs either way.
+    """
+    _checked.set(not disabled)
 
 
 def warn_of_changes(name: str, keys: Iterable[str], values: Iterable[Any], before: Iterable[Any]) -> None:

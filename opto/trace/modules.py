@@ -5,12 +5,14 @@ from typing import Any, Self, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import ParameterNode
+from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, trainable_definitions
+from opto.trace.containers import NodeContainer
 from opto.trace.copying import check_picklable, deep_copy, restore
 from opto.trace.ownership import ParameterOwner, members_of, parameters_in
 from opto.trace.source import Code
 
-__all__ = ["Module", "model"]
+__all__ = ["Module", "NodeContainer", "apply_op", "model"]
 
 C = TypeVar("C", bound=type)
 
