@@ -7,7 +7,8 @@ and, for operators that Python writes in its own way, how. This module knows no 
 import math
 import operator as python
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy, deepcopy
 from functools import lru_cache
 from itertools import chain
@@ -27,9 +28,11 @@ __all__ = [
     "NOT_EQUAL",
     "POWER_MODULO",
     "ROUND",
+    "SCALARS",
     "UNARY",
     "Container",
     "Operator",
+    "container_of",
     "method_operator",
     "write_arguments",
 ]
@@ -45,6 +48,7 @@ class Operator:
         description: What it does, in words for whoever optimizes. The default is the function's docstring.
         template: How Python writes a call, such as ``{x} + {y}``, or a function from the written inputs, by
             key, to the call; None for ``name(x=…, y=…)``.
+        packs: True if it only puts its inputs into a container.
 
     Example:
         >>> add = BINARY["__add__"]
@@ -52,7 +56,7 @@ class Operator:
         ('add', 'price0 + 2')
     """
 
-    __slots__ = ("description", "function", "keys", "name", "template")
+    __slots__ = ("description", "function", "keys", "name", "packs", "template")
 
     def __init__(
         self,
@@ -62,7 +66,9 @@ class Operator:
         keys: tuple[str, ...] = (),
         description: str | None = None,
         template: str | Callable[[Mapping[str, str]], str] | None = None,
+        packs: bool = False,
     ) -> None:
+        self.packs = packs
         self.name = name
         self.function = function
         self.keys = keys
@@ -198,7 +204,7 @@ def _write_call(arguments: Mapping[str, str]) -> str:
 
 CALL = Operator(
     "call",
-    lambda x, *args, **kwargs: x(*args, **kwargs),
+    lambda x, /, *args, **kwargs: x(*args, **kwargs),
     description="The result of calling x.",
     template=_write_call,
 )
@@ -224,26 +230,28 @@ def method_operator(name: str, owner: Hashable) -> Operator:
         return Operator(name, lambda x: list(getattr(x, name)()), description=first_line, template=write)
     return Operator(
         name,
-        lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs),
+        lambda x, /, *args, **kwargs: getattr(x, name)(*args, **kwargs),
         description=first_line,
         template=write,
     )
 
 
 class Container(NamedTuple):
-    """A built-in container, as far as nodes in it are concerned.
+    """A class of containers, as far as nodes in them are concerned.
 
     Attributes:
         operator: What stands in a graph for the making of one.
         items: Its items in an order that depends on the items only. A dict's keys come before its values.
-        build: A container from such a list.
+        build: A container like another one, from such a list.
         every: The same items in any order, one by one.
+        names: The names of the items; None if they go by position.
     """
 
     operator: Operator
     items: Callable[[Any], list[Any]]
-    build: Callable[[list[Any]], Any]
+    build: Callable[[Any, list[Any]], Any]
     every: Callable[[Any], Iterable[Any]]
+    names: Callable[[Any], Sequence[str]] | None = None
 
 
 def _items(left: str, right: str) -> Callable[[Mapping[str, str]], str]:
@@ -270,20 +278,23 @@ def _in_order(items: Iterable[Any]) -> list[Any]:
     return sorted(items, key=lambda item: (getattr(item, "birth", -1), type(item).__name__, repr(item)))
 
 
-def _build_dict(items: list[Any]) -> dict[Any, Any]:
+def _build_dict(_: Any, items: list[Any]) -> dict[Any, Any]:
     half = len(items) // 2
     return dict(zip(items[:half], items[half:], strict=True))
 
 
 def _make(name: str, words: str, template: Callable[[Mapping[str, str]], str]) -> Operator:
-    return Operator(name, tuple, description=words, template=template)
+    return Operator(name, tuple, description=words, template=template, packs=True)
 
 
-#: Containers in which nodes are looked for, by class.
+#: Classes of values that hold nothing: they need no second look.
+SCALARS: frozenset[type] = frozenset({int, float, str, bool, type(None), bytes, complex})
+
+#: Containers in which nodes are looked for, by class; `container_of` knows more.
 CONTAINERS: dict[type, Container] = {
-    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda items: items, iter),
-    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, tuple, iter),
-    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, set, iter),
+    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda _, items: items, iter),
+    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, lambda _, items: tuple(items), iter),
+    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, lambda _, items: set(items), iter),
     dict: Container(
         _make("dict", "A dict of the items, by key.", _write_dict),
         lambda old: [*old, *old.values()],
@@ -293,7 +304,68 @@ CONTAINERS: dict[type, Container] = {
     slice: Container(
         _make("slice", "Positions from start to stop.", _write_slice),
         lambda old: [old.start, old.stop, old.step],
-        lambda items: slice(*items),
+        lambda _, items: slice(*items),
         lambda old: (old.start, old.stop, old.step),
     ),
 }
+
+
+def container_of(kind: type) -> Container | None:
+    """Return how nodes are found in objects of class *kind*; None if they are looked at as a whole.
+
+    Besides the built-in containers: their subclasses, named tuples, deques, dataclasses, and classes that say so with
+    ``__node_container__ = True``, whose attributes are looked at.
+    """
+    return CONTAINERS.get(kind) or _learnt(kind)
+
+
+@lru_cache(maxsize=1024)
+def _learnt(kind: Hashable) -> Container | None:
+    assert isinstance(kind, type)
+    words = f"A {kind.__name__} of the items."
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        fields = kind._fields
+        return Container(_named(kind), list, lambda _, items: kind(*items), iter, lambda _: fields)
+    if issubclass(kind, frozenset):
+        return Container(_make("frozenset", words, _call_of(kind)), _in_order, lambda _, items: kind(items), iter)
+    if issubclass(kind, list | deque):
+        return Container(_make(kind.__name__, words, _call_of(kind)), list, _refilled, iter)
+    if issubclass(kind, dict):
+        known = CONTAINERS[dict]
+        operator = _make(kind.__name__, words, lambda arguments: f"{kind.__name__}({_write_dict(arguments)})")
+        return known._replace(operator=operator, build=lambda old, items: _refilled(old, _build_dict(old, items)))
+    if hasattr(kind, "__dataclass_fields__"):
+        names = tuple(kind.__dataclass_fields__)
+        return _of_attributes(kind, lambda old: [name for name in names if hasattr(old, name)])
+    if getattr(kind, "__node_container__", False):
+        return _of_attributes(kind, lambda old: list(vars(old)))
+    return None
+
+
+def _named(kind: type) -> Operator:
+    return Operator(kind.__name__, kind, description=f"A {kind.__name__} of the items.", packs=True)
+
+
+def _call_of(kind: type) -> Callable[[Mapping[str, str]], str]:
+    return lambda arguments: f"{kind.__name__}([{', '.join(arguments.values())}])"
+
+
+def _refilled(old: Any, items: Any) -> Any:
+    """Return a copy of *old*, with whatever else it holds, with other *items*."""
+    new = copy(old)
+    new.clear()
+    (new.update if isinstance(new, dict) else new.extend)(items)
+    return new
+
+
+def _of_attributes(kind: type, names: Callable[[Any], list[str]]) -> Container:
+    def items(old: Any) -> list[Any]:
+        return [getattr(old, name) for name in names(old)]
+
+    def build(old: Any, values: list[Any]) -> Any:
+        new = copy(old)
+        for name, value in zip(names(old), values, strict=True):
+            object.__setattr__(new, name, value)  # frozen dataclasses as well: nobody has seen this one yet
+        return new
+
+    return Container(_named(kind), items, build, items, names)

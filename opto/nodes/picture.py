@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from opto.nodes.constants import brief, cut, write_constant, write_index
-from opto.nodes.operators import CONTAINERS, COPY, GETITEM
+from opto.nodes.operators import COPY, GETITEM
 from opto.nodes.vertex import Vertex
 
 __all__ = [
@@ -149,7 +149,6 @@ def rows(
 
 #: How an operator that hands on its input is called: here, in Trace, and as a method of containers.
 _HANDS_ON = {"identity", "clone", "copy", "deepcopy"}
-_MAKES_CONTAINER = {container.operator for container in CONTAINERS.values()}
 
 
 def _hands_on(item: Any, inputs: Sequence[tuple[str, Any]]) -> bool:
@@ -157,7 +156,7 @@ def _hands_on(item: Any, inputs: Sequence[tuple[str, Any]]) -> bool:
     operator = item.operator
     if len(inputs) != 1 or item.kind != "result" or not isinstance(inputs[0][1], Vertex):
         return False
-    if operator in _MAKES_CONTAINER or operator is COPY:
+    if operator.packs or operator is COPY:
         return True
     if operator.name not in _HANDS_ON:
         return False

@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 from opto.errors import ExecutionError
 from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.node import Node
-from opto.nodes.operators import CONTAINERS, Operator
+from opto.nodes.operators import Operator, container_of
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import ValueLike, holds_node, unpack
@@ -163,13 +163,14 @@ def pack(value: Any) -> Any:
         >>> packed.data, packed.parents == [a], pack([1, 2])
         ([1, 2], True, [1, 2])
     """
-    container = CONTAINERS.get(type(value))
+    container = container_of(type(value))
     if container is None or not holds_node(value):
         return value
     items = container.items(value)
     inputs = tuple(map(pack, items))
     plain = [unpack(item) for item in items]
-    return record(container.operator, tuple(map(str, range(len(inputs)))), inputs, container.build(plain))
+    keys = tuple(map(str, range(len(inputs)))) if container.names is None else tuple(container.names(value))
+    return record(container.operator, keys, inputs, container.build(value, plain))
 
 
 def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:

@@ -14,7 +14,6 @@ from opto.nodes.operators import (
     BINARY,
     CALL,
     CLONE,
-    CONTAINERS,
     COPY,
     EQUAL,
     GETATTR,
@@ -24,8 +23,10 @@ from opto.nodes.operators import (
     NOT_EQUAL,
     POWER_MODULO,
     ROUND,
+    SCALARS,
     UNARY,
     Operator,
+    container_of,
     method_operator,
 )
 from opto.nodes.vertex import Vertex
@@ -40,25 +41,26 @@ def unpack(value: Any) -> Any:
     """
     if isinstance(value, ValueLike):
         return value.data
-    container = CONTAINERS.get(type(value))
+    container = container_of(type(value))
     if container is None or not holds_node(value):
         return value
-    return container.build([unpack(item) for item in container.items(value)])
+    return container.build(value, [unpack(item) for item in container.items(value)])
 
 
 def holds_node(value: Any) -> bool:
-    """True if there is a node in *value*, a built-in container, at any depth. It may contain itself."""
+    """True if there is a node in *value* at any depth. It may contain itself."""
     waiting, seen = [value], set()
     while waiting:
-        container = waiting.pop()
-        if id(container) in seen:
+        item = waiting.pop()
+        container = container_of(type(item))
+        if container is None or id(item) in seen:
             continue
-        seen.add(id(container))
-        for item in CONTAINERS[type(container)].every(container):
-            if isinstance(item, ValueLike):
+        seen.add(id(item))
+        for part in container.every(item):
+            if isinstance(part, ValueLike):
                 return True
-            if type(item) in CONTAINERS:
-                waiting.append(item)
+            if part.__class__ not in SCALARS:
+                waiting.append(part)
     return False
 
 
@@ -67,7 +69,7 @@ def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
 
     # Written out, not built from the helpers of the class: this is the hot path of every traced program.
     def apply(self: Any, other: Any) -> Any:
-        if type(other) in CONTAINERS:
+        if not isinstance(other, Vertex) and other.__class__ not in SCALARS:
             other = self._pack(other)
         try:
             value = compute(self._data, other._data if isinstance(other, Vertex) else other)
@@ -157,8 +159,8 @@ class ValueLike(Kin):
         return self._call(CALL, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        # Only asked for what a node itself does not have: the members of the value.
-        if name.startswith("__") or name in Vertex.__slots__:
+        # Only asked for what a node itself does not have: the members of the value. Notebooks look for their own.
+        if name.startswith(("__", "_repr_", "_ipython_")) or name in Vertex.__slots__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self._member(name)
 

@@ -7,7 +7,7 @@ generated function with the same signature. Python itself binds the arguments, a
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from opto.nodes import CONTAINERS, MUTABLE, Node, pack
+from opto.nodes import MUTABLE, SCALARS, Node, pack
 
 __all__ = ["Bound", "argument_names", "make_binder"]
 
@@ -64,7 +64,7 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         body = _unrolled(leading)
     namespace: dict[str, Any] = {
         "__arguments": arguments,
-        "__containers": CONTAINERS,
+        "__scalars": SCALARS,
         "__keys": leading,
         "__mutable_types": MUTABLE,
         "__pack": pack,
@@ -82,14 +82,13 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
 
 def _unrolled(names: tuple[str, ...]) -> str:
     """Return the body of the binder of a function with positional arguments only: no loop, no second call."""
-    lines = [
-        f" if isinstance({name}, __Node): __{index} = {name}._data\n"
-        f" else:\n"
-        f"  if {name}.__class__ in __containers: {name} = __pack({name})\n"
-        f"  __{index} = {name}._data if isinstance({name}, __Node) else {name}\n"
-        f" if __{index}.__class__ in __mutable_types: __mutable = True\n"
-        for index, name in enumerate(names)
-    ]
+    lines = []
+    for index, name in enumerate(names):
+        lines += [f" if isinstance({name}, __Node): __{index} = {name}._data\n", " else:\n"]
+        if name != "self":  # which is given as it is: the nodes in it are noted when they are read
+            lines.append(f"  if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
+        lines.append(f"  __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
+        lines.append(f" if __{index}.__class__ in __mutable_types: __mutable = True\n")
     inputs, values = _display(names), _display(tuple(f"__{index}" for index in range(len(names))))
     return f" __mutable = False\n{''.join(lines)} return __keys, {inputs}, {values}, (), __mutable"
 

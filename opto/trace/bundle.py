@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import (
+    SCALARS,
     SINCE,
     ExceptionNode,
     ParameterNode,
@@ -19,7 +20,7 @@ from opto.nodes import (
 )
 from opto.trace.calls import Call, apply
 from opto.trace.definition import CodeVersions, Definition, Options
-from opto.trace.dependencies import SCALARS, disable_external_dependencies_check, warn_of_changes
+from opto.trace.dependencies import disable_external_dependencies_check, warn_of_changes
 from opto.trace.memo import Memo
 from opto.trace.ownership import ParameterOwner
 

@@ -18,6 +18,8 @@ class NodeContainer:
     Subclass it to mark your own classes.
     """
 
+    __node_container__ = True
+
 
 class Seq(ParameterOwner, list[Any]):
     """A list that can be asked for the parameters in it.
@@ -60,10 +62,10 @@ class Map(ParameterOwner, dict[Any, Any]):
             yield f".keys[{index}]", key
 
 
-def _map(items: list[Any]) -> Map:
-    return Map(CONTAINERS[dict].build(items))
+def _map(_: Any, items: list[Any]) -> Map:
+    return Map(CONTAINERS[dict].build(None, items))
 
 
 # So that operators find the nodes in them, and work on containers of the same class.
-CONTAINERS[Seq] = CONTAINERS[list]._replace(build=Seq)
+CONTAINERS[Seq] = CONTAINERS[list]._replace(build=lambda _, items: Seq(items))
 CONTAINERS[Map] = CONTAINERS[dict]._replace(build=_map)

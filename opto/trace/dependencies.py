@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from opto.nodes import CONTAINERS, MessageNode, warn_if_changed
+from opto.nodes import MessageNode, warn_if_changed
 
-__all__ = ["SCALARS", "disable_external_dependencies_check", "hidden_reads", "is_checked", "warn_of_changes"]
+__all__ = ["disable_external_dependencies_check", "hidden_reads", "is_checked", "warn_of_changes"]
 
 _checked: ContextVar[bool] = ContextVar("opto_external_dependencies_checked", default=True)
 is_checked = _checked.get
@@ -33,11 +33,6 @@ def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
     while waiting:
         item = waiting.pop()
         known.add(id(item))
-        if isinstance(item, MessageNode) and item.operator in _PACKERS:
+        if isinstance(item, MessageNode) and item.operator.packs:
             waiting += item._inputs  # noqa: SLF001 - a container's items
     return [item for item in reads if id(item) not in known]
-
-
-#: Results that hold no node and are no container: they need no second look.
-SCALARS = frozenset({int, float, str, bool, type(None), bytes, complex})
-_PACKERS = {container.operator for container in CONTAINERS.values()}
