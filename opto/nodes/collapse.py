@@ -8,6 +8,7 @@ edges.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from opto.nodes.picture import Arrow, Box, Row, Sketch
@@ -153,43 +154,73 @@ def _refined(shown: Sequence[Row], edges: Sequence[_Edge], parts: Sequence[int])
     return _numbered((part, frozenset(seen)) for part, seen in zip(parts, around, strict=True))
 
 
+class _Quotient(NamedTuple):
+    """What is between parts: how often each is played, by which operator, and the different edges."""
+
+    counts: list[int]
+    operators: list[int]
+    edges: list[_Edge]
+
+
 def _without_turns(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[int]:
     """Return *parts* without those that differ only in the turn of a loop they belong to, or stand behind."""
+    counts = Counter(parts)
+    operators = dict(zip(parts, base, strict=True))
+    seen = dict.fromkeys(_Edge(parts[source], parts[target], key) for source, target, key in edges)
+    merged = list(range(len(counts)))
+    quotient = _Quotient([counts[part] for part in merged], [operators[part] for part in merged], [*seen])
     for _ in range(_ROUNDS):
-        fewer = _numbered(_without_starts(parts, base, edges))
-        fewer = _numbered(_without_doubles(fewer, base, edges))
-        if fewer == parts:
+        before = len(quotient.counts)
+        for step in (_without_starts, _without_doubles):
+            fewer = _numbered(step(quotient))
+            quotient = _together(quotient, fewer)
+            merged = [fewer[part] for part in merged]
+        if len(quotient.counts) == before:
             break
-        parts = fewer
-    return parts
+    return [merged[part] for part in parts]
 
 
-def _without_doubles(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[Hashable]:
-    """Return *parts* with those put together that have the same inputs now that turns are one."""
+def _together(quotient: _Quotient, parts: Sequence[int]) -> _Quotient:
+    """Return *quotient* with those parts counted as one that have the same number in *parts*."""
+    counts, operators = [0] * (max(parts, default=-1) + 1), [0] * (max(parts, default=-1) + 1)
+    for part, count, operator in zip(parts, quotient.counts, quotient.operators, strict=True):
+        counts[part] += count
+        operators[part] = operator
+    seen = dict.fromkeys(_Edge(parts[source], parts[target], key) for source, target, key in quotient.edges)
+    return _Quotient(counts, operators, [*seen])
+
+
+def _without_doubles(quotient: _Quotient) -> list[Hashable]:
+    """Return parts of which those are one that have the same inputs, now that turns are."""
     inputs: dict[int, set[tuple[str, int]]] = {}
-    for source, target, key in edges:
-        inputs.setdefault(parts[target], set()).add((key, parts[source]))
-    signature = {part: frozenset(found) for part, found in inputs.items()}
-    return [(kind, signature[part]) if part in signature else part for part, kind in zip(parts, base, strict=True)]
+    for source, target, key in quotient.edges:
+        inputs.setdefault(target, set()).add((key, source))
+    return [
+        (operator, frozenset(inputs[part])) if part in inputs else part
+        for part, operator in enumerate(quotient.operators)
+    ]
 
 
-def _without_starts(parts: list[int], base: Sequence[int], edges: Sequence[_Edge]) -> list[int]:
-    """Return *parts* with the first turns of a loop counted as turns of it.
+def _without_starts(quotient: _Quotient) -> list[int]:
+    """Return parts of which the first turns of a loop are one with its turns.
 
     They are told apart only because what they get is the start instead of the result of the turn before.
     """
-    inputs: dict[int, dict[str, set[int]]] = {part: {} for part in parts}
-    children: dict[int, set[int]] = {part: set() for part in parts}
+    counts, operators, edges = quotient
+    inputs: list[dict[str, set[int]]] = [{} for _ in counts]
+    children: dict[int, set[int]] = {part: set() for part in range(len(counts))}
+    # What is next to a part, as far as its operator goes.
+    around: list[set[tuple[str, str, int]]] = [set() for _ in counts]
     for source, target, key in edges:
-        inputs[parts[target]].setdefault(key, set()).add(parts[source])
-        children[parts[source]].add(parts[target])
-    cycle = _components(len(children), children)
-    counts = Counter(parts)
-    base_of = dict(zip(parts, base, strict=True))
+        inputs[target].setdefault(key, set()).add(source)
+        children[source].add(target)
+        around[target].add(("input", key, operators[source]))
+        around[source].add(("child", key, operators[target]))
+    cycle = _components(len(counts), children)
     in_loops: dict[int, list[int]] = {}
     for part, following in children.items():
         if any(cycle[child] == cycle[part] for child in following):
-            in_loops.setdefault(base_of[part], []).append(part)
+            in_loops.setdefault(operators[part], []).append(part)
 
     def is_start(part: int, turn: int) -> bool:
         # Beyond the rounds of refinement, starts look like what is inside the loop, so they may seem to lie on it.
@@ -204,14 +235,19 @@ def _without_starts(parts: list[int], base: Sequence[int], edges: Sequence[_Edge
             )
         )
 
+    def likeness(part: int, turn: int) -> tuple[int, int, int]:
+        # In a loop with two sums, the start of one has the inputs of that one, and leads where it leads.
+        children_of_both = {merged.get(child, child) for child in children[part]} & children[turn]
+        return len(children_of_both) + len(around[part] & around[turn]), counts[turn], turn
+
     merged: dict[int, int] = {}
-    # Frequent parts first, so that what is the start of a start is merged with the loop of both.
+    # Frequent parts first, so that what is the start of a start is merged with the loop of both; and among those
+    # that are equally rare the younger, so that what they lead to is merged before them.
     for part in sorted(children, key=lambda one: (counts[one], one), reverse=True):
-        turns = [turn for turn in in_loops.get(base_of[part], ()) if is_start(part, turn)]
-        # In a loop with two sums, the start of one leads where it leads, not where the other does.
-        turn = max(turns, key=lambda one: (len(children[part] & children[one]), counts[one], one), default=part)
-        merged[part] = merged.get(turn, turn)
-    return [merged[part] for part in parts]
+        turns = [turn for turn in in_loops.get(operators[part], ()) if is_start(part, turn)]
+        best = max(turns, key=partial(likeness, part), default=part)
+        merged[part] = merged.get(best, best)
+    return [merged[part] for part in children]
 
 
 def _arrows(boxes: int, edges: Iterable[tuple[int, int, str]]) -> list[Arrow]:
