@@ -3,6 +3,7 @@
 import random
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -284,7 +285,9 @@ def test_graphs_with_very_many_operators_show_the_frequent_ones():
 
 
 def test_the_picture_is_the_same_in_every_process():
-    program = """
+    program = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from tests.nodes.test_collapse import lattice, minibatch, two_modules
         from opto.nodes import TraceGraph
         for shape in (lattice, minibatch, two_modules):

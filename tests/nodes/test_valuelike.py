@@ -443,3 +443,11 @@ def test_text_programs_give_the_same_values_traced_and_untraced(text, other, sta
         return [x + y, x[start:stop], x.replace("a", y), y.join([x, x]), x * 2, x.upper().split(), x < y, x.find(y)]
 
     assert [item.data for item in program(node(text), node(other))] == program(text, other)
+
+
+def test_arguments_may_be_called_like_inputs_of_operators():
+    template = node("{x} and {name}")
+    result = template.format(x=node("this"), name="that")
+    assert result.data == "this and that"
+    assert len(result.parents) == 2
+    assert node(dict)(x=1).data == {"x": 1}
