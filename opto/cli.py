@@ -11,7 +11,7 @@ from typing import Any
 
 from opto import __version__
 from opto.demo import Crossing, Progress, choose_method, load_simulator, new_optimizer, optimize
-from opto.errors import OptoError, RunError
+from opto.errors import OptimizerError, OptoError, RunError
 from opto.llm import environment_model
 from opto.optimizers import describe_feedback
 from opto.runs import Run, StepRecord
@@ -92,6 +92,8 @@ def _demo(options: argparse.Namespace) -> None:
                 flush=True,
             )
         _compare(progress[0], max(progress, key=lambda item: item.score))
+        if all(item.record.outcome == "failed" for item in progress):
+            raise OptimizerError("No step succeeded.", mend="Look at the reasons above.")
     finally:
         if optimizer.records:
             print(f"\nEvery step is a line of {run.steps_file}")
@@ -160,6 +162,8 @@ def _show_step(record: StepRecord) -> None:
         print(f"\n--- {message['role']}\n{message['content']}")
     if record.reply:
         print(f"\n--- reply of {record.model}\n{record.reply}")
+    if record.reasoning:
+        print(f"\n--- reasoning\n{record.reasoning}")
     print("\n--- values")
     for name, value in record.before.items():
         print(f"{name} = {value}" + (f"\n  -> {record.update[name]}" if name in record.update else ""))

@@ -76,7 +76,8 @@ class OptoError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        # Not by attribute: an ExecutionError inherits from classes of users, which may have a `problem` of their own.
+        return f"{self.__dict__['problem']} {self.__dict__['mend']}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt as cls(*args), which knows nothing of `mend` or of a subclass's attributes.
@@ -101,7 +102,8 @@ class MissingInputsError(GraphError):
 class ExecutionError(GraphError):
     """User code raised inside an operator.
 
-    It is also an instance of the class that was raised: ``except ZeroDivisionError`` catches it.
+    It is also an instance of the class that was raised, with its ``args`` and attributes: ``except
+    ZeroDivisionError`` catches it. Only its text is another one.
 
     Attributes:
         exception_node: The `ExceptionNode` that took the place of the result. It can be given feedback like

@@ -65,7 +65,7 @@ def as_execution_error(cause: BaseException, problem: str, *, mend: str, excepti
         # Classes that cannot be combined, or that nobody but themselves can make: still an ExecutionError.
         error = ExecutionError.__new__(ExecutionError)
     # Past __init__ and __setattr__, which the class of the cause may have defined for itself.
-    BaseException.args.__set__(error, (f"{problem} {mend}",))  # type: ignore[attr-defined]
+    BaseException.args.__set__(error, raised.args)  # type: ignore[attr-defined]
     error.__dict__.update(problem=problem, mend=mend, exception_node=exception_node)
     error.__cause__ = cause
     return error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from opto.errors import BackwardError
+from opto.errors import BackwardError, ExecutionError
 from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph
 from opto.nodes.vertex import Vertex, ancestors
@@ -169,7 +169,9 @@ def backward(
     Raises:
         BackwardError: No output, or not one feedback per output, or feedback of an unknown kind.
     """
-    outputs, feedback = list(outputs), list(feedback)
+    # A caught error stands for the node that it carries.
+    outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
+    feedback = list(feedback)
     if not outputs or len(outputs) != len(feedback):
         raise BackwardError(
             f"There are {len(outputs)} outputs and {len(feedback)} feedbacks.",

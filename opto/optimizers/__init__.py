@@ -1,8 +1,9 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
-from opto.optimizers.optimizer import Candidate, Evidence, Optimizer, Proposal
+from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem import Problem, Variable, describe_feedback
+from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
 from opto.optimizers.suggestion import Suggestion
 

@@ -6,79 +6,22 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from opto.errors import LLMError, OptimizerError, StepsFailedError, SuggestionError
-from opto.llm import Message, Usage
-from opto.nodes import Feedback, Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
+from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
+from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
+from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
 
-__all__ = ["Candidate", "Evidence", "Optimizer", "Proposal"]
+__all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What has arrived at the parameters since `zero_feedback`.
-
-    Attributes:
-        graph: All that led to the outputs.
-        values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
-            left out.
-        score: Mean score of the outputs that have one; None if none has.
-    """
-
-    graph: TraceGraph
-    values: Mapping[str, Any]
-    score: float | None
-
-    @property
-    def feedback(self) -> Sequence[Feedback]:
-        """What was said, one per output."""
-        return self.graph.feedback
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A suggestion, and how it came about (for the record).
-
-    Attributes:
-        suggestion: What to try; empty if *error* is set.
-        error: Why there is no suggestion: a call that failed, or an answer that cannot be read.
-        model: Name of the language model that was asked.
-        messages: What it was shown last.
-        reply: What it answered last.
-        usage: Tokens of all calls.
-    """
-
-    suggestion: Suggestion = field(default_factory=Suggestion)
-    error: SuggestionError | LLMError | None = None
-    model: str | None = None
-    messages: Sequence[Message] = ()
-    reply: str = ""
-    usage: Usage | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One full assignment of the parameters, with its evidence.
-
-    Attributes:
-        values: By name, as in ``optimizer.variables``.
-        score: Mean score that they led to; higher is better.
-        step: Step in which they were judged, from 1.
-    """
-
-    values: Mapping[str, Any]
-    score: float
-    step: int
 
 
 @dataclass
@@ -134,6 +77,9 @@ class Optimizer:
         self._best: Candidate | None = None
         self._warned = False
         self._called_back = False
+        self._in_progress = Proposal()
+        if self.run is not None:
+            self.run.prepare()
         self._steps_before = self.run.last_step() if self.run is not None else 0
 
     @property
@@ -158,7 +104,7 @@ class Optimizer:
         """Send *feedback* on *output* backward to the parameters.
 
         Args:
-            output: A node, or a list of nodes with one feedback each.
+            output: A node, a caught `ExecutionError`, or a list of these with one feedback each.
             feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`.
             settings: For a single node: passed on to `Node.backward`, such as ``visualize=True``.
 
@@ -166,6 +112,8 @@ class Optimizer:
             BackwardError: *output* is no node, or *feedback* of an unknown kind.
         """
         self._called_back = True
+        if isinstance(output, ExecutionError):
+            output = output.exception_node
         if isinstance(output, Node):
             settings.setdefault("propagator", self._propagator)
             return output.backward(feedback, **settings)
@@ -196,14 +144,19 @@ class Optimizer:
         draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
         draft.evidence, reason = self._evidence()
         if draft.evidence is None:
-            return self._finish(draft, "unchanged", reason)
+            if not reason.endswith(_LOST):
+                return self._finish(draft, "unchanged", reason)
+            # Nothing will ever come of it: as bad as an answer that cannot be used.
+            return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
+        self._in_progress = Proposal()
         try:
-            draft.proposal = self._proposal(draft.evidence)
+            draft.proposal = self._in_progress = self._proposal(draft.evidence)
             accepted = self._accepted(draft)
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
+            draft.proposal = self._in_progress
             self._finish(draft, "failed", f"{type(error).__name__}: {error}")
             raise
         if (failure := draft.proposal.error) is not None:
@@ -288,15 +241,15 @@ class Optimizer:
             return f"No feedback reaches {', '.join(self.active)}: {_LOST}"
         return "No feedback has come: call backward() with an output and what there is to say about it."
 
+    def _unreached(self, evidence: Evidence) -> list[str]:
+        reached = set(evidence.graph.parameters)
+        return [name for name, item in self.active.items() if item not in reached]
+
     def _warn_of_unreached(self, evidence: Evidence) -> None:
         """Name, once, parameters that no feedback reaches: nothing will change them."""
-        reached = set(evidence.graph.parameters)
-        unreached = [name for name, item in self.active.items() if item not in reached]
+        unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            warnings.warn(
-                f"No feedback reaches {', '.join(unreached)}: {_LOST}",
-                stacklevel=3,
-            )
+            warnings.warn(f"No feedback reaches {', '.join(unreached)}: {_LOST}", stacklevel=3)
         self._warned = True
 
     def _remember_best(self, draft: _Draft) -> None:
@@ -308,12 +261,12 @@ class Optimizer:
     def _accepted(self, draft: _Draft) -> dict[str, Any]:
         """Return the suggested values that may be applied, and note why the others may not."""
         accepted: dict[str, Any] = {}
-        names = self._names(draft)
+        names, shown = self._names(draft), self._shown(draft)
         for said, raw in draft.proposal.suggestion.values.items():
             name = names.get(said)
             if name is None:
-                near = difflib.get_close_matches(said, self.active, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.active)}."
+                near = difflib.get_close_matches(said, shown, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
                 draft.rejected.append(_rejection(said, raw, f"There is no variable {said!r}. {hint}"))
             elif name in accepted:
                 draft.rejected.append(_rejection(said, raw, f"{name} was given two values. Give it one."))
@@ -328,9 +281,18 @@ class Optimizer:
     def _names(self, draft: _Draft) -> dict[str, str]:
         """Return the names that a suggestion may use: those shown, and Trace's ``x0`` if nothing else is called so."""
         assert draft.evidence is not None
-        taken = set(draft.evidence.graph.names.values())
-        aliases = {f"{name}0": name for name in self.active if f"{name}0" not in taken}
-        return aliases | {name: name for name in self.active}
+        taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
+        aliases = {f"{name}0": name for name in shown if f"{name}0" not in taken}
+        return aliases | {name: name for name in shown}
+
+    def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
+        """Return the variables that a suggestion may be about."""
+        assert draft.evidence is not None
+        return self.variables_for(draft.evidence)
+
+    def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:  # noqa: ARG002 - for overriding
+        """Return the variables that may be changed because of *evidence*: all that are not frozen."""
+        return self.active
 
     def _finish(
         self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
@@ -350,6 +312,7 @@ class Optimizer:
             after={name: as_json(value) for name, value in after.items()},
             update={name: as_json(value) for name, value in update.items()},
             rejected=draft.rejected,
+            unreached=self._unreached(draft.evidence) if draft.evidence else [],
             reasoning=proposal.suggestion.reasoning,
             messages=[dict(message) for message in proposal.messages],
             reply=proposal.reply,
@@ -357,10 +320,15 @@ class Optimizer:
             seconds=time.perf_counter() - draft.started,
             at=datetime.now(UTC),
         )
-        self.records.append(record)
         # Written before it is applied: what a step puts into a parameter is known to the run.
         if self.run is not None:
-            self.run.append(record)
+            try:
+                self.run.append(record)
+            except RunError as error:
+                undone = {"outcome": "failed", "reason": f"RunError: {error}", "after": record.before, "update": {}}
+                self.records.append(record.model_copy(update=undone))
+                raise
+        self.records.append(record)
         if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters
@@ -398,6 +366,10 @@ def _checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
         )
     found: dict[ParameterNode[Any], None] = {}
     for item in parameters:
+        if hasattr(item, "parameters") and not isinstance(item, Node):
+            raise OptimizerError(
+                f"{item!r:.80} is no parameter, but has some.", mend="Give those: Optimizer(it.parameters())."
+            )
         if not isinstance(item, ParameterNode):
             raise OptimizerError(f"{item!r:.80} is no parameter.", mend="Make it one with node(value, trainable=True).")
         if item.trainable:

@@ -1,17 +1,18 @@
 """OptoPrime: a language model is shown the trace and the feedback, and proposes better values."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from opto.errors import LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
-from opto.optimizers.optimizer import Evidence, Optimizer, Proposal
+from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem import Problem, describe_feedback, render_value
+from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
-from opto.runs import Rejection, Run, StepRecord
+from opto.runs import Rejection, Run, StepRecord, as_json
 
 __all__ = ["OptoPrime"]
 
@@ -92,7 +93,12 @@ class OptoPrime(Optimizer):
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
-        return Problem.of(evidence.graph, self.active)
+        return Problem.of(evidence.graph, self.variables_for(evidence))
+
+    def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:
+        """Return the variables that the feedback is about: a model can say nothing sensible about others."""
+        reached = set(evidence.graph.parameters)
+        return {name: item for name, item in self.active.items() if item in reached}
 
     def messages(self, problem: Problem) -> list[Message]:
         """Return the prompt for *problem*. The same problem and history give the same messages."""
@@ -103,7 +109,7 @@ class OptoPrime(Optimizer):
             problem.render(),
             _render_memory(self._memory()),
             _render_rejected(before),
-            f"What should become of {', '.join(self.active)}?",
+            f"What should become of {', '.join(item.name for item in problem.variables)}?",
         ]
         system = SYSTEM.format(instructions=self._format.instructions)
         return [
@@ -115,7 +121,14 @@ class OptoPrime(Optimizer):
         """Return the past steps worth showing: the latest, and always the best."""
         if not self.memory_size:
             return []
-        judged = [record for record in self.records if record.feedback]
+        # Once each, and not what is judged right now: steps that changed nothing have nothing new to tell.
+        now = {name: as_json(value) for name, value in self.values().items()}
+        told = {
+            repr((record.before, record.feedback)): record
+            for record in self.records
+            if record.feedback and record.before != now
+        }
+        judged = list(told.values())
         recent = judged[-self.memory_size :]
         best = self.best()
         if best is not None:
@@ -138,6 +151,8 @@ class OptoPrime(Optimizer):
         if before.error is not None:
             messages.append({"role": "assistant", "content": before.reply})
             messages.append({"role": "user", "content": f"That answer cannot be used. {before.error}"})
+        # For the record, should a function in place of a model raise what it likes.
+        self._in_progress = replace(before, messages=messages, model=self.llm.model)
         try:
             reply = self.llm(messages, **self._settings)
         except LLMError as error:
@@ -151,7 +166,7 @@ class OptoPrime(Optimizer):
             return replace(asked, error=error)
 
     def _read(self, reply: Reply) -> Suggestion:
-        if reply.finish_reason == "length":
+        if reply.finish_reason in {"length", "max_tokens"}:  # the second in words of functions in place of a model
             # What is left of a cut answer may well read as a whole one, with half a prompt in it.
             raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
         if reply.finish_reason == "refusal":

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from opto.errors import MissingDependencyError, OptimizerError
 from opto.nodes import Choices, Feedback, OfType, ParameterNode, Propagator, Range
-from opto.optimizers.optimizer import Evidence, Optimizer, Proposal
+from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Run
 

@@ -90,6 +90,7 @@ class StepRecord(BaseModel):
         after: All parameters by name when the step ended, as JSON.
         update: The accepted new values by name, as JSON. With ``bypassing=True`` they are only here, not in *after*.
         rejected: Suggested values that were not accepted, each with its reason.
+        unreached: Variables that no feedback of this step is about.
         reasoning: What the model gave as its reasons.
         messages: What the model was shown, in full; [] if none was asked.
         reply: What it answered last, in full.
@@ -111,6 +112,7 @@ class StepRecord(BaseModel):
     after: dict[str, Any]
     update: dict[str, Any] = Field(default_factory=dict)
     rejected: list[Rejection] = Field(default_factory=list)
+    unreached: list[str] = Field(default_factory=list)
     reasoning: str = ""
     messages: list[dict[str, Any]] = Field(default_factory=list)
     reply: str = ""

@@ -23,7 +23,7 @@ class Run:
     acknowledged survives a killed process.
 
     Args:
-        folder: Where to keep it; made when the first record comes. Steps are added to those already there.
+        folder: Where to keep it. Steps are added to those already there; one optimizer at a time numbers them.
 
     Example:
         >>> import tempfile
@@ -61,6 +61,17 @@ class Run:
     def steps_file(self) -> Path:
         """The file that holds the steps."""
         return self.folder / "steps.jsonl"
+
+    def prepare(self) -> None:
+        """Make the folder, so that whatever is wrong with it shows before anything is paid for.
+
+        Raises:
+            RunError: It cannot be made, or is none.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
 
     def append(self, record: StepRecord) -> None:
         """Add *record* as one line.

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from opto.errors import DomainError, OptimizerError, RunError
+from opto.errors import DomainError, OptimizerError, RunError, StepsFailedError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, SumPropagator, node
 from opto.optimizers import LocalSearch, Optimizer, OptoPrime, Sampler
@@ -235,13 +235,36 @@ def test_steps_go_on_counting_in_a_run_that_exists(make, tmp_path):
 
 def test_a_record_that_cannot_be_written_changes_nothing(make, tmp_path):
     optimizer = make(two_parameters(), run=tmp_path / "run")
-    (tmp_path / "run").write_text("in the way")
+    (tmp_path / "run" / "steps.jsonl").mkdir()
     size, mode = optimizer.parameters
     optimizer.backward([size + 1, mode.upper()], [(1.0, "")] * 2)
 
     with pytest.raises(RunError):
         optimizer.step()
     assert [item.data for item in optimizer.parameters] == [1, "a"]
+    assert optimizer.records[-1].outcome == "failed"
+    assert optimizer.records[-1].after == optimizer.records[-1].before
+
+
+def test_a_run_that_cannot_be_is_refused_before_anything_is_paid(make, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(RunError, match="cannot be written"):
+        make(two_parameters(), run=tmp_path / "file")
+
+
+def test_feedback_that_reaches_nothing_fails_and_raises_in_the_end(make):
+    optimizer = make(two_parameters())
+
+    for _ in range(2):
+        optimizer.zero_feedback()
+        optimizer.backward(node(f"{optimizer.parameters[0]}"), (1.0, "no"))
+        record = optimizer.step()
+        assert record.outcome == "failed"
+        assert "No feedback reaches size, mode" in record.reason
+    optimizer.backward(node("again"), (1.0, "no"))
+    with pytest.raises(StepsFailedError, match="f-string"):
+        optimizer.step()
 
 
 def test_what_a_user_changes_later_does_not_change_the_best(make):

@@ -416,3 +416,48 @@ def test_the_best_is_remembered_even_if_its_step_failed(count):
         judge(optimizer, count + 1, (score, ""))
 
     assert "count = 9\n-> score 10" in shown(llm)
+
+
+def test_a_caught_error_is_an_output(count):
+    @trace.bundle
+    def fail(times):
+        return [][times]
+
+    optimizer, llm = optimizer_of([count], [answer(count="2")])
+
+    with pytest.raises(IndexError) as caught:
+        fail(count)
+    assert caught.value.args == ("list index out of range",)
+    record = judge(optimizer, caught.value, caught.value)
+
+    assert record.outcome == "updated"
+    assert "in fail, line " in shown(llm)
+    assert "<--- (IndexError) list index out of range" in shown(llm)
+    assert "catch ExecutionError" not in shown(llm)
+
+
+def test_what_was_asked_is_recorded_when_a_function_in_place_of_a_model_raises(count):
+    said = iter(["junk"])
+    optimizer = OptoPrime([count], lambda messages: next(said))
+
+    optimizer.backward(count + 1, "no")
+    with pytest.raises(StopIteration):
+        optimizer.step()
+
+    record = optimizer.records[0]
+    assert record.outcome == "failed"
+    assert len(record.messages) == 4
+    assert record.reply == "junk"
+
+
+def test_variables_that_the_feedback_is_not_about_are_not_offered(count):
+    other = node(5, name="other", trainable=True)
+    optimizer, llm = optimizer_of([count, other], [answer(count="3", other="6")])
+
+    with pytest.warns(UserWarning, match="other"):
+        record = judge(optimizer, count + 1)
+
+    assert "<name>other</name>" not in shown(llm)
+    assert (count.data, other.data) == (3, 5)
+    assert record.unreached == ["other"]
+    assert [item.name for item in record.rejected] == ["other"]

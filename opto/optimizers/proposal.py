@@ -1,0 +1,69 @@
+"""What goes into a step and what comes out of it: evidence, a proposal, a candidate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from opto.errors import LLMError, SuggestionError
+from opto.llm import Message, Usage
+from opto.nodes import Feedback, TraceGraph
+from opto.optimizers.suggestion import Suggestion
+
+__all__ = ["Candidate", "Evidence", "Proposal"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What has arrived at the parameters since `zero_feedback`.
+
+    Attributes:
+        graph: All that led to the outputs.
+        values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
+            left out.
+        score: Mean score of the outputs that have one; None if none has.
+    """
+
+    graph: TraceGraph
+    values: Mapping[str, Any]
+    score: float | None
+
+    @property
+    def feedback(self) -> Sequence[Feedback]:
+        """What was said, one per output."""
+        return self.graph.feedback
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A suggestion, and how it came about (for the record).
+
+    Attributes:
+        suggestion: What to try; empty if *error* is set.
+        error: Why there is no suggestion: a call that failed, or an answer that cannot be read.
+        model: Name of the language model that was asked.
+        messages: What it was shown last.
+        reply: What it answered last.
+        usage: Tokens of all calls.
+    """
+
+    suggestion: Suggestion = field(default_factory=Suggestion)
+    error: SuggestionError | LLMError | None = None
+    model: str | None = None
+    messages: Sequence[Message] = ()
+    reply: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One full assignment of the parameters, with its evidence.
+
+    Attributes:
+        values: By name, as in ``optimizer.variables``.
+        score: Mean score that they led to; higher is better.
+        step: Step in which they were judged, from 1.
+    """
+
+    values: Mapping[str, Any]
+    score: float
+    step: int
