@@ -2,6 +2,7 @@
 
 import enum
 import os
+import sys
 from _thread import allocate_lock, get_ident  # what `threading` is made of, and there already
 from ast import literal_eval
 from collections import OrderedDict
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from opto.errors import GraphError
 from opto.nodes import Node
+from opto.trace.source import closure_values
 
 __all__ = ["Memo", "NotContentError", "content_key", "rollout"]
 
@@ -59,7 +61,8 @@ class Memo:
     """Where results are kept: in memory and, if a folder is given, there as well, for other processes and later days.
 
     A result is found again by the code of the function (and of functions it calls), the content of its inputs, and
-    the index of the `rollout`. So a changed parameter re-runs what depends on it, and nothing else.
+    the index of the `rollout`. So a changed parameter re-runs what depends on it, and nothing else. Installed packages
+    are known by their names only: clear the folder after an upgrade that matters.
 
     Args:
         folder: For results that JSON or a Python literal can hold; others stay in memory. None keeps none on disk.
@@ -185,38 +188,51 @@ def content_key(function: Callable[..., Any], inputs: Mapping[str, Any]) -> str:
 
 
 def _code_of(function: Any, seen: set[int]) -> bytes:
-    """Return the content of *function*: its code, and all plain data and functions that it can reach by name."""
+    """Return the content of *function*: its code, and all data, functions and classes that it can reach by name."""
     function = getattr(function, "__wrapped__", function)
+    name = f"{getattr(function, '__module__', None)}.{getattr(function, '__qualname__', None)}".encode()
+    if isinstance(function, type):
+        # A class is its methods, a base class by base class.
+        if _is_library(function.__module__) or id(function) in seen:
+            return name
+        seen.add(id(function))
+        members = [getattr(member, "__func__", member) for member in vars(function).values()]
+        bodies = [_code_of(member, seen) for member in members if isinstance(member, FunctionType)]
+        return b"\1".join([name, *(_code_of(base, seen) for base in function.__bases__), *bodies])
     if not isinstance(function, FunctionType):
         # A builtin is what its name says; a callable object is its content.
-        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-        return f"{module}.{name}".encode() if name is not None else _content(function)
-    if id(function) in seen:
-        return b"recursion"
+        return name if hasattr(function, "__qualname__") else _content(function)
+    if _is_library(function.__module__) or id(function) in seen:
+        return name
     seen.add(id(function))
-    parts = [function.__qualname__.encode(), *_code_parts(function.__code__)]
-    used = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    used |= {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
-    for name, value in {**used, "__defaults__": function.__defaults__}.items():
-        if callable(value) or isinstance(getattr(value, "__wrapped__", None), FunctionType):
-            content = _code_of(value, seen) if not isinstance(value, type) else _class_name(value)
-        elif hasattr(value, "__file__") or hasattr(value, "__spec__"):
-            content = str(getattr(value, "__name__", "")).encode()  # a module
-        elif isinstance(value, Node):
-            continue  # a read, which is noted when it happens
-        else:
-            content = _content(value)
-        parts.append(name.encode() + b"=" + content)
+    names = list(_names(function.__code__))
+    reachable = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    reachable |= closure_values(function)
+    parts = [name, *_code_parts(function.__code__), _content_of_value(function.__defaults__, names, seen)]
+    parts += [key.encode() + b"=" + _content_of_value(value, names, seen) for key, value in reachable.items()]
     return b"\1".join(parts)
 
 
-def _is_set(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
+def _content_of_value(value: Any, names: list[str], seen: set[int]) -> bytes:
+    """Return the content of a value that code with these *names* in it can reach."""
+    if isinstance(value, ModuleType):
+        if _is_library(value.__name__):
+            return value.__name__.encode()
+        used = {name: vars(value)[name] for name in names if name in vars(value)}
+        return _joined([name.encode() + b"=" + _content_of_value(item, names, seen) for name, item in used.items()])
+    if isinstance(value, Node):
+        return b""  # a read, which is noted when it happens
+    if callable(value):
+        return _code_of(value, seen)
+    return _content(value)
+
+
+def _is_library(module: str) -> bool:
+    """True for modules that are installed: those are known by their names."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module != "__main__"
+    return "site-packages" in file or file.startswith((os.path.dirname(os.__file__), sys.prefix, sys.base_prefix))
 
 
 def _code_parts(code: CodeType) -> Iterator[bytes]:
@@ -255,11 +271,9 @@ def _content(value: Any) -> bytes:
         return _content(value._data)  # noqa: SLF001 - as an input: its value
     if isinstance(value, enum.Enum):
         return _class_name(kind) + b"." + value.name.encode()
-    if isinstance(value, type):
-        return _class_name(value)
-    if callable(value) and hasattr(value, "__code__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__code__")):
         return _code_of(value, set())
-    return _class_name(kind) + (_array(value) if hasattr(value, "tobytes") else _attributes(value))
+    return _code_of(kind, set()) + (_array(value) if hasattr(value, "tobytes") else _attributes(value))
 
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes})

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from types import CellType, CodeType, FunctionType
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from opto.errors import DomainError, SourceError
 from opto.nodes import Domain, Frozen, unfenced
 
-__all__ = ["Code", "compile_source", "signature_line", "source_of"]
+__all__ = ["Code", "closure_values", "compile_source", "signature_line", "source_of"]
 
 #: Tells sources apart in tracebacks: two functions may have the same text, and different lives.
 _version = count(1).__next__
@@ -90,6 +91,15 @@ def _cut_out(lines: list[str], found: Definition) -> str:
 def _is_docstring(part: ast.AST, found: Definition) -> bool:
     first = found.body[0]
     return isinstance(first, ast.Expr) and first.value is part
+
+
+def closure_values(function: FunctionType) -> dict[str, Any]:
+    """Return the closure variables of *function* that have a value, by name."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # not assigned yet
+            found[name] = cell.cell_contents
+    return found
 
 
 def signature_line(definition: Definition) -> str:

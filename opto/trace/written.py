@@ -9,7 +9,7 @@ from typing import Any
 
 from opto.errors import ModuleError, SourceError
 from opto.trace.bundle import FunModule
-from opto.trace.source import source_of
+from opto.trace.source import closure_values, source_of
 from opto.trace.splice import cut
 
 __all__ = [
@@ -26,16 +26,7 @@ __all__ = [
 
 def names_of(function: FunctionType) -> dict[str, Any]:
     """Return what names in *function* stand for: closure variables before global ones."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return {**function.__globals__, **{name: cell.cell_contents for name, cell in cells if _is_set(cell)}}
-
-
-def _is_set(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
+    return {**function.__globals__, **closure_values(function)}
 
 
 def _functions_of(kind: type) -> list[FunctionType]:

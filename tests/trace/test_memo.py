@@ -1,16 +1,19 @@
 """Results that are computed once, and never served when they no longer hold."""
 
 import enum
+import os
 import random
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import opto
 from opto.errors import GraphError
 from opto.nodes import node
 from opto.trace import Memo, bundle, rollout
@@ -262,3 +265,42 @@ def test_threads_share_it():
     assert results == [[2 * (number % 5)] for number in range(200)]
     assert slow.memo.hits + slow.memo.misses == 200
     assert slow.memo.misses <= 5 * 8
+
+
+HELPERS = """
+FACTOR = {factor}
+class Scale:
+    def apply(self, x):
+        return x * {method}
+def times(x):
+    return x * FACTOR
+"""
+USER = """
+import sys
+import helpers
+from helpers import Scale
+from opto.trace import Memo, bundle
+memo = Memo("memo")
+@bundle(memo=memo)
+def work(x):
+    return [helpers.times(x), Scale().apply(x), sum([x])]
+print(work(2).data, memo.hits)
+"""
+
+
+def test_a_folder_notices_changed_helpers_in_other_files(tmp_path):
+    (tmp_path / "program.py").write_text(USER)
+
+    def run(factor, method):
+        (tmp_path / "helpers.py").write_text(HELPERS.format(factor=factor, method=method))
+        command = [sys.executable, "-B", "program.py"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(opto.__file__).parent.parent), "PYTHONHASHSEED": "random"}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+        ).stdout.strip()
+
+    assert run(3, 4) == "[6, 8, 2] 0"
+    assert run(3, 4) == "[6, 8, 2] 1"
+    assert run(5, 4) == "[10, 8, 2] 0"
+    assert run(5, 7) == "[10, 14, 2] 0"
+    assert run(3, 4) == "[6, 8, 2] 1"
