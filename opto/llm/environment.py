@@ -112,8 +112,8 @@ def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_
             raise AuthenticationError(
                 "No model is configured: none of OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
                 " ANTHROPIC_API_KEY is set.",
-                mend='Set one of them, pass a model such as llm="openai:…", or use'
-                " opto.optimizers.LocalSearch, which needs no model.",
+                mend='Set one of them, pass llm="openai:…" or a function from messages to text, or, for numbers and'
+                " choices, use opto.optimizers.LocalSearch, which needs no model.",
             )
     else:
         endpoint = _from_arguments(model, base_url)

@@ -96,7 +96,7 @@ class Optimizer:
         return None
 
     def zero_feedback(self) -> None:
-        """Forget the feedback on all parameters."""
+        """Forget the feedback on the parameters of this optimizer; those of others keep theirs."""
         for parameter in self.parameters:
             parameter.zero_feedback()
 

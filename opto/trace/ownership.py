@@ -47,6 +47,14 @@ class ParameterOwner:
         for path, parameter in parameters_in(self, "", {}):
             yield path or parameter.stem, parameter
 
+    def zero_feedback(self) -> None:
+        """Forget the feedback on all parameters, whichever optimizer they belong to, if any.
+
+        Feedback adds up on every parameter that it reaches, as gradients do: also on those that no optimizer clears.
+        """
+        for parameter in self.parameters():
+            parameter.zero_feedback()
+
     def parameters_dict(self) -> dict[str, ParameterNode[Any]]:
         """Return the parameters by path."""
         return dict(self.named_parameters())
