@@ -165,11 +165,11 @@ def load_simulator() -> _UXsim:
         # `record` holds back what UXsim's own filter, set in the middle of its import, would let through.
         with warnings.catch_warnings(record=True):
             warnings.simplefilter("ignore")
-            import uxsim  # noqa: PLC0415
-            from matplotlib import rc_context  # noqa: PLC0415
+            import uxsim  # noqa: PLC0415 - an extra, as is what it needs
+            from matplotlib import rc_context  # noqa: PLC0415 - the same
 
             try:
-                import uxsim.uxsim_cpp_wrapper  # noqa: PLC0415
+                import uxsim.uxsim_cpp_wrapper  # noqa: PLC0415 - not in every build
 
                 cpp = True
             except ImportError as error:
@@ -229,7 +229,7 @@ def _departures() -> tuple[tuple[str, str, int], ...]:
     is left over: of 2995 in the notebook's demand 1456 drive, and UXsim warns of it in every run. The same
     1456 are worked out here and added one by one, which is faster too.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415 - comes with the extra
 
     pairs = list(itertools.permutations(_ENDS, 2))
     draws = np.random.RandomState(_DEMAND_SEED).uniform(0, _DEMAND, size=(len(pairs), _DURATION // _STEP))

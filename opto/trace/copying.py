@@ -135,7 +135,7 @@ def _leaves(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, 
 
 def _check_leaf(owner: str, path: str, leaf: Any) -> None:
     import io  # noqa: PLC0415 - only where something is pickled
-    import pickle  # noqa: PLC0415
+    import pickle  # noqa: PLC0415 - the same
 
     class Nowhere(io.RawIOBase):
         def write(self, data: Any) -> int:

@@ -88,7 +88,7 @@ class Module(ParameterOwner):
     def __repr__(self) -> str:
         return "\n".join([type(self).__name__, *_outline(self, {})])
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
         """Show notebooks the tree, in which each parameter can be opened."""
         from html import escape  # noqa: PLC0415 - only in notebooks
 

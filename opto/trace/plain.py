@@ -184,7 +184,7 @@ class Rewriter:
         else:
             self.visit(annotation)
 
-    def _visit_AnnAssign(self, part: ast.AnnAssign) -> bool:  # noqa: N802
+    def _visit_AnnAssign(self, part: ast.AnnAssign) -> bool:  # noqa: N802 - named after the class of ast
         self.visit(part.target)
         # Not left out: it makes a field of a dataclass.
         self._annotation(part.annotation, "")
@@ -192,7 +192,7 @@ class Rewriter:
             self._assigned_value([part.target], part.value)
         return True
 
-    def _visit_Assign(self, part: ast.Assign) -> bool:  # noqa: N802
+    def _visit_Assign(self, part: ast.Assign) -> bool:  # noqa: N802 - named after the class of ast
         for target in part.targets:
             self.visit(target)
         self._assigned_value(part.targets, part.value)
@@ -232,7 +232,7 @@ class Rewriter:
     def _is_node_call(self, expression: ast.expr) -> bool:
         return isinstance(expression, ast.Call) and meaning_of(expression.func, self.names) is node
 
-    def _visit_Call(self, part: ast.Call) -> bool:  # noqa: N802
+    def _visit_Call(self, part: ast.Call) -> bool:  # noqa: N802 - named after the class of ast
         called = meaning_of(part.func, self.names)
         makes_bundle = isinstance(part.func, ast.Call) and meaning_of(part.func.func, self.names) is bundle
         if called is node or called is bundle or makes_bundle or getattr(called, "__name__", "") == "model":
@@ -275,7 +275,7 @@ class Rewriter:
             self.visit(item)
         return True
 
-    def _visit_Attribute(self, part: ast.Attribute) -> bool:  # noqa: N802
+    def _visit_Attribute(self, part: ast.Attribute) -> bool:  # noqa: N802 - named after the class of ast
         found = meaning_of(part, self.names)
         if isinstance(found, ModuleType) and not is_of_opto(found):
             self.imports.add(found.__name__)
