@@ -15,7 +15,7 @@ from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, b
 from opto.nodes.results import ExceptionNode, MessageNode, failure, pack, record
 from opto.nodes.scope import SINCE, enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
 from opto.nodes.valuelike import unpack
-from opto.nodes.vertex import next_birth
+from opto.nodes.vertex import births
 
 __all__ = [
     "CONTAINERS",
@@ -39,6 +39,7 @@ __all__ = [
     "TraceGraph",
     "as_domain",
     "backward",
+    "births",
     "canonical_names",
     "enter_scope",
     "failure",
@@ -46,7 +47,6 @@ __all__ = [
     "is_tracing",
     "leave_scope",
     "new_scope",
-    "next_birth",
     "node",
     "pack",
     "parameter_names",

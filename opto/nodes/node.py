@@ -5,13 +5,14 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, GraphError
+from opto.nodes import valuelike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
 from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import ValueLike, unpack
-from opto.nodes.vertex import Vertex, next_birth
+from opto.nodes.vertex import Vertex, births
 
 __all__ = ["Node", "ParameterNode", "node", "restart_numbers"]
 
@@ -43,7 +44,7 @@ class Node(ValueLike, Generic[T]):
     def __init__(self, data: T, *, name: str | None = None, description: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name or ":" in name):
             raise GraphError(f"A node cannot be named {name!r}.", mend="Give a text without a colon.")
-        self.birth = next_birth()
+        self.birth = next(births)
         self._data = data._data if isinstance(data, Node) else data
         self._inputs = ()
         self._name = self._number(name or type(data).__name__)
@@ -302,5 +303,5 @@ def node(
         return ParameterNode(unpack(data), name=name, description=description, domain=domain, projections=projections)
     if domain is not None or projections:
         raise DomainError("A domain was given for a node that is no parameter.", mend="Add trainable=True.")
-    data = Node._pack(data)
+    data = valuelike.pack(data)
     return data if isinstance(data, Node) else Node(data, name=name, description=description)

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from opto.errors import ExecutionError
+from opto.nodes import valuelike
 from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.node import Node
 from opto.nodes.operators import Operator, container_of
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import ValueLike, holds_node, unpack
-from opto.nodes.vertex import next_birth
+from opto.nodes.valuelike import holds_node, unpack
+from opto.nodes.vertex import births
 
 __all__ = ["ExceptionNode", "MessageNode", "failure", "pack", "record"]
 
@@ -144,7 +145,7 @@ def record(
     result = _new(kind)
     result._data = value
     result._name = None
-    result.birth = next_birth()
+    result.birth = next(births)
     result._operator = operator
     result._keys = keys
     result._inputs = inputs
@@ -190,6 +191,4 @@ def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], 
 _PACKAGE = __file__.rpartition("nodes")[0]
 
 # Below `Node`, operators need to know how results are recorded; here is how.
-ValueLike._record = staticmethod(record)
-ValueLike._pack = staticmethod(pack)
-ValueLike._failure = staticmethod(failure)
+valuelike.record, valuelike.pack, valuelike.failure = record, pack, failure

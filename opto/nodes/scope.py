@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from opto.nodes.vertex import next_birth
+from opto.nodes.vertex import births
 
 __all__ = [
     "SINCE",
@@ -48,7 +48,7 @@ def new_scope() -> Scope:
         >>> reads_in(scope) == [weight]
         True
     """
-    return {SINCE: next_birth()}
+    return {SINCE: next(births)}
 
 
 def note_read(scope: Scope, node: Any) -> None:

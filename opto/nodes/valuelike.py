@@ -33,6 +33,12 @@ from opto.nodes.vertex import Vertex
 
 __all__ = ["ValueLike", "holds_node", "unpack"]
 
+# How values are recorded is known above `Node`, which is built on this module: `results` fills these in. They are no
+# attributes of the class, because finding those would take a quarter of the time of a traced operator.
+record: Callable[..., Any]
+pack: Callable[[Any], Any]
+failure: Callable[..., Exception]
+
 
 def unpack(value: Any) -> Any:
     """Return *value* with every node in it (itself, or inside built-in containers) replaced by its plain value.
@@ -69,13 +75,18 @@ def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
 
     # Written out, not built from the helpers of the class: this is the hot path of every traced program.
     def apply(self: Any, other: Any) -> Any:
-        if not isinstance(other, Vertex) and other.__class__ not in SCALARS:
-            other = self._pack(other)
+        if isinstance(other, Vertex):
+            plain = other._data
+        elif other.__class__ in SCALARS:
+            plain = other
+        else:
+            other = pack(other)
+            plain = other._data if isinstance(other, Vertex) else other
         try:
-            value = compute(self._data, other._data if isinstance(other, Vertex) else other)
+            value = compute(self._data, plain)
         except Exception as cause:
-            raise self._failure(operator, keys, (self, other), cause) from cause
-        return self._record(operator, keys, (self, other), value)
+            raise failure(operator, keys, (self, other), cause) from cause
+        return record(operator, keys, (self, other), value)
 
     return apply
 
@@ -103,11 +114,6 @@ class ValueLike(Kin):
 
     # numpy must leave `array + node` to Node.__radd__ instead of adding element by element.
     __array_ufunc__ = None
-
-    # What `Node` provides: how values are recorded.
-    _pack: Callable[[Any], Any]
-    _record: Callable[..., Any]
-    _failure: Callable[..., Exception]
 
     __getitem__ = _infix(GETITEM)
 
@@ -153,7 +159,7 @@ class ValueLike(Kin):
         if hasattr(values, "__getitem__") and not hasattr(values, "keys"):
             return iter([self[index] for index in range(len(values))])
         # Sets have no positions and dicts are asked for keys: Python's own protocol would fail for both.
-        return iter([self._record(ITEM, ITEM.keys, (self, position), value) for position, value in enumerate(values)])
+        return iter([record(ITEM, ITEM.keys, (self, position), value) for position, value in enumerate(values)])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(CALL, args, kwargs)
@@ -175,7 +181,7 @@ class ValueLike(Kin):
             held = type(self._data).__name__
             raise AttributeError(f"A node that holds a {held} has no {name!r}.") from cause
         except Exception as cause:
-            raise self._failure(GETATTR, GETATTR.keys, (self, name), cause) from cause
+            raise failure(GETATTR, GETATTR.keys, (self, name), cause) from cause
         if isinstance(self._data, dict) and name == "items":
             return self._pairs
         if callable(member) and not isinstance(member, Vertex):
@@ -248,17 +254,17 @@ class ValueLike(Kin):
 
     def _compute(self, operator: Operator, inputs: tuple[Any, ...]) -> Any:
         """Apply *operator*, one input per key, and record the result."""
-        inputs = tuple(map(self._pack, inputs))
+        inputs = tuple(map(pack, inputs))
         try:
             value = operator.function(*map(unpack, inputs))
         except Exception as cause:
-            raise self._failure(operator, operator.keys, inputs, cause) from cause
-        return self._record(operator, operator.keys, inputs, value)
+            raise failure(operator, operator.keys, inputs, cause) from cause
+        return record(operator, operator.keys, inputs, value)
 
     def _call(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Apply *operator* to this node and any arguments, and record the result."""
         keys = ("x", *(f"*args[{number}]" for number in range(len(args))), *(f"**kwargs[{name}]" for name in kwargs))
-        inputs = tuple(map(self._pack, (self, *args, *kwargs.values())))
+        inputs = tuple(map(pack, (self, *args, *kwargs.values())))
         receiver, *plain = map(unpack, inputs)
         before = fingerprint(receiver) if type(receiver) in MUTABLE else None
         try:
@@ -266,17 +272,17 @@ class ValueLike(Kin):
                 receiver, *plain[: len(args)], **dict(zip(kwargs, plain[len(args) :], strict=True))
             )
         except Exception as cause:
-            raise self._failure(operator, keys, inputs, cause) from cause
+            raise failure(operator, keys, inputs, cause) from cause
         if before is not None:
             warn_if_changed(operator.name, "x", receiver, before, stacklevel=3)
         return self._taken_out(operator, keys, inputs, value)
 
     def _taken_out(self, operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:
         """Record a *value* that may be a node, or hold some: the object had them in it, and feedback must get there."""
-        held = self._pack(value)
+        held = pack(value)
         if isinstance(held, Vertex):
             keys, inputs, value = (*keys, " reads 0"), (*inputs, held), held._data
-        return self._record(operator, keys, inputs, value)
+        return record(operator, keys, inputs, value)
 
 
 class _Method:

@@ -11,10 +11,10 @@ from typing import Any
 
 from opto.nodes.operators import Operator
 
-__all__ = ["Vertex", "ancestors", "next_birth"]
+__all__ = ["Vertex", "ancestors", "births"]
 
 #: Birth numbers: a node is born after everything it was computed from, whichever thread made it.
-next_birth = count().__next__
+births = count()
 
 
 class Vertex:

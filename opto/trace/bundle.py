@@ -10,10 +10,10 @@ from opto.nodes import (
     SINCE,
     ExceptionNode,
     ParameterNode,
+    births,
     enter_scope,
     fingerprint,
     leave_scope,
-    next_birth,
     reads_in,
     record,
     unpack,
@@ -168,7 +168,7 @@ class FunModule(Call, ParameterOwner):
             return self._call_specially(function, (keys, inputs, plain, named, mutable))
         before = [*map(fingerprint, plain)] if mutable else None
         # Written out, not by new_scope() and a context manager: that would cost as much as all the rest.
-        scope: dict[Any, Any] = {SINCE: next_birth()}
+        scope: dict[Any, Any] = {SINCE: next(births)}
         token = enter_scope(scope)
         try:
             try:
