@@ -42,8 +42,8 @@ BROAD_EXCEPTS = {
     "opto.nodes.valuelike",
     "opto.optimizers.optimizer",
     "opto.runs.record",
-    "opto.trace.bundle",
     "opto.trace.calls",
+    "opto.trace.definition",
 }
 
 LONGEST = 450

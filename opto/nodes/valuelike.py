@@ -35,9 +35,9 @@ __all__ = ["ValueLike", "holds_node", "unpack"]
 
 # How values are recorded is known above `Node`, which is built on this module: `results` fills these in. They are no
 # attributes of the class, because finding those would take a quarter of the time of a traced operator.
-record: Callable[..., Any]
-pack: Callable[[Any], Any]
-failure: Callable[..., Exception]
+record: Callable[..., Any] = NotImplemented
+pack: Callable[[Any], Any] = NotImplemented
+failure: Callable[..., Exception] = NotImplemented
 
 
 def unpack(value: Any) -> Any:

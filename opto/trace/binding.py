@@ -1,20 +1,28 @@
 """From the arguments of a call to named inputs, at the speed of a plain call.
 
-`inspect.Signature.bind` takes longer than all else that a bundle does. So each function gets a binder: a
-generated function with the same signature. Python itself binds the arguments, and raises its own `TypeError`.
+`inspect.Signature.bind` takes longer than all else that a bundle does. So each function gets a twin: a generated
+function with the same signature, which knows what to do with its arguments. Python itself binds them, and raises its
+own `TypeError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from textwrap import indent
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.nodes import MUTABLE, SCALARS, Node, pack
 
-__all__ = ["Bound", "argument_names", "make_binder"]
+__all__ = ["Bound", "apply", "argument_names", "make_binder", "make_twin", "with_names"]
 
 #: The arguments of one call: keys, inputs as they are recorded, plain values, the names under which the last of the
-#: plain values are passed, and whether one of the plain values could be changed in place. A bare tuple, because a
-#: class of its own would double the cost of binding.
+#: plain values are passed, and whether one of the plain values could be changed in place.
 Bound = tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...], tuple[str, ...], bool]
+
+
+def apply(function: Callable[..., Any], values: Sequence[Any], named: tuple[str, ...]) -> Any:
+    """Call *function* with *values*, of which the last go by the names *named*."""
+    split = len(values) - len(named)
+    return function(*values[:split], **dict(zip(named, values[split:], strict=True)))
 
 
 class _Arguments(NamedTuple):
@@ -46,6 +54,18 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         >>> keys, plain, named
         (('x', '*more[0]', 'by'), (1, 5, 2), ('by',))
     """
+    return make_twin(function, "return {keys}, {inputs}, {plain}, {named}, {mutable}")
+
+
+def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable[..., Any]:
+    """Return a function with the signature of *function* and another body, which works on the bound arguments.
+
+    Args:
+        function: Any callable.
+        body: Python text. It may speak of ``{keys}``, ``{inputs}``, ``{plain}``, ``{named}`` and ``{mutable}``, the
+            parts of `Bound`, and of ``{call}``, which calls ``__function`` with them.
+        names: Global names of the body. They and its local ones begin with two underscores, to stay clear of arguments.
+    """
     arguments, defaults, keyword_defaults = _arguments(function)
     leading = (*arguments.positional_only, *arguments.positional)
     first_default = len(leading) - len(defaults)
@@ -59,38 +79,61 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         signature.append(f"**{arguments.more}")
     if arguments.rest or arguments.keyword_only or arguments.more:
         values = (_display(leading), arguments.rest or "()", _display(arguments.keyword_only), arguments.more or "{}")
-        body = f" return __spread(__arguments, {', '.join(values)})"
+        head, parts = f"{_BOUND} = __spread(__arguments, {', '.join(values)})\n", _PARTS
     else:
-        body = _unrolled(leading)
+        head, parts = _unrolled(leading)
+    text = f"def __twin({', '.join(signature)}):\n" + indent(head + body.format(**parts), "    ")
     namespace: dict[str, Any] = {
         "__arguments": arguments,
         "__scalars": SCALARS,
-        "__keys": leading,
+        "__names": leading,
         "__mutable_types": MUTABLE,
         "__pack": pack,
         "__spread": _spread,
+        "__apply": apply,
+        "__function": function,
         "__Node": Node,
+        **names,
     }
-    exec(f"def binder({', '.join(signature)}):\n{body}", namespace)  # noqa: S102 - only names of arguments go in
-    binder: Callable[..., Bound] = namespace["binder"]
-    # Python names a function by these in the TypeError for arguments that do not fit.
-    vars_of: Any = binder
-    vars_of.__defaults__, vars_of.__kwdefaults__ = defaults or None, keyword_defaults or None
-    vars_of.__qualname__ = getattr(function, "__qualname__", "call")
-    return binder
+    # Under the name of this file, so that tracebacks for users leave it out.
+    exec(compile(text, __file__, "exec"), namespace)  # noqa: S102 - only names of arguments and text of ours go in
+    twin: FunctionType = namespace.pop("__twin")
+    twin.__defaults__, twin.__kwdefaults__ = defaults or None, keyword_defaults or None
+    # Python names a function by this in the TypeError for arguments that do not fit.
+    twin.__qualname__ = getattr(function, "__qualname__", "call")
+    return twin
 
 
-def _unrolled(names: tuple[str, ...]) -> str:
-    """Return the body of the binder of a function with positional arguments only: no loop, no second call."""
-    lines = []
+def with_names(twin: Any, **names: Any) -> Callable[..., Any]:
+    """Return a copy of what `make_twin` returned with other global names: compiled once, it serves many."""
+    copy = FunctionType(twin.__code__, {**twin.__globals__, **names}, twin.__name__, twin.__defaults__)
+    copy.__kwdefaults__, copy.__qualname__ = twin.__kwdefaults__, twin.__qualname__
+    return copy
+
+
+_BOUND = "__keys, __inputs, __plain, __named, __mutable"
+_PARTS = {
+    "keys": "__keys",
+    "inputs": "__inputs",
+    "plain": "__plain",
+    "named": "__named",
+    "mutable": "__mutable",
+    "call": "__apply(__function, __plain, __named)",
+}
+
+
+def _unrolled(names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return how the arguments of a function with positional ones only are bound: without a loop or another call."""
+    lines = ["__mutable = False\n"]
     for index, name in enumerate(names):
-        lines += [f" if isinstance({name}, __Node): __{index} = {name}._data\n", " else:\n"]
+        lines += [f"if isinstance({name}, __Node): __{index} = {name}._data\n", "else:\n"]
         if name != "self":  # which is given as it is: the nodes in it are noted when they are read
-            lines.append(f"  if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
-        lines.append(f"  __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
-        lines.append(f" if __{index}.__class__ in __mutable_types: __mutable = True\n")
-    inputs, values = _display(names), _display(tuple(f"__{index}" for index in range(len(names))))
-    return f" __mutable = False\n{''.join(lines)} return __keys, {inputs}, {values}, (), __mutable"
+            lines.append(f" if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
+        lines.append(f" __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
+        lines.append(f"if __{index}.__class__ in __mutable_types: __mutable = True\n")
+    values = tuple(f"__{index}" for index in range(len(names)))
+    parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": "()"}
+    return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(values)})"}
 
 
 def _display(names: tuple[str, ...]) -> str:

@@ -2,25 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from types import MethodType
 from typing import Any, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
-from opto.nodes import (
-    SCALARS,
-    SINCE,
-    ExceptionNode,
-    ParameterNode,
-    births,
-    enter_scope,
-    fingerprint,
-    leave_scope,
-    reads_in,
-    record,
-    unpack,
-)
-from opto.trace.calls import Call, apply
-from opto.trace.definition import CodeVersions, Definition, Options
-from opto.trace.dependencies import disable_external_dependencies_check, warn_of_changes
+from opto.nodes import ExceptionNode, ParameterNode, unpack
+from opto.trace.calls import Options
+from opto.trace.definition import CodeVersions, Definition
+from opto.trace.dependencies import disable_external_dependencies_check
 from opto.trace.memo import Memo
 from opto.trace.ownership import ParameterOwner
 
@@ -41,8 +30,12 @@ to_data = unpack
 _new = object.__new__
 
 
-class FunModule(Call, ParameterOwner):
+class FunModule(ParameterOwner):
     """A function whose calls are recorded. Made by `bundle`; called like the function.
+
+    A call works on the values of any nodes among the arguments. It raises what Python raises for arguments that do not
+    fit; `ExecutionError` if the function raised, unless ``catch_execution_error=False`` lets that pass; and
+    `MissingInputsError` if the function read a node that is not among the arguments.
 
     Attributes:
         fun: The function as the user wrote it.
@@ -52,13 +45,24 @@ class FunModule(Call, ParameterOwner):
             per instance.
     """
 
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
-        self._owner: Any = None
-        self._code = None if definition.code is None else CodeVersions(definition)
+    # What a call runs stands in a slot, so that Python gets there without a function in between, which would have to
+    # pack and unpack the arguments: a quarter of the time of a call.
+    __slots__ = ("__call__", "_code", "_definition", "_owner")
+    __call__: Callable[..., Any]
+
+    def __init__(self, definition: Definition, *, owner: Any = None, code: CodeVersions | None = None) -> None:
+        if code is None and definition.code is not None:
+            code = CodeVersions(definition)
+        run = definition.runner if code is None else code.run
+        self._definition, self._owner, self._code = definition, owner, code
+        self.__call__ = run if owner is None else MethodType(run, owner)
         self.__wrapped__ = definition.function
         self.__name__ = getattr(definition.function, "__name__", definition.operator.name)
         self.__doc__ = getattr(definition.function, "__doc__", None)
+
+    @property
+    def name(self) -> str:
+        return self._definition.name
 
     @property
     def fun(self) -> Callable[..., Any]:
@@ -99,18 +103,29 @@ class FunModule(Call, ParameterOwner):
         return [] if self._code is None else [self._code.parameter]
 
     def __get__(self, instance: Any, owner: type | None = None) -> "FunModule":
-        # Bound anew for each use, as Python binds methods: an instance that held its bound method would
-        # hold itself.
-        if instance is None:
+        if instance is None or self._owner is not None:
             return self
+        run, code = self.__call__, self._code
+        if code is not None and not isinstance(instance, type):
+            code = self._code_of(instance)
+            run = code.run
+        # Bound anew for each use, as Python binds methods: an instance that held its bound method would hold itself.
         bound = _new(FunModule)
-        code = self._code if self._code is None or isinstance(instance, type) else self._code_of(instance)
+        bound.__dict__ = self.__dict__
         bound._definition, bound._owner, bound._code = self._definition, instance, code  # noqa: SLF001 - its own class
-        bound.__wrapped__, bound.__name__, bound.__doc__ = self.__wrapped__, self.__name__, self.__doc__
+        bound.__call__ = MethodType(run, instance)
         return bound
 
     def _code_of(self, instance: Any) -> CodeVersions:
         """Return the code of this method for *instance*, which owns it."""
+        try:
+            code: CodeVersions = instance.__dict__["_opto_code"][self._definition]
+        except (AttributeError, KeyError):
+            code = self._new_code_of(instance)
+        code.asked = True
+        return code
+
+    def _new_code_of(self, instance: Any) -> CodeVersions:
         try:
             owned: dict[Definition, CodeVersions] = vars(instance).setdefault("_opto_code", {})
         except TypeError:
@@ -118,13 +133,11 @@ class FunModule(Call, ParameterOwner):
                 f"{self.name}() cannot be trainable on a {type(instance).__name__}, which has __slots__ only.",
                 mend="Add '__dict__' to __slots__, so that each instance can own its code.",
             ) from None
-        if self._definition not in owned:
-            # All methods at once, before any of them runs: code that was born inside a call would count as its own.
-            for definition in trainable_definitions(type(instance)):
-                owned.setdefault(definition, CodeVersions(definition))
-        code = owned.get(self._definition) or owned.setdefault(self._definition, CodeVersions(self._definition))
-        code.asked = True
-        return code
+        # All methods at once, before any of them runs: code that was born inside a call would count as its own.
+        for definition in [*trainable_definitions(type(instance)), self._definition]:
+            if definition not in owned:
+                owned[definition] = CodeVersions(definition)
+        return owned[self._definition]
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._definition.owner = owner
@@ -148,46 +161,6 @@ class FunModule(Call, ParameterOwner):
 
     def __repr__(self) -> str:
         return f"<FunModule {self.__wrapped__.__module__}.{getattr(self.fun, '__qualname__', self.name)}>"
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the function on the values of any nodes among the arguments, and record the call.
-
-        Raises:
-            TypeError: The arguments do not fit the signature.
-            ExecutionError: The function raised; unless ``catch_execution_error=False``, which lets it pass.
-            MissingInputsError: The function read a node that is not among the arguments.
-        """
-        definition = self._definition
-        if self._owner is not None:
-            args = (self._owner, *args)
-        function, bind, code = definition.function, definition.bind, self._code
-        if code is not None:
-            _, function, bind = code.version if code.is_current() else self._updated(args, kwargs)
-        keys, inputs, plain, named, mutable = bind(*args, **kwargs)
-        if definition.is_special:
-            return self._call_specially(function, (keys, inputs, plain, named, mutable))
-        before = [*map(fingerprint, plain)] if mutable else None
-        # Written out, not by new_scope() and a context manager: that would cost as much as all the rest.
-        scope: dict[Any, Any] = {SINCE: next(births)}
-        token = enter_scope(scope)
-        try:
-            try:
-                value = apply(function, plain, named) if named else function(*plain)
-                if value.__class__ not in SCALARS:
-                    value = unpack(value)
-            finally:
-                leave_scope(token)  # before a failure is recorded, which would be lost inside
-        except Exception as cause:
-            if self._lets_pass(cause):
-                raise
-            raise self._failed(keys, inputs, reads_in(scope), cause) from cause
-        if before is not None:
-            warn_of_changes(self.name, keys, plain, before)
-        if len(scope) > 1:
-            keys, inputs = self._complete(keys, inputs, reads_in(scope))
-        elif code is not None:
-            keys, inputs = (*keys, "__code"), (*inputs, code.parameter)
-        return record(definition.operator, keys, inputs, value)
 
 
 def trainable_definitions(kind: type) -> dict[Definition, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode
 from opto.trace.bundle import FunModule
-from opto.trace.definition import CodeVersions, Definition, Version
+from opto.trace.definition import CodeVersions, Definition
 from opto.trace.ownership import ParameterOwner
 
 __all__ = ["check_picklable", "deep_copy", "restore"]
@@ -202,21 +202,12 @@ def _find_definition(module: str, path: str) -> Definition:
 
 
 def _reduce_code(code: CodeVersions) -> tuple[Any, ...]:
-    return _revived_code, (code.parameter, code.asked)
+    return _revived_code, (code.definition, code.parameter, code.asked)
 
 
-def _revived_code(parameter: Any, asked: bool) -> CodeVersions:
-    code = object.__new__(CodeVersions)
-    # No version yet: the first call compiles the source, or takes the function as it stands in the program.
-    code.parameter, code.asked, code.version = parameter, asked, _NO_VERSION
-    return code
-
-
-def _not_bound(*_: Any) -> Any:
-    raise AssertionError
-
-
-_NO_VERSION = Version(None, _not_bound, _not_bound)
+def _revived_code(definition: Definition, parameter: Any, asked: bool) -> CodeVersions:
+    # The first call compiles the source, or takes the function as it stands in the program.
+    return CodeVersions.revived(definition, parameter, asked=asked)
 
 
 def _reduce_function(function: FunModule) -> tuple[Any, ...]:
@@ -224,9 +215,7 @@ def _reduce_function(function: FunModule) -> tuple[Any, ...]:
 
 
 def _revived_function(definition: Definition, owner: Any, code: CodeVersions | None) -> FunModule:
-    function = FunModule(definition)
-    function._owner, function._code = owner, code  # noqa: SLF001 - as `FunModule.__get__` does
-    return function
+    return FunModule(definition, owner=owner, code=code)
 
 
 copyreg.pickle(Definition, _reduce_definition)

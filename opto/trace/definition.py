@@ -8,51 +8,28 @@ from typing import Any, NamedTuple
 
 from opto.errors import SourceError
 from opto.nodes import Operator, ParameterNode, node, write_arguments
-from opto.trace.binding import Bound, argument_names, make_binder
-from opto.trace.memo import Memo
+from opto.trace.binding import argument_names, make_binder, with_names
+from opto.trace.calls import Call, Options, make_runner
 from opto.trace.source import Code, compile_source, source_of
 
-__all__ = ["CodeVersions", "Definition", "Options", "Version"]
-
-# Flags of code objects, as in `inspect`, which takes longer to import than all of this package.
-_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200
-
-
-class Options(NamedTuple):
-    """What the user passed to `bundle`."""
-
-    description: str | None = None
-    trainable: bool = False
-    source: str | None = None
-    catch_execution_error: bool = True
-    allow_external_dependencies: bool = False
-    traceable_code: bool = False
-    process_inputs: bool = True
-    projections: tuple[Callable[[Any], Any], ...] = ()
-    domain: Any = None
-    memo: Memo | None = None
-    output_name: str | None = None
+__all__ = ["CodeVersions", "Definition", "Version"]
 
 
 class Definition:
     """What all calls and all bound copies of one bundled function share. Never changed after decoration.
 
     Attributes:
-        mode: How its body is run: ``plain``, ``open`` (on the nodes themselves), ``memo``, ``async``, ``generator`` or
-            ``async generator``.
+        runner: Has the signature of the function, runs it and records the call.
         owner: The class in whose body the function stands, or None.
         source: The source as the user wrote it, and *code* what a new one must be; None if it is not trainable.
     """
 
-    __slots__ = ("bind", "code", "function", "is_special", "mode", "operator", "options", "owner", "source")
+    __slots__ = ("code", "function", "operator", "options", "owner", "runner", "source")
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
         self.options = options
-        self.bind = make_binder(function)
         self.owner: type | None = None
-        self.mode = _mode(function, options)
-        self.is_special = self.mode != "plain"
         name = _name_of(function)
         description = options.description
         if description is None:
@@ -64,6 +41,7 @@ class Definition:
         self.operator = Operator(
             options.output_name or name, function, description=description, template=_writer(name, is_method=is_method)
         )
+        self.runner = make_runner(Call(function, self.operator, options))
         self.source: str | None = None
         self.code: Code | None = None
         if options.trainable:
@@ -75,6 +53,10 @@ class Definition:
             self.source = options.source if options.source is not None else source_of(function)
             self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars)
 
+    @property
+    def name(self) -> str:
+        return self.operator.name
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Definition":
         return self
 
@@ -85,16 +67,6 @@ def _name_of(function: Callable[..., Any]) -> str:
         named = named.func
     name: str = getattr(named, "__name__", type(named).__name__)
     return "lambda_" if name == "<lambda>" else name
-
-
-def _mode(function: Callable[..., Any], options: Options) -> str:
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if options.traceable_code or not options.process_inputs:
-        return "open"
-    for flag, mode in ((_COROUTINE, "async"), (_ASYNC_GENERATOR, "async generator"), (_GENERATOR, "generator")):
-        if flags & flag:
-            return mode
-    return "plain" if options.memo is None else "memo"
 
 
 def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]:
@@ -125,26 +97,28 @@ _new = object.__new__
 
 
 class Version(NamedTuple):
-    """A source and what it was compiled to."""
+    """A source, what it was compiled to, and what runs that (see `make_runner`)."""
 
     source: str | None
     function: Callable[..., Any]
-    bind: Callable[..., Bound]
+    runner: Callable[..., Any]
 
 
 class CodeVersions:
     """The code that a trainable function runs: a parameter, and the newest version of it, compiled.
 
     Attributes:
+        definition: Of the function.
         parameter: Holds the source.
         version: The newest that was compiled.
         asked: True once somebody has looked the function up on the instance that owns this code.
     """
 
-    __slots__ = ("asked", "parameter", "version")
+    __slots__ = ("asked", "definition", "parameter", "version")
 
     def __init__(self, definition: Definition) -> None:
         assert definition.code is not None
+        self.definition = definition
         self.parameter: ParameterNode[str] = node(
             definition.source,
             name=definition.function.__name__,
@@ -152,29 +126,56 @@ class CodeVersions:
             domain=definition.options.domain or definition.code,
             projections=definition.options.projections,
         )
-        # What the user wrote runs as it is, the very function object; only what was changed is compiled.
-        self.version = Version(self.parameter._data, definition.function, definition.bind)  # noqa: SLF001
+        self.version = self._written
         self.asked = False
 
+    @classmethod
+    def revived(cls, definition: Definition, parameter: ParameterNode[str], *, asked: bool) -> "CodeVersions":
+        """Return code as it was before, whose source is not compiled yet."""
+        code = _new(cls)
+        code.definition, code.parameter, code.asked = definition, parameter, asked
+        code.version = Version(None, definition.function, definition.runner)
+        return code
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "CodeVersions":
-        twin = _new(CodeVersions)
-        twin.parameter, twin.version, twin.asked = deepcopy(self.parameter, memo), self.version, self.asked
+        twin = self.revived(self.definition, deepcopy(self.parameter, memo), asked=self.asked)
+        source, function, runner = self.version
+        twin.version = Version(source, function, with_names(runner, **twin.call_of(function).names))
         return twin
 
-    def is_current(self) -> bool:
-        """True if the newest version is compiled: by identity, which is all that a call needs to know."""
-        return self.parameter._data is self.version.source  # noqa: SLF001 - the caller records it as an input
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as its source stands now."""
+        version = self.version
+        # By identity, which is all that a call needs to know. It is recorded as an input, not read.
+        if self.parameter._data is not version.source:  # noqa: SLF001
+            version = self._updated(args, kwargs)
+        return version.runner(*args, **kwargs) if kwargs else version.runner(*args)
 
-    def current(self, definition: Definition) -> Version:
-        """Return the version of the source as it is now."""
+    def call_of(self, function: Callable[..., Any]) -> Call:
+        """Return how *function*, a version of this code, is run."""
+        return Call(function, self.definition.operator, self.definition.options, self.parameter)
+
+    @property
+    def _written(self) -> Version:
+        """The function as the user wrote it, the very object: only what was changed is compiled."""
+        function, runner = self.definition.function, self.definition.runner
+        return Version(self.definition.source, function, with_names(runner, **self.call_of(function).names))
+
+    def _updated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
         source = self.parameter._data  # noqa: SLF001 - as above
-        if source != self.version.source:
-            original = definition.function
-            assert isinstance(original, FunctionType)
-            assert definition.source is not None
-            if source == definition.source:
-                self.version = Version(source, original, definition.bind)
-                return self.version
-            function = compile_source(source, original, definition.owner, written=definition.source)
-            self.version = Version(source, function, make_binder(function))
+        if source == self.version.source:
+            return self.version
+        original = self.definition.function
+        assert isinstance(original, FunctionType)
+        assert self.definition.source is not None
+        if source == self.definition.source:
+            self.version = self._written
+            return self.version
+        try:
+            function = compile_source(source, original, self.definition.owner, written=self.definition.source)
+        except Exception as cause:
+            # Code that a domain let pass may still fail where it is defined: in a default, in an import.
+            keys, inputs, *_ = make_binder(original)(*args, **kwargs)
+            self.call_of(original).fail(keys, inputs, [], cause)
+        self.version = Version(source, function, make_runner(self.call_of(function)))
         return self.version

@@ -235,7 +235,7 @@ class _Export:
         assert isinstance(function, FunctionType)
         names = names_of(function)
         where = f"{function.__qualname__}()"
-        is_plain = definition.mode != "open"
+        is_plain = not definition.options.is_open
         try:
             written = function_text(function)
         except ModuleError:

@@ -4,6 +4,7 @@ import __future__
 
 import ast
 import linecache
+import re
 import sys
 import textwrap
 import weakref
@@ -198,7 +199,7 @@ class Code(Frozen, Domain):
         """Return *raw* without a Markdown fence or an indentation of all lines around it."""
         if not isinstance(raw, str):
             raise DomainError(f"{raw!r:.200} is not source text.", mend=f"Give {self.describe()}.")
-        text = unfenced(raw).strip("\n").rstrip() + "\n"
+        text = re.sub(r"\A\s*\n", "", unfenced(raw)).rstrip() + "\n"
         # Models like to indent what stands between tags.
         return text if _parses(text) or not _parses(textwrap.dedent(text)) else textwrap.dedent(text)
 

@@ -12,7 +12,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opto.errors import DomainError, ExecutionError, MissingInputsError, SourceError
@@ -296,6 +296,7 @@ def test_any_text_is_accepted_or_refused(text):
 
 
 @given(st.text(alphabet="ab\n `\\'\"{}\t"))
+@example(" \n a")
 def test_reading_a_source_twice_changes_nothing_more(text):
     domain = Code.of("def work(x):\n    return x\n", "work")
     once = domain.read(text)
