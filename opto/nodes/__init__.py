@@ -12,7 +12,7 @@ from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import CONTAINERS, SCALARS, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
-from opto.nodes.results import ExceptionNode, MessageNode, failure, pack, record
+from opto.nodes.results import ExceptionNode, MessageNode, Numbered, failure, pack, record
 from opto.nodes.scope import SINCE, enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
 from opto.nodes.valuelike import unpack
 from opto.nodes.vertex import births
@@ -30,6 +30,7 @@ __all__ = [
     "GraphPropagator",
     "MessageNode",
     "Node",
+    "Numbered",
     "OfType",
     "Operator",
     "ParameterNode",

@@ -1,6 +1,7 @@
 """Results, and `record`: the one function that makes the edges of every graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Self, TypeVar
 
 from opto.errors import ExecutionError
@@ -13,7 +14,7 @@ from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import holds_node, unpack
 from opto.nodes.vertex import births
 
-__all__ = ["ExceptionNode", "MessageNode", "failure", "pack", "record"]
+__all__ = ["ExceptionNode", "MessageNode", "Numbered", "failure", "pack", "record"]
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class MessageNode(Node[T]):
     """
 
     __slots__ = ("_keys", "_operator")
-    _keys: tuple[str, ...]
+    _keys: Collection[str]
     _operator: Operator
 
     def __new__(
@@ -121,7 +122,7 @@ N = TypeVar("N", bound=MessageNode[Any])
 
 def record(
     operator: Operator,
-    keys: tuple[str, ...],
+    keys: Collection[str],
     inputs: tuple[Any, ...],
     value: Any,
     kind: type[N] = MessageNode,  # type: ignore[assignment]  # a default cannot be generic
@@ -152,6 +153,31 @@ def record(
     return result
 
 
+class Numbered(Collection[str]):
+    """Names of inputs that go by number, made when somebody asks: a million texts would take as much as the nodes.
+
+    Example:
+        >>> list(Numbered(2, form="*items[{}]", first=("x",), last=("y",)))
+        ['x', '*items[0]', '*items[1]', 'y']
+    """
+
+    __slots__ = ("_count", "_first", "_form", "_last")
+
+    def __init__(
+        self, count: int, *, form: str = "{}", first: tuple[str, ...] = (), last: tuple[str, ...] = ()
+    ) -> None:
+        self._count, self._form, self._first, self._last = count, form, first, last
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._first, map(self._form.format, range(self._count)), self._last)
+
+    def __len__(self) -> int:
+        return len(self._first) + self._count + len(self._last)
+
+    def __contains__(self, key: object) -> bool:
+        return any(key == own for own in self)
+
+
 def pack(value: Any) -> Any:
     """Return *value* as an input to record: a container with nodes in it becomes a node of its own.
 
@@ -170,11 +196,11 @@ def pack(value: Any) -> Any:
     items = container.items(value)
     inputs = tuple(map(pack, items))
     plain = [unpack(item) for item in items]
-    keys = tuple(map(str, range(len(inputs)))) if container.names is None else tuple(container.names(value))
+    keys = Numbered(len(inputs)) if container.names is None else tuple(container.names(value))
     return record(container.operator, keys, inputs, container.build(value, plain))
 
 
-def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:
+def failure(operator: Operator, keys: Collection[str], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:
     """Return the error to raise when *operator* raised *cause*, with a recorded `ExceptionNode` in it."""
     raised = original(cause)
     exception_node = record(operator, keys, inputs, in_words(raised), ExceptionNode)

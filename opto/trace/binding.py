@@ -5,18 +5,18 @@ function with the same signature, which knows what to do with its arguments. Pyt
 own `TypeError`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from textwrap import indent
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from opto.nodes import MUTABLE, SCALARS, Node, pack
+from opto.nodes import MUTABLE, SCALARS, Node, Numbered, pack
 
 __all__ = ["Bound", "apply", "argument_names", "make_binder", "make_twin", "with_names"]
 
 #: The arguments of one call: keys, inputs as they are recorded, plain values, the names under which the last of the
 #: plain values are passed, and whether one of the plain values could be changed in place.
-Bound = tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...], tuple[str, ...], bool]
+Bound = tuple[Collection[str], tuple[Any, ...], tuple[Any, ...], tuple[str, ...], bool]
 
 
 def apply(function: Callable[..., Any], values: Sequence[Any], named: tuple[str, ...]) -> Any:
@@ -51,7 +51,7 @@ def make_binder(function: Callable[..., Any]) -> Callable[..., Bound]:
         >>> from opto.nodes import node
         >>> def scale(x, *more, by=2): ...
         >>> keys, inputs, plain, named, _ = make_binder(scale)(node(1), 5)
-        >>> keys, plain, named
+        >>> tuple(keys), plain, named
         (('x', '*more[0]', 'by'), (1, 5, 2), ('by',))
     """
     return make_twin(function, "return {keys}, {inputs}, {plain}, {named}, {mutable}")
@@ -147,13 +147,13 @@ def _spread(
     keyword_only: tuple[Any, ...],
     more: dict[str, Any],
 ) -> Bound:
-    keys = (
-        *arguments.positional_only,
-        *arguments.positional,
-        *(f"*{arguments.rest}[{index}]" for index in range(len(rest))),
-        *arguments.keyword_only,
-        *(f"**{arguments.more}[{name}]" for name in more),
+    first = (*arguments.positional_only, *arguments.positional)
+    last = (
+        arguments.keyword_only
+        if not more
+        else (*arguments.keyword_only, *(f"**{arguments.more}[{key}]" for key in more))
     )
+    keys = (*first, *last) if not rest else Numbered(len(rest), form=f"*{arguments.rest}[{{}}]", first=first, last=last)
     inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
     plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
     mutable = any(type(item) in MUTABLE for item in plain)

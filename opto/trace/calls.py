@@ -1,6 +1,6 @@
 """How the body of a bundled function is run, and what is recorded of the call."""
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple, NoReturn
@@ -53,7 +53,7 @@ class Options(NamedTuple):
         return self.traceable_code or not self.process_inputs
 
 
-Keys = tuple[str, ...]
+Keys = Collection[str]
 Values = tuple[Any, ...]
 
 #: What most calls of most functions do. It is compiled for each function, because calls to helpers would cost as much
@@ -170,12 +170,12 @@ class Call:
             keys, inputs = (*keys, " item"), (*inputs, item)
         return record(self.operator, keys, inputs, value)
 
-    async def run_async(self, keys: Keys, inputs: Values, plain: Values, named: Keys) -> Any:
+    async def run_async(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Any:
         with self._body(keys, inputs) as scope:
             value = unpack(await apply(self.function, plain, named))
         return self._recorded(keys, inputs, scope, value)
 
-    def generate(self, keys: Keys, inputs: Values, plain: Values, named: Keys) -> Generator[Any, Any, Any]:
+    def generate(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Generator[Any, Any, Any]:
         """Yield the items of a generator function, each as a node, when they are asked for."""
         iterator = apply(self.function, plain, named)
         sent = None
@@ -190,7 +190,9 @@ class Call:
         finally:
             iterator.close()
 
-    async def generate_async(self, keys: Keys, inputs: Values, plain: Values, named: Keys) -> AsyncIterator[Any]:
+    async def generate_async(
+        self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]
+    ) -> AsyncIterator[Any]:
         iterator = apply(self.function, plain, named)
         sent = None
         try:
@@ -204,7 +206,7 @@ class Call:
         finally:
             await iterator.aclose()
 
-    def run_once(self, keys: Keys, inputs: Values, plain: Values, named: Keys) -> Any:
+    def run_once(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Any:
         """Take the result from the memo, or compute and keep it."""
         memo = self.options.memo
         assert memo is not None
@@ -224,7 +226,7 @@ class Call:
             memo.keep(key, value, reads_in(scope))
         return result
 
-    def run_openly(self, keys: Keys, inputs: Values, _: Values, named: Keys) -> Any:
+    def run_openly(self, keys: Keys, inputs: Values, _: Values, named: tuple[str, ...]) -> Any:
         """Call the function on the nodes themselves, so that what it does inside is part of the graph."""
         try:
             result = pack(apply(self.function, inputs, named))

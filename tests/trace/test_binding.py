@@ -97,7 +97,7 @@ def test_wrong_arguments_are_no_execution_error():
 def test_nodes_are_inputs_and_their_values_are_plain():
     x, y = node(1), node(2)
     keys, inputs, plain, _, _ = make_binder(simple)(x, b=y)
-    assert keys == ("a", "b")
+    assert tuple(keys) == ("a", "b")
     assert inputs[0] is x
     assert inputs[1] is y
     assert plain == (1, 2)
@@ -138,7 +138,7 @@ def test_defaults_that_are_nodes_are_inputs():
 def test_builtins_and_classes_take_what_they_are_given():
     assert argument_names(len) == ()
     keys, _, _, named, _ = make_binder(max)(1, 2, key=abs)
-    assert keys == ("*args[0]", "*args[1]", "**kwargs[key]")
+    assert tuple(keys) == ("*args[0]", "*args[1]", "**kwargs[key]")
     assert named == ("key",)
     assert bundle(max)(node(-3), 2, key=abs).data == -3
     assert bundle(dict)(a=node(1)).data == {"a": 1}
