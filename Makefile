@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo       install and optimize a simulated traffic light (no key needed)"
 	@echo "make test       install and run linters, types and all tests"
-	@echo "make benchmark  measure speed against trace-opt"
+	@echo "make benchmark  measure speed beside trace-opt"
 	@echo "make clean      remove what the above made"
 
 demo: $(VENV)/.demo
@@ -23,7 +23,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.dev
-	$(BIN)/python benchmarks/against_trace.py
+	$(BIN)/python benchmarks/compare.py
 
 clean:
 	rm -rf $(VENV) .venv-benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,18 +1,30 @@
-"""Measure opto side by side with trace-opt, in one run: ``python benchmarks/against_trace.py``. See README.md."""
+"""Measure opto side by side with others, in one run: ``python benchmarks/compare.py``. See README.md."""
 
 import argparse
 import json
 import math
 import os
 import platform
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import linear_regression, median
 
-from environments import CHECKOUT, PEER, answer, cpu_ms, installed, run, source_version
+from environments import CHECKOUT, PEERS, answer, cpu_ms, installed, run, source_version
 
-#: How many times faster opto must be. For one length of chain: trace-opt grows with the square of it.
-RATIOS = {"x + y": 50, "bundle, five arguments": 30, "chain of 10,000, build and backward": 500}
+#: How many times faster than trace-opt opto must be.
+OPERATIONS = {
+    "x + y": 80,
+    "items[0]": 80,
+    "iterating ten items": 100,
+    "bundle, one argument": 50,
+    "bundle, five arguments": 40,
+    "bundle, defaults": 40,
+    "trainable bundle": 40,
+    "method of a model": 40,
+    "trainable method": 40,
+}
+SHAPES = ("chain", "fan_in", "lattice", "minibatch")
 LENGTHS = (10_000, 100_000, 1_000_000)
 HEAVY = {"openai", "anthropic", "networkx", "graphviz", "numpy", "optuna"}
 #: Milliseconds that an import may take, and packages that it must not load.
@@ -21,27 +33,32 @@ IMPORTS = {"from opto import trace": (40, {*HEAVY, "pydantic"}), "from opto.opti
 
 @dataclass
 class Figure:
-    """One line of the table. Targets are ``at_least`` for the ratio, or ``at_most`` for opto's own figure."""
+    """One line of the table: a figure of opto, perhaps beside that of a *peer*.
+
+    Targets are ``faster``, how many times faster than the peer opto must be, or ``at_most`` for opto's own figure.
+    """
 
     name: str
     unit: str
-    trace_opt: float | None
     opto: float
-    at_least: float | None = None
+    peer: str = ""
+    theirs: float | None = None
+    faster: float | None = None
     at_most: float | None = None
     ratio: float | None = None
     met: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.trace_opt is not None:
-            self.ratio = self.trace_opt / self.opto
-            self.met = None if self.at_least is None else self.ratio >= self.at_least
+        if self.theirs is not None:
+            self.ratio = self.theirs / self.opto
+            self.met = None if self.faster is None else self.ratio >= self.faster
         if self.at_most is not None:
             self.met = self.opto <= self.at_most
 
     def cells(self) -> list[str]:
-        target = f"≥ {_short(self.at_least, 'x')}" if self.at_least else f"≤ {_short(self.at_most, self.unit)}"
-        numbers = _short(self.trace_opt, self.unit), _short(self.opto, self.unit), _short(self.ratio, "x")
+        target = f"≥ {_short(self.faster, 'x')}" if self.faster else f"≤ {_short(self.at_most, self.unit)}"
+        theirs = f"{self.peer} {_short(self.theirs, self.unit)}".strip()
+        numbers = _short(self.opto, self.unit), theirs, _short(self.ratio, "x")
         return [self.name, *numbers, *(("", "") if self.met is None else (target, "yes" if self.met else "NO"))]
 
 
@@ -49,74 +66,118 @@ def _short(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:{',.0f' if value >= 100 else '.3g'}} {unit}".rstrip()
 
 
-def operations(pythons: tuple[str, str], rounds: int) -> list[Figure]:
-    runs = [[answer(python, "operations.py", 2000, 5) for python in pythons] for _ in range(rounds)]
-    theirs, ours = ({name: min(pair[side][name] for pair in runs) for name in runs[0][0]} for side in (0, 1))
-    return [Figure(name, "µs", theirs[name], ours[name], at_least=RATIOS.get(name)) for name in ours]
+class Bench:
+    """The Pythons in which things are measured, in turn, and how often."""
+
+    def __init__(self, pythons: dict[str, str], rounds: int) -> None:
+        self.pythons = pythons
+        self.rounds = rounds
+
+    def best(self, program: str, *cases: tuple[str, tuple[object, ...]]) -> list[dict[str, float]]:
+        """Return the least of each figure for each case, a library and arguments: all cases in turn, round by round."""
+        runs = [
+            [answer(self.pythons[library], program, *arguments) for library, arguments in cases]
+            for _ in range(self.rounds)
+        ]
+        return [{key: min(run[key] for run in case) for key in case[0]} for case in zip(*runs, strict=True)]
+
+    def operations(self) -> Iterator[Figure]:
+        theirs, ours = self.best("operations.py", ("trace-opt", (2000, 5)), ("opto", (2000, 5)))
+        for name, target in OPERATIONS.items():
+            yield Figure(name, "µs", ours[name], "trace-opt", theirs[name], target)
+        cases = [("opto", ("trace", "addition", 100_000)), ("opto", ("floor", "addition", 100_000))]
+        cases += [("torch", ("torch", "addition", 100_000))] * ("torch" in self.pythons)
+        ours, least, *torch = self.best("graphs.py", *cases)
+        yield Figure("x + y", "µs", 1e6 * ours["addition"], "floor", 1e6 * least["addition"], faster=0.5)
+        for found in torch:
+            yield Figure("x + y", "µs", 1e6 * ours["addition"], "torch", 1e6 * found["addition"], faster=3)
+
+    def graphs(self, length: int) -> Iterator[Figure]:
+        """Compare whole graphs: a chain with trace-opt, whose time grows with the square of it, and all with torch."""
+        cases = [(library, ("trace", "chain", length)) for library in ("trace-opt", "opto")]
+        theirs, ours = (1000 * (found["build"] + found["backward"]) for found in self.best("graphs.py", *cases))
+        target = 500 if length == 10_000 else None
+        yield Figure(f"chain of {length:,}, build and backward", "ms", ours, "trace-opt", theirs, target)
+        for shape in SHAPES if "torch" in self.pythons else ():
+            cases = [("torch", ("torch", shape, 100_000)), ("opto", ("trace", shape, 100_000))]
+            theirs, ours = (1000 * (found["build"] + found["backward"]) for found in self.best("graphs.py", *cases))
+            yield Figure(f"{shape} of 100,000, build and backward", "ms", ours, "torch", theirs, faster=2)
+
+    def growth(self) -> Iterator[Figure]:
+        """Show how time and memory grow. That the longest graphs are walked and released shows: nothing recurses."""
+        for shape in SHAPES:
+            for option in (), ("--no-gc",):
+                cases = [("opto", (name, shape, n, *option)) for name in ("trace", "floor") for n in LENGTHS]
+                found = self.best("graphs.py", *cases)
+                ours, least = ([case["build"] + case["backward"] for case in half] for half in (found[:3], found[3:]))
+                for n, mine, floor in zip(LENGTHS, ours, least, strict=True) if not option else ():
+                    yield Figure(f"{shape}, per node of {n:,}", "µs", 1e6 * mine / n, "floor", 1e6 * floor / n)
+                # With Python's collector on, building any object grows faster than its number: judged is the rest.
+                name = f"{shape}, exponent{' without collector' * bool(option)}"
+                judged = 1.1 if option else None
+                yield Figure(name, "", _exponent(ours), "floor", _exponent(least), at_most=judged)
+                if option and found[2]["bytes"]:
+                    yield Figure(f"{shape}, memory per node", "B", found[2]["bytes"] / LENGTHS[-1], at_most=350)
+
+    def imports(self, processes: int) -> Iterator[Figure]:
+        codes = ("pass", *IMPORTS)
+        pair = (self.pythons["trace-opt"], self.pythons["opto"])
+        runs = [[{code: cpu_ms(python, code) for code in codes} for python in pair] for _ in range(processes)]
+        theirs, ours = ({code: median(pair[side][code] for pair in runs) for code in codes} for side in (0, 1))
+        for code, (limit, heavy) in IMPORTS.items():
+            mine = ours[code] - ours["pass"]
+            yield Figure(code, "ms", mine, "trace-opt", theirs[code] - theirs["pass"], at_most=limit)
+            seen = answer(pair[1], "-P", "imported.py", code)
+            wrong = sorted(heavy & set(seen["modules"])) + seen["sockets"]
+            yield Figure(" ".join(["… heavy packages, sockets", *wrong]), "", len(wrong), at_most=0)
+
+    def loops(self, iterations: int) -> Iterator[Figure]:
+        for kind, name in ("search", "LocalSearch"), ("model", "OptoPrime"):
+            found = answer(self.pythons["opto"], "iterations.py", kind, iterations)
+            # A page of memory more or less in thousands of iterations is no leak.
+            label = f"{name}, {iterations:,} iterations: memory kept by each"
+            yield Figure(label, "B", found["bytes"], at_most=10)
+        (found,) = self.best("checkpoint.py", ("opto", ()))
+        yield Figure("module of 1,000 prompts, save and load", "ms", found["save"] + found["load"], at_most=50)
 
 
-def chain(pythons: tuple[str, str], rounds: int, length: int) -> list[Figure]:
-    runs = [[answer(python, "chain.py", length) for python in pythons] for _ in range(rounds)]
-    theirs, ours = (min(1000 * (pair[side]["build"] + pair[side]["backward"]) for pair in runs) for side in (0, 1))
-    return [Figure(name := f"chain of {length:,}, build and backward", "ms", theirs, ours, RATIOS.get(name))]
-
-
-def imports(pythons: tuple[str, str], processes: int) -> list[Figure]:
-    codes = ("pass", *IMPORTS)
-    runs = [[{code: cpu_ms(python, code) for code in codes} for python in pythons] for _ in range(processes)]
-    theirs, ours = ({code: median(pair[side][code] for pair in runs) for code in codes} for side in (0, 1))
-    figures = []
-    for code, (limit, heavy) in IMPORTS.items():
-        figures.append(Figure(code, "ms", theirs[code] - theirs["pass"], ours[code] - ours["pass"], at_most=limit))
-        seen = answer(pythons[1], "-P", "imported.py", code)
-        wrong = sorted(heavy & set(seen["modules"])) + seen["sockets"]
-        figures.append(Figure(" ".join(["… heavy packages, sockets", *wrong]), "", None, len(wrong), at_most=0))
-    return figures
-
-
-def growth(opto: str, rounds: int) -> list[Figure]:
-    """Measure opto alone. That the longest chain is built, walked and released shows that nothing recurses."""
-    figures = []
-    for option, parts in ((), ("build", "backward", "release")), (("--no-gc",), ("build",)):
-        runs = [{n: answer(opto, "chain.py", n, *option) for n in LENGTHS} for _ in range(rounds)]
-        for part in parts:
-            name, times = " ".join([part, *option]), [min(run[n][part] for run in runs) for n in LENGTHS]
-            for n, seconds in zip(LENGTHS, times, strict=True):
-                figures.append(Figure(f"{name}, per node of {n:,}", "µs", None, 1e6 * seconds / n))
-            exponent = linear_regression(list(map(math.log, LENGTHS)), list(map(math.log, times))).slope
-            # With Python's collector on, building any object grows faster than its number: that is not judged here.
-            judged = None if name == "build" else 1.15
-            figures.append(Figure(f"{name}, exponent", "", None, exponent, at_most=judged))
-    if held := median(run[LENGTHS[-1]]["bytes"] for run in runs):
-        figures.append(Figure(f"memory, per node of {LENGTHS[-1]:,}", "B", None, held / LENGTHS[-1], at_most=400))
-    return figures
+def _exponent(times: Iterable[float]) -> float:
+    """Return the exponent of growth: 1 is linear. Fitted to the logarithms of the times."""
+    return linear_regression(list(map(math.log, LENGTHS)), list(map(math.log, times))).slope
 
 
 def table(figures: list[Figure]) -> str:
-    rows = [["figure", "trace-opt", "opto", "ratio", "target", "met"], *(figure.cells() for figure in figures)]
+    rows = [["figure", "opto", "beside", "ratio", "target", "met"], *(figure.cells() for figure in figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * width for width in widths])
     return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speed of opto and of trace-opt, measured side by side.")
+    parser = argparse.ArgumentParser(description="Speed of opto beside trace-opt, torch and a bare floor.")
     parser.add_argument("--quick", action="store_true", help="one round and a short chain: rough figures in a minute")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument("--python-of-trace", type=os.path.abspath, metavar="PATH", help="a Python that has trace-opt")
-    parser.add_argument("--python-of-opto", type=os.path.abspath, metavar="PATH", help="a Python that has opto")
+    parser.add_argument("--torch", action="store_true", help="also beside torch, which is installed: 5 GB on Linux")
+    for library in ("trace-opt", "torch", "opto"):
+        option = f"--python-of-{library.partition('-')[0]}"
+        parser.add_argument(option, type=os.path.abspath, metavar="PATH", help=f"a Python that has {library}")
     options = parser.parse_args()
-    theirs = options.python_of_trace or installed("trace-opt", PEER, PEER)
-    ours = options.python_of_opto or installed("opto", str(CHECKOUT), source_version())
-    rounds, processes, length = (1, 3, 1_000) if options.quick else (3, 11, 10_000)
+    pythons = {
+        "trace-opt": options.python_of_trace or installed("trace-opt", PEERS["trace-opt"], PEERS["trace-opt"]),
+        "opto": options.python_of_opto or installed("opto", str(CHECKOUT), source_version()),
+    }
+    if options.torch or options.python_of_torch:
+        pythons["torch"] = options.python_of_torch or installed("torch", PEERS["torch"], PEERS["torch"])
+    bench = Bench(pythons, 1 if options.quick else 3)
 
     load = os.getloadavg()[0]
-    figures = [*operations((theirs, ours), rounds), *chain((theirs, ours), rounds, length)]
-    figures += [*imports((theirs, ours), processes), *growth(ours, rounds)]
-    versions = " and ".join(sorted({run(python, "-V").strip() for python in (theirs, ours)}))
+    figures = [*bench.operations(), *bench.graphs(1_000 if options.quick else 10_000), *bench.growth()]
+    figures += [*bench.imports(3 if options.quick else 11), *bench.loops(1_000 if options.quick else 10_000)]
+    versions = " and ".join(sorted({run(python, "-V").strip() for python in pythons.values()}))
     conditions = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{versions}, {PEER}, rounds: {rounds}, load: {load:.1f} to {os.getloadavg()[0]:.1f}"
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}, "
+        f"{', '.join(PEERS[name] for name in pythons if name in PEERS)}, rounds: {bench.rounds}, "
+        f"load: {load:.1f} to {os.getloadavg()[0]:.1f}"
     )
     as_json = json.dumps({"conditions": conditions, "figures": [*map(asdict, figures)]}, indent=1)
     print(as_json if options.json else f"{table(figures)}\n\n{conditions}")

@@ -1,4 +1,4 @@
-"""The two virtual environments, made once, and how programs run in them."""
+"""The virtual environments, made once, and how programs run in them."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[1]
-PEER = "trace-opt==0.1.3.8"
+PEERS = {"trace-opt": "trace-opt==0.1.3.8", "torch": "torch>=2.6"}
 
 
 def source_version() -> str:

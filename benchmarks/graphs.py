@@ -2,7 +2,7 @@
 
 Seconds to build the graph, to go backward through it, and to release it; and the bytes that it holds. These are
 growth of the process's memory, not what tracemalloc counts: users pay for rounding and gaps in the allocator too,
-and tracemalloc would slow down what is timed. The value of each node, a number of 24 or 32 bytes, is in it.
+and tracemalloc would slow down what is timed. The value of each node, a float of 24 bytes, is in it.
 """
 
 import gc
@@ -22,18 +22,18 @@ def chain(_: Library, parameter, length: int):
     """Each node is computed from the one before."""
     result = parameter
     for _ in range(length):
-        result = result + 1
+        result = result + 1.0
     return result
 
 
 def fan_in(library: Library, parameter, length: int):
     """Nodes that know nothing of each other, and one that is computed from all of them."""
-    return library.total(*[parameter + number for number in range(length)])
+    return library.total(*[parameter + 1.0 for _ in range(length)])
 
 
 def lattice(library: Library, parameter, length: int):
     """Rows in which each node is computed from two neighbours in the row before: paths without number."""
-    row = [parameter + number for number in range(WIDTH)]
+    row = [parameter + 0.0 for _ in range(WIDTH)]
     for _ in range(length // WIDTH - 1):
         # Turned by one, so that a neighbour is found on either side.
         row = [left + right for left, right in zip(row, row[1:] + row[:1], strict=True)]
@@ -43,10 +43,10 @@ def lattice(library: Library, parameter, length: int):
 def minibatch(library: Library, parameter, length: int):
     """Examples of twenty steps each, all with the same parameter, and their sum."""
     results = []
-    for number in range(length // 20):
-        result = parameter + number
+    for _ in range(length // 20):
+        result = parameter + 1.0
         for _ in range(19):
-            result = result + 1
+            result = result + 1.0
         results.append(result)
     return library.total(*results)
 
@@ -62,8 +62,8 @@ def resident_bytes() -> int:
 
 def measure(library: Library, shape: str, length: int) -> dict[str, float]:
     build = SHAPES[shape]
-    library.backward(build(library, library.parameter(0), 2 * WIDTH))  # so that all that is loaded late is loaded
-    parameter = library.parameter(0)
+    library.backward(build(library, library.parameter(0.0), 2 * WIDTH))  # so that all that is loaded late is loaded
+    parameter = library.parameter(0.0)
     before = resident_bytes()
 
     began = process_time()
@@ -86,7 +86,7 @@ def measure(library: Library, shape: str, length: int) -> dict[str, float]:
 
 def addition(library: Library, calls: int) -> dict[str, float]:
     """Return the CPU seconds of one x + y."""
-    names = {"x": library.parameter(1), "y": library.parameter(2)}
+    names = {"x": library.parameter(1.0), "y": library.parameter(2.0)}
     timer = timeit.Timer("x + y", "import gc; gc.enable()", timer=process_time, globals=names)
     return {"addition": min(timer.repeat(7, calls)) / calls}
 

@@ -39,9 +39,9 @@ def trace() -> Library:
 def torch() -> Library:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # CPU time would count all of them
     return Library(
-        lambda value: torch.tensor(float(value), requires_grad=True),
+        lambda value: torch.tensor(value, requires_grad=True),
         lambda *items: torch.stack(items).sum(),
         lambda result: result.backward(),
         lambda parameter: parameter.grad is not None,

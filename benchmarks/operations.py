@@ -18,6 +18,11 @@ def five(a, b, c, d, e):  # noqa: ARG001 - what is measured is the call
     return e
 
 
+@bundle()
+def defaults(a, b=2, *, c=3):  # noqa: ARG001 - as above
+    return c
+
+
 @bundle(trainable=True)
 def learned(a):
     return a
@@ -29,19 +34,26 @@ class Agent:
     def act(self, a):
         return a
 
+    @bundle(trainable=True)
+    def learn(self, a):
+        return a
+
 
 STATEMENTS = {
     "x + y": "x + y",
     "items[0]": "items[0]",
+    "iterating ten items": "for _ in items: pass",
     "bundle, one argument": "one(x)",
     "bundle, five arguments": "five(x, y, z, v, w)",
+    "bundle, defaults": "defaults(x, c=y)",
     "trainable bundle": "learned(x)",
     "method of a model": "agent.act(x)",
+    "trainable method": "agent.learn(x)",
 }
 
 
 x, y, z, v, w = map(node, range(5))
-agent, items = Agent(), node([1, 2, 3])
+agent, items = Agent(), node(list(range(10)))
 
 
 def main(calls: int, repeats: int) -> None:

@@ -77,16 +77,16 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
     signature += [f"{name}=None" if name in keyword_defaults else name for name in arguments.keyword_only]
     if arguments.more:
         signature.append(f"**{arguments.more}")
-    if arguments.rest or arguments.keyword_only or arguments.more:
+    if arguments.rest or arguments.more:
         values = (_display(leading), arguments.rest or "()", _display(arguments.keyword_only), arguments.more or "{}")
         head, parts = f"{_BOUND} = __spread(__arguments, {', '.join(values)})\n", _PARTS
     else:
-        head, parts = _unrolled(leading)
+        head, parts = _unrolled(leading, arguments.keyword_only)
     text = f"def __twin({', '.join(signature)}):\n" + indent(head + body.format(**parts), "    ")
     namespace: dict[str, Any] = {
         "__arguments": arguments,
         "__scalars": SCALARS,
-        "__names": leading,
+        "__names": (*leading, *arguments.keyword_only),
         "__mutable_types": MUTABLE,
         "__pack": pack,
         "__spread": _spread,
@@ -95,12 +95,13 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
         "__Node": Node,
         **names,
     }
-    # Under the name of this file, so that tracebacks for users leave it out.
-    exec(compile(text, __file__, "exec"), namespace)  # noqa: S102 - only names of arguments and text of ours go in
+    # In the folder of this file, so that tracebacks for users leave it out.
+    exec(compile(text, f"{__file__} (generated)", "exec"), namespace)  # noqa: S102 - only names of arguments go in
     twin: FunctionType = namespace.pop("__twin")
     twin.__defaults__, twin.__kwdefaults__ = defaults or None, keyword_defaults or None
-    # Python names a function by this in the TypeError for arguments that do not fit.
+    # Python names a function by this, in tracebacks and in the TypeError for arguments that do not fit.
     twin.__qualname__ = getattr(function, "__qualname__", "call")
+    twin.__code__ = twin.__code__.replace(co_name=twin.__qualname__.rpartition(".")[2], co_qualname=twin.__qualname__)
     return twin
 
 
@@ -122,8 +123,9 @@ _PARTS = {
 }
 
 
-def _unrolled(names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Return how the arguments of a function with positional ones only are bound: without a loop or another call."""
+def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return how arguments that all have names are bound: without a loop or another call."""
+    names = (*positional, *keyword_only)
     lines = ["__mutable = False\n"]
     for index, name in enumerate(names):
         lines += [f"if isinstance({name}, __Node): __{index} = {name}._data\n", "else:\n"]
@@ -131,12 +133,13 @@ def _unrolled(names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
             lines.append(f" if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
         lines.append(f" __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
         lines.append(f"if __{index}.__class__ in __mutable_types: __mutable = True\n")
-    values = tuple(f"__{index}" for index in range(len(names)))
-    parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": "()"}
-    return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(values)})"}
+    values = [f"__{index}" for index in range(len(names))]
+    passed = [*values[: len(positional)], *map("{}={}".format, keyword_only, values[len(positional) :])]
+    parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": repr(keyword_only)}
+    return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(passed)})"}
 
 
-def _display(names: tuple[str, ...]) -> str:
+def _display(names: Sequence[str]) -> str:
     return f"({', '.join(names)}{',' * (len(names) == 1)})"
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -17,8 +19,20 @@ def test_operations_are_timed() -> None:
     assert all(time > 0 for time in answer("operations.py", "3", "1").values())
 
 
-def test_chain_is_timed() -> None:
-    assert answer("chain.py", "10").keys() == {"build", "backward", "release", "bytes"}
+@pytest.mark.parametrize("shape", ["chain", "fan_in", "lattice", "minibatch"])
+@pytest.mark.parametrize("library", ["trace", "floor"])
+def test_graphs_are_timed(library, shape) -> None:
+    assert answer("graphs.py", library, shape, "1000").keys() == {"build", "backward", "release", "bytes"}
+
+
+@pytest.mark.parametrize("library", ["trace", "floor"])
+def test_additions_are_timed(library) -> None:
+    assert answer("graphs.py", library, "addition", "3")["addition"] > 0
+
+
+@pytest.mark.parametrize("kind", ["search", "model"])
+def test_memory_over_iterations_is_seen(kind) -> None:
+    assert answer("iterations.py", kind, "20").keys() == {"bytes", "unreachable"}
 
 
 def test_checkpoints_are_timed() -> None:
