@@ -72,7 +72,7 @@ try:
 except Exception as __cause:
     __call.fail({keys}, {inputs}, __reads_in(__scope), __cause)
 if __before is not None:
-    __call.compare({keys}, {plain}, __before)
+    __warn_of_changes(__operator.name, {keys}, {plain}, __before)
 if len(__scope) > 1:
     return __record(__operator, *__call.complete({keys}, {inputs}, __reads_in(__scope)), __value)
 if __code is not None:
@@ -87,6 +87,7 @@ _PLAINLY_NAMES: dict[str, Any] = {
     "__leave_scope": leave_scope,
     "__unpack": unpack,
     "__reads_in": reads_in,
+    "__warn_of_changes": warn_of_changes,
     "__record": record,
 }
 #: The other ways are methods of `Call`.
@@ -98,9 +99,7 @@ def make_runner(call: "Call") -> Callable[..., Any]:
 
     With other names (`Call.names`), a copy of it serves another owner of the same function.
     """
-    if call.mode == "plain":
-        return make_twin(call.function, _PLAINLY, **_PLAINLY_NAMES, **call.names)
-    return make_twin(call.function, _SPECIALLY, **call.names)
+    return make_twin(call.function, _PLAINLY if call.mode == "plain" else _SPECIALLY, **call.names)
 
 
 class Call:
@@ -130,24 +129,17 @@ class Call:
     @property
     def names(self) -> dict[str, Any]:
         """What the code that `make_runner` generates needs to know of the call."""
-        match self.mode:
-            case "plain":
-                return {
-                    "__call": self,
-                    "__function": self.function,
-                    "__operator": self.operator,
-                    "__code": self.parameter,
-                }
-            case "open":
-                return {"__run": self.run_openly}
-            case "memo":
-                return {"__run": self.run_once}
-            case "async":
-                return {"__run": self.run_async}
-            case "generator":
-                return {"__run": self.generate}
-            case _:
-                return {"__run": self.generate_async}
+        if self.mode == "plain":
+            own = {"__call": self, "__function": self.function, "__operator": self.operator, "__code": self.parameter}
+            return {**_PLAINLY_NAMES, **own}
+        ways = {
+            "open": self.run_openly,
+            "memo": self.run_once,
+            "async": self.run_async,
+            "generator": self.generate,
+            "async generator": self.generate_async,
+        }
+        return {"__run": ways[self.mode]}
 
     @contextmanager
     def _body(self, keys: Keys, inputs: Values) -> Iterator[dict[Any, Any]]:
@@ -239,10 +231,6 @@ class Call:
             keys, inputs = (*keys, " inside"), (*inputs, result)
         keys, inputs = self.complete(keys, inputs, [])
         return record(self.operator, keys, inputs, unpack(result))
-
-    def compare(self, keys: Keys, plain: Values, before: list[Any]) -> None:
-        """Warn of arguments that the function changed in place."""
-        warn_of_changes(self.operator.name, keys, plain, before)
 
     def complete(self, keys: Keys, inputs: Values, reads: list[Any], *, strict: bool = True) -> tuple[Keys, Values]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""

@@ -728,3 +728,48 @@ def test_coroutine_functions_are_awaited_and_recorded():
         return result.data == 2 and behind(x, result)
 
     assert asyncio.run(main())
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_function_goes_with_its_last_reference(trainable):
+    gc.disable()
+    try:
+
+        @bundle(trainable=trainable)
+        def double(x):
+            return 2 * x
+
+        class Agent:
+            act = double
+
+        agent = Agent()
+        function, owner = weakref.ref(double), weakref.ref(agent)
+        assert double(1).data == 2
+        with pytest.raises(TypeError):
+            agent.act(1)
+        del agent, Agent.act, double
+        assert function() is None
+        assert owner() is None
+    finally:
+        gc.enable()
+
+
+def test_a_bound_method_stays_bound_wherever_it_is_put():
+    class Agent:
+        @bundle
+        def act(self, x):
+            return type(self).__name__, x
+
+    class Other:
+        act = Agent().act
+
+    assert Other().act(1).data == ("Agent", 1)
+
+
+def test_a_new_source_may_yield_its_results():
+    @bundle(trainable=True)
+    def count(n):
+        return range(n)
+
+    count.parameter._set("def count(n):\n    for number in range(n):\n        yield number\n")
+    assert [item.data for item in count(3)] == [0, 1, 2]
