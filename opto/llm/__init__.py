@@ -12,6 +12,7 @@ from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.scripted import ScriptedLLM
+from opto.llm.tokens import estimate_tokens
 
 __all__ = [
     "LLM",
@@ -23,5 +24,6 @@ __all__ = [
     "Usage",
     "as_llm",
     "environment_model",
+    "estimate_tokens",
     "use_llm",
 ]

@@ -1,11 +1,15 @@
-"""The problem: a trace graph made readable. Building and writing it are pure."""
+"""The problem: a trace graph made readable, within a budget of tokens. Building and writing it are pure."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from opto.llm import estimate_tokens
 from opto.nodes import Feedback, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
+from opto.optimizers.selection import by_importance, most_telling
 from opto.optimizers.suggestion import as_cdata
 
 __all__ = ["Problem", "Variable", "describe_feedback", "render_value"]
@@ -35,13 +39,14 @@ class Problem:
     Sections are those of OptoPrime (Trace, arXiv 2406.16218, section 4), with calls written as plain Python.
 
     Attributes:
-        code: One line per recorded call, in the order in which they ran.
+        code: One line per recorded call, in the order in which they ran, and where some are left out, how many.
         documentation: What each operator does, by name; several texts if several operators share the name.
         variables: The parameters that may be changed.
         inputs: Values that are given, by name.
         others: Values in between, by name.
         outputs: Results that were judged, by name.
         feedback: What was said about each output, by name of the output.
+        left_out: What is not shown, in words; empty if all is.
     """
 
     code: Sequence[str] = ()
@@ -51,12 +56,28 @@ class Problem:
     others: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     feedback: Mapping[str, Sequence[Feedback]] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @classmethod
-    def of(cls, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]], *, max_value: int = 4_000) -> "Problem":
-        """Return the problem of changing *variables* (by name), as *graph* shows it.
+    def of(
+        cls,
+        graph: TraceGraph,
+        variables: Mapping[str, ParameterNode[Any]],
+        *,
+        max_tokens: int = 16_000,
+        count: Callable[[str], int] = estimate_tokens,
+    ) -> "Problem":
+        """Return the problem of changing *variables* (by name), as *graph* shows it, in at most *max_tokens*.
 
-        Values that are not to be changed are cut in the middle if they are longer than *max_value* characters.
+        What is long is cut in the middle first; then calls are left out, from those that matter least (see
+        `by_importance`). The variables, one output with its feedback, and the ends of a path between them always stay,
+        even if they take more.
+
+        Args:
+            graph: What led to the outputs, with the feedback.
+            variables: The parameters that may be changed.
+            max_tokens: Tokens that the text may have.
+            count: Returns the number of tokens of a text.
 
         Example:
             >>> from opto.nodes import node
@@ -65,13 +86,29 @@ class Problem:
             >>> problem.code, dict(problem.outputs)
             (['multiply0 = price * 2'], {'multiply0': '6'})
         """
-        return _Writer(graph, variables, max_value).problem()
+        order = by_importance(graph, set(variables.values()))
+        names = canonical_names(graph.nodes, variables)
+        allowed, problem = max_tokens, cls()
+        for _ in range(_ATTEMPTS):
+            for max_value in _VALUE_LENGTHS:
+                writer = _Writer(graph, variables, names, max_value)
+                shown = writer.fitting(order, allowed, count)
+                if len(shown) == len(order):
+                    break
+            problem = writer.problem(shown)
+            spent = count(problem.render())
+            if spent <= max_tokens or len(shown) <= 1:
+                break
+            # The parts do not add up exactly to the whole.
+            allowed -= spent - max_tokens + max_tokens // 50
+        return problem
 
     def render(self) -> str:
         """Return the problem as text: the same problem gives the same text.
 
-        Sections that have nothing to say are left out.
+        Sections that have nothing to say are left out. Feedback stands behind the output that it is about.
         """
+        several = len(self.outputs) > 1
         sections = {
             "Code": "\n".join(self.code),
             "Documentation": "\n".join(
@@ -80,94 +117,172 @@ class Problem:
             "Variables": "\n".join(map(_render_variable, self.variables)),
             "Inputs": _render_values(self.inputs),
             "Others": _render_values(self.others),
-            "Outputs": _render_values(self.outputs),
-            "Feedback": "\n".join(
-                _render_feedback(name, said, several=len(self.feedback) > 1)
-                for name, items in self.feedback.items()
-                for said in items
-            ),
+            "Outputs": "" if several else _render_values(self.outputs),
+            "Outputs, each with its feedback": self._render_judged() if several else "",
+            "Feedback": ""
+            if several
+            else "\n".join(describe_feedback(said) for items in self.feedback.values() for said in items),
+            "Left out, because it would be too long": "\n".join(self.left_out),
         }
         return "\n\n".join(f"# {title}\n{text}" for title, text in sections.items() if text)
 
+    def _render_judged(self) -> str:
+        return "\n".join(
+            "\n".join(
+                [
+                    _render_values({name: text}),
+                    *(f"-> {describe_feedback(said)}" for said in self.feedback.get(name, ())),
+                ]
+            )
+            for name, text in self.outputs.items()
+        )
+
+
+#: Characters of a value that is not to be changed, from generous to scarce.
+_VALUE_LENGTHS = (4_000, 1_000, 250, 80)
+_ATTEMPTS = 4
+
 
 class _Writer:
-    """Writes one graph as a problem."""
+    """Writes one graph as a problem, with values of at most *max_value* characters."""
 
-    def __init__(self, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]], max_value: int) -> None:
-        self.max_value = max_value
+    def __init__(
+        self, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]], names: Mapping[Any, str], max_value: int
+    ) -> None:
         self.graph = graph
         self.variables = variables
-        self.names = canonical_names(graph.nodes, variables)
-        self.taken = set(self.names.values())
-        self.constants: dict[str, str] = {}  # by name, in full, to recognise those that were seen
+        self.names = names
+        self.max_value = max_value
+        self.taken = set(names.values())
+        self.constants: dict[str, str] = {}  # names of long plain inputs, by how they are written in full
         self.long_constants: dict[str, str] = {}
+        self.said: dict[Any, list[Feedback]] = {}
+        for output, feedback in zip(graph.outputs, graph.feedback, strict=True):
+            self.said.setdefault(output, []).append(feedback)
 
-    def problem(self) -> Problem:
-        shown = set(self.variables.values())
-        outputs = set(self.graph.outputs)
+    def fitting(self, order: Sequence[Any], max_tokens: int, count: Callable[[str], int]) -> list[Any]:
+        """Return as many of *order*, from the first on, as there is room for; one at least."""
+        left = max_tokens - count("\n".join(_render_variable(_variable(*item)) for item in self.variables.items()))
+        documented: set[Any] = set()
+        for position, node in enumerate(order):
+            parts = [self._line(node), f"{self.names[node]} = {self._shown(node._data)}"]  # noqa: SLF001 - as below
+            parts += [describe_feedback(said) for said in self.said.get(node, ())]
+            if node.operator is not None and node.operator not in documented:
+                documented.add(node.operator)
+                parts.append(node.operator.description)
+            left -= count("\n".join(parts))
+            if left < 0 and position:
+                return list(order[:position])
+        return list(order)
+
+    def problem(self, shown: Sequence[Any]) -> Problem:
+        """Return the problem in which the nodes *shown* are, and the variables."""
+        self.constants.clear()
+        self.long_constants.clear()
+        kept = set(shown)
+        variables = set(self.variables.values())
+        outputs = [item for item in self.graph.nodes if item in self.said]
         code: list[str] = []
+        skipped: Counter[str] = Counter()
         documentation: dict[str, list[str]] = {}
-        inputs: dict[str, str] = {}
-        others: dict[str, str] = {}
-        results: dict[str, str] = {}
+        values: dict[Any, str] = {}
         for item in self.graph.nodes:
-            name, value = self.names[item], self._shown(item._data)  # noqa: SLF001 - no read of the program
-            call = self._call(item)
-            if call and item.operator is not None:
-                code.append(f"{name} = {call}")
-                # What a trainable function does stands in its source, among the variables.
-                if item.operator.description and "__code" not in dict(item.raw_inputs()):
-                    texts = documentation.setdefault(item.operator.name, [])
-                    text = " ".join(item.operator.description.split())
-                    texts += [] if text in texts else [text]
-            if item in outputs:
-                results[name] = value
-            elif item in shown:
+            line = self._line(item) if item in kept else ""
+            if item in kept or item in variables:
+                values[item] = self._shown(item._data)  # noqa: SLF001 - no read of the program
+            elif item.is_recorded:
+                skipped[item.operator.name] += 1
+            if not line:
                 continue
-            elif call:
-                others[name] = value
-            else:
-                inputs[name] = value
+            code += _gap(skipped)
+            skipped.clear()
+            code.append(line)
+            # Where a value comes from that was computed by a call left out: as an input of what is shown.
+            for above in item.parents:
+                if above not in kept and above not in variables:
+                    values.setdefault(above, self._shown(above._data))  # noqa: SLF001 - as above
+            # What a trainable function does stands in its source, among the variables.
+            if item.operator.description and "__code" not in dict(item.raw_inputs()):
+                texts = documentation.setdefault(item.operator.name, [])
+                text = " ".join(item.operator.description.split())
+                texts += [] if text in texts else [text]
+        code += _gap(skipped)
+        inputs = {item for item in values if not item.is_recorded}
+        named = {
+            group: {self.names[item]: text for item, text in values.items() if item not in variables and belongs(item)}
+            for group, belongs in {
+                "outputs": lambda item: item in self.said,
+                "inputs": lambda item: item in inputs and item not in self.said,
+                "others": lambda item: item not in inputs and item not in self.said,
+            }.items()
+        }
+        judged = [item for item in outputs if item in kept or item in variables]
         return Problem(
             code=code,
             documentation=documentation,
             variables=[_variable(name, parameter) for name, parameter in self.variables.items()],
-            inputs={**inputs, **self.long_constants},
-            others=others,
-            outputs=results,
-            feedback=self._feedback(),
+            inputs={**named["inputs"], **self.long_constants},
+            others=named["others"],
+            outputs={self.names[item]: values[item] for item in judged},
+            feedback={self.names[item]: self.said[item] for item in judged},
+            left_out=list(self._left_out(kept, outputs, judged)),
         )
 
-    def _call(self, item: Any) -> str:
-        return write_call(item, self.names.__getitem__, self._constant)
+    def _left_out(self, kept: set[Any], outputs: Sequence[Any], judged: Sequence[Any]) -> Iterator[str]:
+        calls = [item for item in self.graph.nodes if item.is_recorded]
+        if missing := sum(item not in kept for item in calls):
+            yield f"{missing:,} of {len(calls):,} calls"
+        if len(judged) < len(outputs):
+            others = [said for item in outputs if item not in judged for said in self.said[item]]
+            yield f"{len(outputs) - len(judged):,} of {len(outputs):,} outputs{_summary(others)}"
+
+    def _line(self, item: Any) -> str:
+        call = write_call(item, self.names.__getitem__, self._constant)
+        return f"{self.names[item]} = {call}" if call else ""
 
     def _constant(self, value: Any) -> str:
         """Return a plain input as it stands in a call: itself if short, else a name for it."""
         text = write_constant(value)
         if len(text) <= _SHORT and "\n" not in text:
             return text
-        for name, known in self.constants.items():
-            if known == text:
-                return name
-        name = f"{type(value).__name__}_given{len(self.constants)}"
-        while name in self.taken:
-            name += "_"
-        self.constants[name] = text
-        self.long_constants[name] = self._shown(value)
-        return name
+        if text not in self.constants:
+            name = f"{type(value).__name__}_given{len(self.constants)}"
+            while name in self.taken:
+                name += "_"
+            self.constants[text] = name
+            self.long_constants[name] = self._shown(value)
+        return self.constants[text]
 
     def _shown(self, value: Any) -> str:
         text = value if isinstance(value, str) and "\n" in value else write_constant(value)
         if len(text) <= self.max_value:
             return text
         half = self.max_value // 2
-        return f"{text[:half]}\n… ({len(text) - 2 * half} of {len(text)} characters left out) …\n{text[-half:]}"
+        return f"{text[:half]}\n… ({len(text) - 2 * half:,} of {len(text):,} characters left out) …\n{text[-half:]}"
 
-    def _feedback(self) -> dict[str, list[Feedback]]:
-        said: dict[str, list[Feedback]] = {}
-        for output, feedback in zip(self.graph.outputs, self.graph.feedback, strict=True):
-            said.setdefault(self.names[output], []).append(feedback)
-        return said
+
+def _gap(skipped: Mapping[str, int]) -> list[str]:
+    """Return what stands in place of calls that are left out."""
+    if not skipped:
+        return []
+    names = ", ".join(f"{name} {_TIMES}{number:,}" for name, number in Counter(skipped).most_common(5))
+    more = ", …" * (len(skipped) > 5)
+    return [f"# … {sum(skipped.values()):,} calls left out: {names}{more}"]
+
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def _summary(feedback: Sequence[Feedback]) -> str:
+    """Return what was said about outputs that are not shown, in a line."""
+    scores = [said.score for said in feedback if said.score is not None and not math.isnan(said.score)]
+    parts = []
+    if scores:
+        mean = math.fsum(scores) / len(scores)
+        parts.append(f"scores from {min(scores):g} to {max(scores):g}, mean {mean:g}")
+    texts = Counter(" ".join(said.text.split()) for said in feedback if said.text)
+    parts += [f"{text[:200]!r} {_TIMES}{number:,}" for text, number in texts.most_common(3)]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 #: Characters up to which a plain input stands in the call itself.
@@ -207,8 +322,3 @@ def describe_feedback(said: Feedback) -> str:
     figures |= said.scores
     parts = [", ".join(f"{key} {value:g}" for key, value in figures.items()), said.text]
     return "\n".join(part for part in parts if part) or "(nothing was said)"
-
-
-def _render_feedback(name: str, said: Feedback, *, several: bool) -> str:
-    text = describe_feedback(said)
-    return f"{name}: {text}" if several else text
