@@ -21,13 +21,13 @@ _SCRIPTS = (
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens *text* has, rather too many than too few.
+    r"""Return about how many tokens *text* has, rather too many than too few.
 
     Made for prompts with code, prose and data. Against the vocabularies of OpenAI's models it was never more than 10 %
     too low, and between 1.1 and 1.7 times the truth for English and code (`benchmarks/tokens.py`).
 
     Example:
-        >>> estimate_tokens("def double(x):\\n    return 2 * x"), estimate_tokens("")
+        >>> estimate_tokens("def double(x):\n    return 2 * x"), estimate_tokens("")
         (15, 0)
     """
     total = 0.0

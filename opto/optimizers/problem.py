@@ -3,13 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
-from opto.optimizers.selection import by_importance, most_telling
+from opto.optimizers.selection import by_importance
 from opto.optimizers.suggestion import as_cdata
 
 __all__ = ["Problem", "Variable", "describe_feedback", "render_value"]
@@ -138,6 +139,7 @@ class Problem:
         )
 
 
+by_birth = attrgetter("birth")
 #: Characters of a value that is not to be changed, from generous to scarce.
 _VALUE_LENGTHS = (4_000, 1_000, 250, 80)
 _ATTEMPTS = 4
@@ -181,12 +183,12 @@ class _Writer:
         self.long_constants.clear()
         kept = set(shown)
         variables = set(self.variables.values())
-        outputs = [item for item in self.graph.nodes if item in self.said]
+        outputs = [item for item in self.graph if item in self.said]
         code: list[str] = []
         skipped: Counter[str] = Counter()
         documentation: dict[str, list[str]] = {}
         values: dict[Any, str] = {}
-        for item in self.graph.nodes:
+        for item in self.graph:
             line = self._line(item) if item in kept else ""
             if item in kept or item in variables:
                 values[item] = self._shown(item._data)  # noqa: SLF001 - no read of the program
@@ -207,29 +209,25 @@ class _Writer:
                 text = " ".join(item.operator.description.split())
                 texts += [] if text in texts else [text]
         code += _gap(skipped)
-        inputs = {item for item in values if not item.is_recorded}
-        named = {
-            group: {self.names[item]: text for item, text in values.items() if item not in variables and belongs(item)}
-            for group, belongs in {
-                "outputs": lambda item: item in self.said,
-                "inputs": lambda item: item in inputs and item not in self.said,
-                "others": lambda item: item not in inputs and item not in self.said,
-            }.items()
-        }
-        judged = [item for item in outputs if item in kept or item in variables]
+        judged = {item: self.said[item] for item in outputs if item in kept or item in variables}
+        inputs: dict[str, str] = {}
+        others: dict[str, str] = {}
+        for item in sorted(values, key=by_birth):
+            if item not in variables and item not in judged:
+                (others if item.is_recorded else inputs)[self.names[item]] = values[item]
         return Problem(
             code=code,
             documentation=documentation,
             variables=[_variable(name, parameter) for name, parameter in self.variables.items()],
-            inputs={**named["inputs"], **self.long_constants},
-            others=named["others"],
+            inputs={**inputs, **self.long_constants},
+            others=others,
             outputs={self.names[item]: values[item] for item in judged},
-            feedback={self.names[item]: self.said[item] for item in judged},
+            feedback={self.names[item]: said for item, said in judged.items()},
             left_out=list(self._left_out(kept, outputs, judged)),
         )
 
-    def _left_out(self, kept: set[Any], outputs: Sequence[Any], judged: Sequence[Any]) -> Iterator[str]:
-        calls = [item for item in self.graph.nodes if item.is_recorded]
+    def _left_out(self, kept: set[Any], outputs: Sequence[Any], judged: Collection[Any]) -> Iterator[str]:
+        calls = [item for item in self.graph if item.is_recorded]
         if missing := sum(item not in kept for item in calls):
             yield f"{missing:,} of {len(calls):,} calls"
         if len(judged) < len(outputs):
@@ -267,7 +265,8 @@ def _gap(skipped: Mapping[str, int]) -> list[str]:
         return []
     names = ", ".join(f"{name} {_TIMES}{number:,}" for name, number in Counter(skipped).most_common(5))
     more = ", …" * (len(skipped) > 5)
-    return [f"# … {sum(skipped.values()):,} calls left out: {names}{more}"]
+    total = sum(skipped.values())
+    return [f"# … {total:,} call{'s' * (total > 1)} left out: {names}{more}"]
 
 
 _TIMES = "\N{MULTIPLICATION SIGN}"

@@ -59,7 +59,7 @@ def by_importance(graph: TraceGraph, variables: Collection[Any]) -> list[Any]:
 def _distances(graph: TraceGraph, variables: Collection[Any]) -> dict[Any, int]:
     """Return how many calls lie between each node and the nearest of *variables* behind it, if there is one."""
     found: dict[Any, int] = {}
-    for node in graph.nodes:  # oldest first
+    for node in graph:  # oldest first
         if node in variables:
             found[node] = 0
         elif above := [found[item] for item in node.parents if item in found]:

@@ -245,7 +245,7 @@ def test_several_outputs_are_one_problem(count):
         optimizer.backward(count + goal, (-float(goal), f"should be {goal}"))
     record = optimizer.step()
 
-    assert "# Feedback\nadd0: score -3\nshould be 3\nadd1: score -4\nshould be 4" in shown(llm)
+    assert "add0 = 4\n-> score -3\nshould be 3\nadd1 = 5\n-> score -4\nshould be 4" in shown(llm)
     assert record.score == -3.5
 
 

@@ -1,0 +1,189 @@
+"""The problem: complete while it fits, and the most telling part of it where it does not."""
+
+import ast
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opto.errors import ExecutionError
+from opto.llm import estimate_tokens
+from opto.nodes import Feedback, TraceGraph, node
+from opto.optimizers import Problem
+from opto.trace import bundle
+
+
+def prompt_node():
+    return node("Answer briefly.", name="prompt", trainable=True)
+
+
+@bundle
+def ask(prompt, question):
+    """Ask the model."""
+    return f"{prompt} {question}"
+
+
+@bundle
+def grade(answer, index):
+    """Compare with the key."""
+    if index == 30:
+        raise KeyError(index)
+    return len(answer) % 7
+
+
+def batch(size, prompt):
+    """Return the graph of a batch, of which the example 30 fails."""
+    outputs, feedback = [], []
+    for index in range(size):
+        try:
+            output = grade(ask(prompt, f"question {index}").strip(), index)
+            said = Feedback(f"example {index}", index / size)
+        except ExecutionError as error:
+            output, said = error.exception_node, Feedback("it crashed")
+        outputs.append(output)
+        feedback.append(said)
+    return TraceGraph(outputs, feedback)
+
+
+def loop(turns, start):
+    total = start
+    for _ in range(turns):
+        total = total + 1
+    return TraceGraph([total], [Feedback("too large")])
+
+
+def test_what_fits_is_shown_whole():
+    prompt = prompt_node()
+    graph = batch(6, prompt)
+
+    problem = Problem.of(graph, {"prompt": prompt})
+
+    assert len(problem.code) == len(graph) - 1
+    assert not problem.left_out
+    assert {**problem.inputs, **problem.others, **problem.outputs}.keys() == {*graph.names.values()} - {"prompt"}
+
+
+def test_of_a_batch_failures_and_low_scores_are_left():
+    prompt = prompt_node()
+
+    problem = Problem.of(batch(100, prompt), {"prompt": prompt}, max_tokens=700)
+    text = problem.render()
+
+    assert estimate_tokens(text) <= 700
+    assert "it crashed" in text
+    assert "'(KeyError) 30'" in text
+    assert "example 0" in text
+    assert "example 99\n" not in text
+    said = dict(re.findall(r"([\d,]+) of \d+ (calls|outputs)", text))
+    assert {kind: int(number) for number, kind in said.items()}["outputs"] == 100 - len(problem.outputs)
+    assert "scores from" in problem.left_out[-1]
+
+
+def test_of_a_long_loop_the_ends_are_left():
+    start = node(0, name="start", trainable=True)
+
+    problem = Problem.of(loop(2_000, start), {"start": start}, max_tokens=400)
+
+    assert problem.code[0] == "add0 = start + 1"
+    assert problem.code[-1] == "add1999 = add1998 + 1"
+    (gap,) = [line for line in problem.code if line.startswith("#")]
+    missing = 2_000 - (len(problem.code) - 1)
+    assert gap == f"# … {missing:,} calls left out: add \N{MULTIPLICATION SIGN}{missing:,}"
+    assert problem.left_out == [f"{missing:,} of 2,000 calls"]
+
+
+def test_values_at_the_edge_of_what_is_left_out_are_shown():
+    start = node(0, name="start", trainable=True)
+
+    problem = Problem.of(loop(2_000, start), {"start": start}, max_tokens=400)
+
+    behind_the_gap = problem.code[[line.startswith("#") for line in problem.code].index(True) + 1]
+    edge = behind_the_gap.split()[2]
+    assert problem.others[edge] == str(int(edge[3:]) + 1)
+
+
+def test_long_values_are_cut_in_the_middle_before_calls_are_left_out():
+    prompt = prompt_node()
+    document = node("begin " + "word " * 20_000 + "end", name="document")
+
+    problem = Problem.of(TraceGraph([ask(prompt, document)], [Feedback("no")]), {"prompt": prompt}, max_tokens=900)
+
+    assert problem.code == ["ask0 = ask(prompt=prompt, question=document0)"]
+    (value,) = problem.inputs.values()
+    assert value.startswith("'begin word")
+    assert value.endswith("word end'")
+    assert "of 100,011 characters left out" in value
+
+
+def test_variables_stay_whole_whatever_they_take():
+    prompt = node("rule\n" * 3_000, name="prompt", trainable=True)
+
+    problem = Problem.of(batch(40, prompt), {"prompt": prompt}, max_tokens=100)
+
+    assert problem.variables[0].value == prompt.data
+    assert len(problem.outputs) == 1
+    assert problem.feedback
+
+
+def test_each_variable_keeps_a_way_to_an_output():
+    first, second = node(1, name="first", trainable=True), node(2, name="second", trainable=True)
+    graph = loop(300, first) + loop(300, second)
+
+    code = Problem.of(graph, {"first": first, "second": second}, max_tokens=600).code
+
+    assert any("first" in line for line in code)
+    assert any("second" in line for line in code)
+
+
+def test_a_counter_of_the_users_decides():
+    start = node(0, name="start", trainable=True)
+
+    problem = Problem.of(loop(50, start), {"start": start}, max_tokens=300, count=len)
+
+    assert len(problem.render()) <= 300 or len(problem.outputs) == 1
+    assert problem.left_out
+
+
+@st.composite
+def graphs(draw):
+    """Some variables, results of any two things before them, and feedback on some of those."""
+    variables = {f"v{index}": node(index, name=f"v{index}", trainable=True) for index in range(draw(st.integers(1, 3)))}
+    made = [*variables.values(), node(7, name="given")]
+    for _ in range(draw(st.integers(1, 60))):
+        left, right = draw(st.sampled_from(made)), draw(st.sampled_from(made))
+        made.append(left + right if draw(st.booleans()) else ask(left, right).strip() if draw(st.booleans()) else -left)
+        if isinstance(made[-1].data, str):
+            made.append(made.pop().count("1"))
+    outputs = draw(st.lists(st.sampled_from(made[-8:]), min_size=1, max_size=4))
+    scores = draw(st.lists(st.none() | st.floats(0, 1), min_size=len(outputs), max_size=len(outputs)))
+    return TraceGraph(outputs, [Feedback("so so", score) for score in scores]), variables
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.integers(150, 3_000))
+def test_problems_fit_and_read_as_programs(made, max_tokens):
+    graph, variables = made
+
+    problem = Problem.of(graph, variables, max_tokens=max_tokens)
+
+    assert estimate_tokens(problem.render()) <= max_tokens or sum(map(is_shown, problem.code)) <= 1
+    assert problem.outputs.keys() == problem.feedback.keys()
+    assert problem.outputs
+    # Whatever a line speaks of was computed in a line above, or its value is shown.
+    known = {*variables, *problem.inputs, *problem.others, *problem.outputs}
+    for statement in ast.parse("\n".join(problem.code)).body:
+        names = {item.id for item in ast.walk(statement.value) if isinstance(item, ast.Name)}
+        assert names - {"ask", "strip", "count"} <= known
+    assert bool(problem.left_out) == (sum(map(is_shown, problem.code)) < sum(item.is_recorded for item in graph))
+    assert Problem.of(graph, variables, max_tokens=max_tokens) == problem
+
+
+def is_shown(line):
+    return not line.startswith("#")
+
+
+@pytest.mark.parametrize("text", ["", "x", "\n\n", "def f(x):\n    return x\n", "你好", "🎉" * 5, "a" * 1000, "é"])
+def test_estimates_are_positive_for_text_and_add_up(text):
+    assert estimate_tokens(text) >= bool(text)
+    assert estimate_tokens(text + "\n" + text) >= estimate_tokens(text)
