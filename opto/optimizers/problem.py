@@ -89,19 +89,16 @@ class Problem:
         """
         order = by_importance(graph, set(variables.values()))
         names = canonical_names(graph.nodes, variables)
-        allowed, problem = max_tokens, cls()
-        for _ in range(_ATTEMPTS):
-            for max_value in _VALUE_LENGTHS:
-                writer = _Writer(graph, variables, names, max_value)
-                shown = writer.fitting(order, allowed, count)
-                if len(shown) == len(order):
-                    break
-            problem = writer.problem(shown)
-            spent = count(problem.render())
-            if spent <= max_tokens or len(shown) <= 1:
+        for max_value in _VALUE_LENGTHS:
+            writer = _Writer(graph, variables, names, max_value)
+            shown = writer.fitting(order, max_tokens, count)
+            if len(shown) == len(order):
                 break
-            # The parts do not add up exactly to the whole.
-            allowed -= spent - max_tokens + max_tokens // 50
+        problem = writer.problem(shown)
+        # What says that something is left out takes room as well.
+        while len(shown) > 1 and (spent := count(problem.render())) > max_tokens:
+            shown = shown[: max(min(len(shown) - 1, len(shown) * max_tokens // spent), 1)]
+            problem = writer.problem(shown)
         return problem
 
     def render(self) -> str:
@@ -142,7 +139,6 @@ class Problem:
 by_birth = attrgetter("birth")
 #: Characters of a value that is not to be changed, from generous to scarce.
 _VALUE_LENGTHS = (4_000, 1_000, 250, 80)
-_ATTEMPTS = 4
 
 
 class _Writer:

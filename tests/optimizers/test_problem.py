@@ -175,7 +175,9 @@ def test_problems_fit_and_read_as_programs(made, max_tokens):
     for statement in ast.parse("\n".join(problem.code)).body:
         names = {item.id for item in ast.walk(statement.value) if isinstance(item, ast.Name)}
         assert names - {"ask", "strip", "count"} <= known
-    assert bool(problem.left_out) == (sum(map(is_shown, problem.code)) < sum(item.is_recorded for item in graph))
+    calls, outputs = sum(item.is_recorded for item in graph), len(set(graph.outputs))
+    is_whole = sum(map(is_shown, problem.code)) == calls and len(problem.outputs) == outputs
+    assert bool(problem.left_out) != is_whole
     assert Problem.of(graph, variables, max_tokens=max_tokens) == problem
 
 
