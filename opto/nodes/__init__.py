@@ -3,13 +3,14 @@
 Layer 1: it knows no language model and no source code.
 """
 
+from opto.nodes.containers import CONTAINERS, SCALARS
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
 from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
-from opto.nodes.operators import CONTAINERS, SCALARS, Operator, write_arguments
+from opto.nodes.operators import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, Numbered, failure, pack, record
@@ -18,10 +19,16 @@ from opto.nodes.valuelike import unpack
 from opto.nodes.vertex import births
 
 __all__ = [
+    "BINARY",
+    "CLONE",
     "CONTAINERS",
+    "EQUAL",
+    "LENGTH",
     "MUTABLE",
+    "NOT_EQUAL",
     "SCALARS",
     "SINCE",
+    "UNARY",
     "Choices",
     "Domain",
     "ExceptionNode",

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, GraphError
 from opto.nodes import valuelike
+from opto.nodes.arrays import ArrayLike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
 from opto.nodes.picture import Kind
@@ -22,7 +23,7 @@ T = TypeVar("T")
 _numbers: dict[str, "count[int]"] = {}
 
 
-class Node(ValueLike, Generic[T]):
+class Node(ValueLike, ArrayLike, Generic[T]):
     """A value in the trace graph. It acts like its value, and records what is done with it.
 
     Nodes are compared by value (``==``, untraced) and hashed by identity. Make them with `node`.

@@ -6,9 +6,10 @@ from typing import Any, Self, TypeVar
 
 from opto.errors import ExecutionError
 from opto.nodes import valuelike
+from opto.nodes.containers import container_of
 from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.node import Node
-from opto.nodes.operators import Operator, container_of
+from opto.nodes.operators import Operator
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import holds_node, unpack

@@ -20,10 +20,11 @@ def disable_external_dependencies_check(disabled: bool = True) -> None:
     _checked.set(not disabled)
 
 
-def warn_of_changes(name: str, keys: Iterable[str], values: Iterable[Any], before: Iterable[Any]) -> None:
-    """Warn of each of *values* that is no longer what its fingerprint in *before* says."""
-    for key, value, was in zip(keys, values, before, strict=True):
-        warn_if_changed(name, key, value, was, stacklevel=4)
+def warn_of_changes(name: str, keys: Iterable[str], _: Iterable[Any], before: Iterable[Any]) -> None:
+    """Warn of each input that is no longer what its fingerprint in *before* says."""
+    for key, was in zip(keys, before, strict=True):
+        if key != "self":  # a method may change its object: that is what objects are for
+            warn_if_changed(name, key, was, stacklevel=4)
 
 
 def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
