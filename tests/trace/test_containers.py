@@ -108,7 +108,14 @@ def test_by_keyword_and_nodes_alone():
 
 @pytest.mark.parametrize(
     ("output", "given"),
-    [([1], (node(1),)), ([1, 2], [node(1)]), ({"a": 1}, {"b": node(1)}), (Pair("x"), Seq(1)), ([1], 5)],
+    [
+        ([1], (node(1),)),
+        ([1, 2], [node(1)]),
+        ([1], [node(1), node(2)]),
+        ({"a": 1}, {"b": node(1)}),
+        (Pair("x"), Seq(1)),
+        ([1], 5),
+    ],
 )
 def test_other_shapes_are_refused(output, given):
     with pytest.raises(GraphError, match="shape"):
