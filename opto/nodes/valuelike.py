@@ -221,11 +221,17 @@ class ValueLike(Kin):
         return self._compute(ROUND, (self, ndigits))
 
     def __iter__(self) -> Iterator[Any]:
-        values = self.data
-        return self._items(item_operator(values.__class__), iter(values))
+        return self._items_by(iter, item_operator(self._data.__class__))
 
     def __reversed__(self) -> Iterator[Any]:
-        return self._items(REVERSED_ITEM, reversed(self.data))
+        return self._items_by(reversed, REVERSED_ITEM)
+
+    def _items_by(self, order: Callable[[Any], Iterator[Any]], operator: Operator) -> Iterator[Any]:
+        try:
+            values = order(self.data)
+        except Exception as cause:
+            raise failure(operator, ("x",), (self,), cause) from cause
+        return self._items(operator, values)
 
     def _items(self, operator: Operator, values: Iterator[Any]) -> Iterator[Any]:
         """Yield *values*, each recorded as an item when it is asked for: there may be no end of them."""
