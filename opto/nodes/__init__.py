@@ -8,7 +8,7 @@ from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_a
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
-from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
+from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
@@ -24,7 +24,6 @@ __all__ = [
     "CONTAINERS",
     "EQUAL",
     "LENGTH",
-    "MUTABLE",
     "NOT_EQUAL",
     "SCALARS",
     "SINCE",

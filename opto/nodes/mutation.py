@@ -6,7 +6,7 @@ never read: that is worth a warning.
 
 import warnings
 import zlib
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from itertools import islice
@@ -16,10 +16,7 @@ from typing import Any, NamedTuple
 
 from opto.nodes.containers import SCALARS, container_of, slots_of
 
-__all__ = ["MUTABLE", "fingerprint", "warn_if_changed"]
-
-#: Classes whose objects are looked at when they are arguments.
-MUTABLE: frozenset[type] = frozenset({list, dict, set, bytearray, deque, defaultdict, OrderedDict, Counter})
+__all__ = ["fingerprint", "warn_if_changed"]
 
 # Looking must stay cheap beside what an operator does: so many objects are looked at, in a value and in what it holds,
 # and so many numbers of an array.

@@ -195,6 +195,28 @@ def test_a_bundle_says_which_input_it_changed(make, wrap):
         grow(1, wrap(make()))
 
 
+@pytest.mark.parametrize(("make", "change"), CHANGES)
+@pytest.mark.parametrize("wrap", [node, lambda value: value])
+def test_bundles_notice_all_of_it(make, change, wrap):
+    @bundle
+    def spoil(value):
+        change(value)
+
+    @bundle
+    def spoil_named(*, value):
+        change(value)
+
+    with pytest.warns(UserWarning, match=r"spoil\(\) changed its input value"):
+        spoil(wrap(make()))
+    with pytest.warns(UserWarning, match=r"spoil_named\(\) changed its input value"):
+        spoil_named(value=wrap(make()))
+
+
+@pytest.mark.parametrize(("make", "change"), NO_CHANGES)
+def test_bundles_raise_no_alarm(make, change):
+    bundle(lambda value: change(value) and None)(make())
+
+
 def test_a_method_may_change_its_own_object():
     class Memory:
         def __init__(self):
