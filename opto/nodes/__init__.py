@@ -9,7 +9,7 @@ from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
 from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
-from opto.nodes.operators import CONTAINERS, SCALARS, Operator, write_arguments
+from opto.nodes.operators import CONTAINERS, SCALARS, Operator, container_of, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, failure, pack, record
@@ -40,6 +40,7 @@ __all__ = [
     "as_domain",
     "backward",
     "canonical_names",
+    "container_of",
     "enter_scope",
     "failure",
     "fingerprint",

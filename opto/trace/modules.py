@@ -1,15 +1,17 @@
 """Objects that own parameters."""
 
+from abc import ABCMeta
 from collections.abc import Iterator
-from typing import Any, Self, TypeVar
+from itertools import islice
+from typing import Any, NamedTuple, Self, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import ParameterNode
 from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, trainable_definitions
 from opto.trace.containers import NodeContainer
-from opto.trace.copying import check_picklable, deep_copy, restore
-from opto.trace.ownership import ParameterOwner, members_of, parameters_in
+from opto.trace.copying import check_picklable, deep_copy, shallow_copy
+from opto.trace.ownership import ParameterOwner, attributes_of, items_of, members_of
 from opto.trace.source import Code
 
 __all__ = ["Module", "NodeContainer", "apply_op", "model"]
@@ -53,12 +55,15 @@ class Module(ParameterOwner):
         return self.forward(*args, **kwargs)
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for name, item in list(vars(self).items()):
+        attributes = attributes_of(self)
+        for name, item in attributes.items():
             # Code that methods own is found through the methods, so that unused ones are found as well.
             if name != "_opto_code":
                 yield f".{name}", item
+        if isinstance(self, list | tuple | dict):
+            yield from items_of(self)
         for name, item in _class_members(type(self)).items():
-            if name not in vars(self):
+            if name not in attributes:
                 yield f".{name}", getattr(self, name) if _is_trainable(item) else item
         # Methods that were overridden, but are called by super(): their code is owned as well.
         paths = trainable_definitions(type(self))
@@ -69,15 +74,10 @@ class Module(ParameterOwner):
     def __copy__(self) -> Self:
         # The code of methods is made when it is first asked for. One dict for both, so that it is made for both.
         vars(self).setdefault("_opto_code", {})
-        reduced: Any = object.__reduce_ex__(self, 4)
-        make, arguments, state = (*reduced, None)[:3]
-        twin: Self = make(*arguments)
-        restore(twin, state)
+        twin: Self = shallow_copy(self)
         return twin
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin: Self = deep_copy(self, memo)
-        return twin
+    __deepcopy__ = deep_copy
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced = super().__reduce_ex__(protocol)
@@ -86,7 +86,7 @@ class Module(ParameterOwner):
         return reduced
 
     def __repr__(self) -> str:
-        return "\n".join([type(self).__name__, *_outline(self, {})])
+        return "\n".join(_outline(self))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
         """Show notebooks the tree, in which each parameter can be opened."""
@@ -95,37 +95,70 @@ class Module(ParameterOwner):
         items = [
             f"<details><summary><code>{escape(name)}</code>{_notes(item)}: {escape(_brief(item))}</summary>"
             f"<pre>{escape(item.domain.write(item._data))}</pre></details>"  # noqa: SLF001 - looking is no read
-            for name, item in self.named_parameters()
+            for name, item in islice(self.named_parameters(), _MOST_LINES)
         ]
+        if (count := len(self.parameters())) > _MOST_LINES:
+            items.append(f"… ({count:,} parameters in all)")
         return {"text/plain": repr(self), "text/html": f"<b>{escape(type(self).__name__)}</b>{''.join(items)}"}
 
 
-def _outline(value: Any, seen: dict[int, Any]) -> list[str]:
-    """Return one line per parameter in *value*, and per container of some, drawn as a tree."""
-    branches: list[list[str]] = []
-    for step, item in members_of(value):
-        # What holds nothing new is not shown; looking for that must not mark it as seen.
-        if not any(parameters_in(item, "", dict(seen))):
-            continue
-        label = step.removeprefix(".")
-        if isinstance(item, FunModule):
-            item = item.parameter  # noqa: PLW2901 - a function stands for its code
-        if isinstance(item, ParameterNode):
+class _Branch(NamedTuple):
+    """Something in a module that is drawn: a parameter, or what holds some."""
+
+    label: str
+    item: Any
+    branches: "list[_Branch]"
+
+    def __str__(self) -> str:
+        if isinstance(self.item, ParameterNode):
+            return f"{self.label} = {_brief(self.item)}{_notes(self.item)}"
+        return f"{self.label}: {type(self.item).__name__}" if self.label else type(self.item).__name__
+
+
+def _branch_of(module: Any) -> _Branch:
+    """Return the tree of what holds parameters in *module*, each once; the rest is left out."""
+    trunk = _Branch("", module, [])
+    seen = {id(module): module}
+    waiting = [(trunk, members_of(module))]
+    while waiting:
+        branch, members = waiting[-1]
+        for step, item in members:
+            if isinstance(item, FunModule):
+                item = item.parameter  # noqa: PLW2901 - a function stands for its code
+            if item is None or id(item) in seen:
+                continue
             seen[id(item)] = item
-            branches.append([f"{label} = {_brief(item)}{_notes(item)}"])
+            label = step.removeprefix(".") if step.isprintable() else ascii(step)[1:-1]
+            found = _Branch(label, item, [])
+            if isinstance(item, ParameterNode):
+                branch.branches.append(found)
+            else:
+                waiting.append((found, members_of(item)))
+                break
         else:
-            seen[id(item)] = item
-            branches.append([f"{label}: {type(item).__name__}", *_outline(item, seen)])
-    return [
-        f"{mark}{line}"
-        for number, branch in enumerate(branches, start=1)
-        for mark, line in zip(_marks(len(branch), is_last=number == len(branches)), branch, strict=True)
-    ]
+            waiting.pop()
+            if waiting and branch.branches:
+                waiting[-1][0].branches.append(branch)
+    return trunk
 
 
-def _marks(length: int, *, is_last: bool) -> list[str]:
-    first, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-    return [first, *[rest] * (length - 1)]
+def _outline(module: Any) -> list[str]:
+    """Return one line per parameter in *module*, and per container of some, drawn as a tree."""
+    lines: list[str] = []
+    waiting = [(_branch_of(module), "", "")]
+    while waiting and len(lines) < _MOST_LINES:
+        branch, before, below = waiting.pop()
+        lines.append(f"{before}{branch}")
+        for place, inner in enumerate(reversed(branch.branches)):
+            fork, line = ("├─ ", "│  ") if place else ("└─ ", "   ")
+            waiting.append((inner, below + fork, below + line))
+    if waiting:
+        lines.append(f"… ({len(module.parameters()):,} parameters in all)")
+    return lines
+
+
+#: Lines that are shown of a module: more say less.
+_MOST_LINES = 200
 
 
 def _brief(parameter: ParameterNode[Any]) -> str:
@@ -173,9 +206,27 @@ def model(cls: C) -> C:
     if issubclass(cls, Module):
         return cls
     # A subclass under the same name: methods keep their zero-argument super(), pickling finds the class.
-    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+    members: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    if type_parameters := getattr(cls, "__parameters__", ()):
+        members["__orig_bases__"] = (cls[type_parameters], Module)  # type: ignore[index]  # it is generic
+    members |= _fields_to_be(cls)
+    try:
+        made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+    except TypeError as error:
+        raise GraphError(
+            f"No model can be made of {cls.__name__}: {str(error).rstrip('.')}.",
+            mend=f"Make Module a base of it, class {cls.__name__}(…, Module), instead of @model.",
+        ) from error
     return made
+
+
+def _fields_to_be(cls: type) -> dict[str, Any]:
+    """Return what decorators above `model`, such as `dataclass`, look for in a class itself."""
+    known = vars(cls)
+    if type(cls) not in (type, ABCMeta) or "__slots__" in known or "__dataclass_fields__" in known:
+        return {}
+    annotations = known.get("__annotations__", {})
+    return {"__annotations__": annotations, **{name: known[name] for name in annotations if name in known}}
 
 
 # Below modules, containers need to know how their source is written; here is how.

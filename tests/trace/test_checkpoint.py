@@ -344,8 +344,10 @@ def test_a_value_that_could_not_be_loaded_is_not_saved(tmp_path):
 
 def test_two_parameters_of_one_name_are_not_saved(tmp_path):
     module = Module()
-    module.steps = {1: node(1, trainable=True), "1": node(2, trainable=True)}
-    with pytest.raises(ModuleError, match=r"two parameters 'steps\[1\]'"):
+    module.a = Module()
+    module.a.b = node(1, trainable=True)
+    setattr(module, "a.b", node(2, trainable=True))
+    with pytest.raises(ModuleError, match=r"two parameters 'a\.b'"):
         module.save(tmp_path / "file")
 
 
