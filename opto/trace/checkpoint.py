@@ -1,5 +1,6 @@
 """Values of parameters in a file: written as a whole or not at all, read without running anything."""
 
+import math
 import os
 from _thread import get_ident  # what `threading` is made of, and there already
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, ModuleError
-from opto.nodes import ParameterNode
+from opto.nodes import OfType, ParameterNode
 from opto.trace.plaintext import read_toml, read_value, write_table
 
 __all__ = ["Loaded", "load", "replace_file", "save"]
@@ -64,13 +65,29 @@ def _checked(name: str, parameter: ParameterNode[Any]) -> Any:
     value = parameter._data  # noqa: SLF001 - saving is no part of a traced program
     plain = value.item() if _is_number_of_numpy(value) else value
     try:
-        parameter.domain.accept(plain)
+        _let_in(parameter, plain)
     except DomainError as error:
         raise ModuleError(
             f"Parameter {name!r} cannot be saved, because it could not be loaded again: {error.problem}",
             mend=error.mend,
         ) from error
     return plain
+
+
+def _let_in(parameter: ParameterNode[Any], value: Any) -> Any:
+    """Return *value* as *parameter* may hold it.
+
+    Raises:
+        DomainError: It may not.
+    """
+    domain = parameter.domain
+    if isinstance(domain, OfType) and type(value) is float and not math.isfinite(value):
+        # Nobody may suggest infinity, but a program may begin with it.
+        start = parameter._data  # noqa: SLF001 - as below
+        if isinstance(start.item() if _is_number_of_numpy(start) else start, float):
+            return domain.kind(value)
+    # Not by `parameter.accept`: projections map what is suggested, and this was a value before.
+    return domain.accept(value)
 
 
 def _is_number_of_numpy(value: Any) -> bool:
@@ -90,6 +107,11 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
     draft = os.path.join(folder, f".{name}.{os.getpid()}-{get_ident()}")
     try:
         os.makedirs(folder, exist_ok=True)
+        if os.path.exists(target) and not os.path.isfile(target):
+            # A pipe or a device: what is written to it is gone, but it must stay what it is.
+            with open(target, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return
         try:
             with open(draft, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -135,8 +157,7 @@ def load(
     for name, parameter in parameters.items():
         if name in held:
             try:
-                # Not by `parameter.accept`: projections map what is suggested, and this was a value before.
-                accepted[name] = parameter.domain.accept(held[name])
+                accepted[name] = _let_in(parameter, held[name])
             except DomainError as error:
                 raise DomainError(f"Parameter {name!r} in the file: {error.problem}", mend=error.mend) from error
     for name, value in accepted.items():
@@ -165,11 +186,21 @@ def _read(file_name: "str | os.PathLike[str]") -> dict[str, Any]:
         )
     try:
         document = read_toml(content.decode("utf-8-sig"))
-        if document.get("format") != _FORMAT or not isinstance(document.get("parameters"), dict):
-            raise ValueError(f"it does not say 'format = {_FORMAT}' and '[parameters]'")
+        _check(document)
         return {name: read_value(raw) for name, raw in document["parameters"].items()}
     except (ValueError, RecursionError) as error:
         raise ModuleError(
             f"The file {os.fspath(file_name)!r} holds no saved parameters: {error}.",
             mend="Give a file that save() wrote, or undo what was edited in it.",
         ) from error
+
+
+def _check(document: dict[str, Any]) -> None:
+    version = document.get("format")
+    if type(version) is int and version > _FORMAT:
+        raise ValueError(f"it has format {version}, but this version of opto reads format {_FORMAT}")
+    if type(version) is not int or version != _FORMAT or not isinstance(document.get("parameters"), dict):
+        raise ValueError(f"it does not say 'format = {_FORMAT}' and '[parameters]'")
+    unknown = [name for name in document if name not in {"format", "parameters"}]
+    if unknown:
+        raise ValueError(f"it has {', '.join(map(repr, unknown))} beside 'format' and 'parameters'")
