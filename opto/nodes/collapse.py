@@ -104,14 +104,17 @@ def _parts(shown: Sequence[Row], edges: Sequence[_Edge]) -> list[int]:
     """Return the part that each row plays, as finely told apart as a person can take in."""
     first = parts = _numbered(_base(shown))
     accepted = _squeezed(shown, first)
-    for _ in range(_ROUNDS):
-        finer = _refined(shown, edges, parts)
-        if max(finer, default=0) > _MOST_PARTS or finer == parts:
+    # First by the parameters used, if nothing else: calls with another prompt play another part.
+    from_parameters = [edge for edge in edges if shown[edge.source].kind == "parameter"]
+    for number in range(_ROUNDS + 1):
+        finer = _refined(shown, edges if number else from_parameters, parts)
+        if max(finer, default=0) > _MOST_PARTS or (finer == parts and number):
             break
         merged = _without_turns(finer, first, edges)
-        if _foldable(shown, merged) > MOST_BOXES or _is_tangled(merged, accepted, edges):
+        if _foldable(shown, merged) <= MOST_BOXES and not _is_tangled(merged, accepted, edges):
+            parts, accepted = finer, merged
+        elif number:
             break
-        parts, accepted = finer, merged
     return accepted
 
 
