@@ -3,6 +3,7 @@
 Layer 1: it knows no language model and no source code.
 """
 
+from opto.nodes.constants import attempt, brief, without_halves
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
@@ -38,7 +39,9 @@ __all__ = [
     "SumPropagator",
     "TraceGraph",
     "as_domain",
+    "attempt",
     "backward",
+    "brief",
     "canonical_names",
     "container_of",
     "enter_scope",
@@ -59,6 +62,7 @@ __all__ = [
     "unfenced",
     "unpack",
     "warn_if_changed",
+    "without_halves",
     "write_arguments",
     "write_call",
     "write_constant",

@@ -2,17 +2,15 @@
 
 from abc import ABCMeta
 from collections.abc import Iterator
-from itertools import islice
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from opto.errors import GraphError
-from opto.nodes import ParameterNode
 from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, trainable_definitions
 from opto.trace.containers import NodeContainer
 from opto.trace.copying import check_picklable, deep_copy, shallow_copy
-from opto.trace.ownership import ParameterOwner, attributes_of, items_of, members_of
-from opto.trace.source import Code
+from opto.trace.ownership import ParameterOwner, attributes_of, items_of
+from opto.trace.showing import outline
 
 __all__ = ["Module", "NodeContainer", "apply_op", "model"]
 
@@ -86,93 +84,7 @@ class Module(ParameterOwner):
         return reduced
 
     def __repr__(self) -> str:
-        return "\n".join(_outline(self))
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
-        """Show notebooks the tree, in which each parameter can be opened."""
-        from html import escape  # noqa: PLC0415 - only in notebooks
-
-        items = [
-            f"<details><summary><code>{escape(name)}</code>{_notes(item)}: {escape(_brief(item))}</summary>"
-            f"<pre>{escape(item.domain.write(item._data))}</pre></details>"  # noqa: SLF001 - looking is no read
-            for name, item in islice(self.named_parameters(), _MOST_LINES)
-        ]
-        if (count := len(self.parameters())) > _MOST_LINES:
-            items.append(f"… ({count:,} parameters in all)")
-        return {"text/plain": repr(self), "text/html": f"<b>{escape(type(self).__name__)}</b>{''.join(items)}"}
-
-
-class _Branch(NamedTuple):
-    """Something in a module that is drawn: a parameter, or what holds some."""
-
-    label: str
-    item: Any
-    branches: "list[_Branch]"
-
-    def __str__(self) -> str:
-        if isinstance(self.item, ParameterNode):
-            return f"{self.label} = {_brief(self.item)}{_notes(self.item)}"
-        return f"{self.label}: {type(self.item).__name__}" if self.label else type(self.item).__name__
-
-
-def _branch_of(module: Any) -> _Branch:
-    """Return the tree of what holds parameters in *module*, each once; the rest is left out."""
-    trunk = _Branch("", module, [])
-    seen = {id(module): module}
-    waiting = [(trunk, members_of(module))]
-    while waiting:
-        branch, members = waiting[-1]
-        for step, item in members:
-            if isinstance(item, FunModule):
-                item = item.parameter  # noqa: PLW2901 - a function stands for its code
-            if item is None or id(item) in seen:
-                continue
-            seen[id(item)] = item
-            label = step.removeprefix(".") if step.isprintable() else ascii(step)[1:-1]
-            found = _Branch(label, item, [])
-            if isinstance(item, ParameterNode):
-                branch.branches.append(found)
-            else:
-                waiting.append((found, members_of(item)))
-                break
-        else:
-            waiting.pop()
-            if waiting and branch.branches:
-                waiting[-1][0].branches.append(branch)
-    return trunk
-
-
-def _outline(module: Any) -> list[str]:
-    """Return one line per parameter in *module*, and per container of some, drawn as a tree."""
-    lines: list[str] = []
-    waiting = [(_branch_of(module), "", "")]
-    while waiting and len(lines) < _MOST_LINES:
-        branch, before, below = waiting.pop()
-        lines.append(f"{before}{branch}")
-        for place, inner in enumerate(reversed(branch.branches)):
-            fork, line = ("├─ ", "│  ") if place else ("└─ ", "   ")
-            waiting.append((inner, below + fork, below + line))
-    if waiting:
-        lines.append(f"… ({len(module.parameters()):,} parameters in all)")
-    return lines
-
-
-#: Lines that are shown of a module: more say less.
-_MOST_LINES = 200
-
-
-def _brief(parameter: ParameterNode[Any]) -> str:
-    """Return the value of *parameter* in one line."""
-    value = parameter._data  # noqa: SLF001 - looking is no read
-    if isinstance(parameter.domain, Code):
-        first, _, rest = value.partition("\n")
-        return f"{first} … ({rest.count(chr(10)) + 1} lines)"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _notes(parameter: ParameterNode[Any]) -> str:
-    return "" if parameter.trainable else "  (frozen)"
+        return "\n".join(outline(self))
 
 
 def _class_members(kind: type) -> dict[str, Any]:
@@ -227,6 +139,3 @@ def _fields_to_be(cls: type) -> dict[str, Any]:
         return {}
     annotations = known.get("__annotations__", {})
     return {"__annotations__": annotations, **{name: known[name] for name in annotations if name in known}}
-
-
-# Below modules, containers need to know how their source is written; here is how.

@@ -189,6 +189,11 @@ class ParameterOwner:
             _late("checkpoint").replace_file(file_name, source)
         return source
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
+        """Show notebooks the parameters, each of which can be opened."""
+        shown: dict[str, str] = _late("showing").represented(self)
+        return shown
+
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield what this holds, each with its step in a path: ``.name``, ``[key]``, or "" for itself."""
         for parameter in self.parameters():
