@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opto.nodes import CONTAINERS, Node
-from opto.trace.ownership import ParameterOwner
+from opto.trace.ownership import ParameterOwner, items_of
 
 __all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq"]
 
@@ -38,8 +38,7 @@ class Seq(ParameterOwner, list[Any]):
         super().__init__(only if is_sequence and only is not None else items)
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for index, item in enumerate(self):
-            yield f"[{index}]", item
+        return items_of(self)
 
 
 class Map(ParameterOwner, dict[Any, Any]):
@@ -56,8 +55,7 @@ class Map(ParameterOwner, dict[Any, Any]):
         super().__init__(mapping or {})
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for key, item in self.items():
-            yield f"[{key}]", item
+        yield from items_of(self)
         for index, key in enumerate(self):
             yield f".keys[{index}]", key
 

@@ -27,14 +27,14 @@ def _not_copied() -> tuple[type[Exception], ...]:
     return (TypeError, ValueError, AttributeError, RuntimeError, OSError, CopyError, pickle.PickleError, ModuleError)
 
 
-def deep_copy(module: Any, memo: dict[int, Any]) -> Any:
+def deep_copy(module: Any, memo: dict[int, Any] | None = None) -> Any:
     """Return a deep copy of *module* that shares what cannot be copied, such as locks, sockets, files and clients.
 
     Takes modules and lists in any depth: it does not recurse.
 
     Args:
         module: A module.
-        memo: Copies that are known already, as `copy.deepcopy` keeps them.
+        memo: Copies that are known already, as `copy.deepcopy` keeps them; pydantic gives none.
 
     Example:
         >>> import copy, threading
@@ -45,7 +45,7 @@ def deep_copy(module: Any, memo: dict[int, Any]) -> Any:
         >>> twin.prompt is module.prompt, twin.lock is module.lock
         (False, True)
     """
-    copier = _Copier(memo)
+    copier = _Copier({} if memo is None else memo)
     return _run(copier.made(module, object.__reduce_ex__(module, 4)))
 
 

@@ -115,6 +115,10 @@ def model(cls: C) -> C:
         >>> [name for name, _ in Agent().named_parameters()], Agent.__name__
         (['act'], 'Agent')
     """
+    if not isinstance(cls, type):
+        raise GraphError(
+            f"{getattr(cls, '__name__', cls)!r} is no class.", mend="Put @model on a class, and @bundle on a function."
+        )
     if issubclass(cls, Module):
         return cls
     # A subclass under the same name: methods keep their zero-argument super(), pickling finds the class.
@@ -122,6 +126,8 @@ def model(cls: C) -> C:
     if type_parameters := getattr(cls, "__parameters__", ()):
         members["__orig_bases__"] = (cls[type_parameters], Module)  # type: ignore[index]  # it is generic
     members |= _fields_to_be(cls)
+    if getattr(getattr(cls, "__deepcopy__", None), "__module__", "").startswith("pydantic."):
+        members["__deepcopy__"] = deep_copy  # which shares locks; pydantic's would fail
     try:
         made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
     except TypeError as error:

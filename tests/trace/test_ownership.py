@@ -4,12 +4,14 @@ import collections
 import copy
 import dataclasses
 import functools
+import threading
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
 
 from opto.errors import GraphError, ModuleError
 from opto.trace import Module, bundle, model, node
+from opto.trace.containers import Map
 
 
 def parameter(value="p"):
@@ -86,6 +88,8 @@ def test_a_class_whose_subclasses_need_arguments_says_so():
     class Tool(Registered, label="tool"):
         pass
 
+    with pytest.raises(GraphError, match="is no class"):
+        model(print)
     with pytest.raises(GraphError, match=r"No model can be made of Tool: .*label.*class Tool\(…, Module\)"):
         model(Tool)
 
@@ -101,9 +105,12 @@ def test_fields_and_private_attributes_of_pydantic():
 
     settings = Settings(prompt=parameter(), more=parameter())
     assert paths(settings) == ["more", "_hidden", "prompt"]
+    settings._hidden = [settings._hidden, lock := threading.Lock()]
     twin = copy.deepcopy(settings)
-    assert paths(twin) == paths(settings)
+    assert paths(twin) == paths(settings) == ["more", "_hidden[0]", "prompt"]
     assert twin.prompt is not settings.prompt
+    assert twin._hidden[1] is lock
+    assert settings.model_copy(deep=True).prompt is not settings.prompt
 
 
 class Pair(NamedTuple):
@@ -167,6 +174,7 @@ def test_modules_that_are_lists_or_dicts():
 def test_keys_that_read_the_same_have_two_names():
     held = {1: parameter("number"), "1": parameter("text"), "a]b": parameter(), "a.b": parameter(), (1, 2): parameter()}
     module = module_with(held=held)
+    assert paths(Map(held)) == [path.removeprefix("held") for path in paths(module)]
     assert paths(module) == ["held[1]", "held['1']", "held['a]b']", "held[a.b]", "held[(1, 2)]"]
     assert module.parameters_dict()["held['1']"].data == "text"
     for name in paths(module):
