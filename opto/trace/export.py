@@ -20,6 +20,7 @@ from opto.trace.plain import (
     is_of_opto,
     meaning_of,
 )
+from opto.trace.source import closure_values
 from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
     class_text,
@@ -380,14 +381,27 @@ class _Export:
                 isinstance(place.value, FunModule)
                 and not {id(item) for item in place.value.parameters()} <= self.written
             ):
-                name = place.value.__name__
-                self._add(name, place.value)
-                yield f"{place.assignable} = {name}"
+                yield f"{place.assignable} = {self._function_named(place.value)}"
         for expression, instance in self.instances:
             yield from self._own_methods(expression, instance)
 
-    def _has_all(self, parameters: list[ParameterNode[Any]]) -> bool:
-        return self.written.issuperset(map(id, parameters))
+    def _function_named(self, function: FunModule) -> str:
+        """Add a trainable function; return the expression for it."""
+        name, original = function.__name__, function.fun
+        assert isinstance(original, FunctionType)  # it is trainable
+        closure = closure_values(original)
+        inside = {name: function, **closure}
+        is_taken = any(key in self.named and self.named[key] is not _key(value) for key, value in inside.items())
+        if not (closure and is_taken and all(_is_plain(value) for value in closure.values())):
+            self._add(name, function)
+            return name
+        # Made by a function like another one: each keeps what it was made with.
+        made = f"_make_{name}_{sum(part.startswith(f'def _make_{name}') for part in self.parts)}"
+        own = "".join(f"{key} = {literal(value)}\n" for key, value in closure.items())
+        body = indent(f"{own}{_source(function)}", "    ")
+        self._add_text(f"def {made}():\n{body}    return {name}\n", names_of(original), f"{name}()", in_bundle=True)
+        self.written |= {id(parameter) for parameter in function.parameters()}
+        return f"{made}()"
 
     def _own_methods(self, expression: str, instance: Any) -> Iterator[str]:
         """Yield how methods are set whose code differs between instances of one class."""

@@ -587,6 +587,29 @@ def test_layouts_and_holders(program, made, use):
     same(module, owner, made, use)
 
 
+def test_functions_of_one_factory_keep_what_they_were_made_with(program):
+    module = program(
+        """
+        from opto.trace import Module, bundle
+
+        def power(exponent):
+            @bundle(trainable=True)
+            def raised(x):
+                return x ** exponent
+            return raised
+
+        class Powers(Module):
+            def __init__(self):
+                self.square, self.cube, self.more = power(2), power(3), [power(4)]
+            def forward(self, x):
+                return self.square(x), self.cube(x), self.more[0](x)
+        """
+    )
+    powers = module.Powers()
+    powers.cube.parameter._set("def raised(x):\n    return -(x ** exponent)\n")
+    same(module, powers, "Powers()", "it(2)")
+
+
 def test_what_is_shared_stays_shared(program):
     module = program(LAYOUTS)
     short = module.Short()

@@ -185,10 +185,10 @@ def test_keys_that_read_the_same_have_two_names():
 
 def test_depth_is_no_limit():
     root = module = Module()
-    for number in range(5_000):
+    for number in range(2_000):
         module.prompt, module.rest = parameter(number), [Module()]
         module = module.rest[0]
-    assert [item.data for item in root.parameters()] == list(range(5_000))
+    assert [item.data for item in root.parameters()] == list(range(2_000))
     assert repr(root).count("\n") == 200
 
 
