@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
@@ -288,8 +289,8 @@ class _Export:
         defined = {getattr(part, "name", "") for part in definition.body}
         ends = splice.end(definition)
         if is_module and "forward" in defined and "__call__" not in defined:
-            call = "\n    def __call__(self, *args, **kwargs):\n        return self.forward(*args, **kwargs)\n"
-            splice.change(ends, ends + 1, "\n" + call)
+            call = "def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)\n"
+            splice.change(ends, ends + 1, f"\n\n{indent(call, splice.margin(definition.body[0]))}")
         # All that the class needs, and with it parameters that are written elsewhere, before what is left over.
         text = self._finish(splice.result(), rewriter)
         if isinstance(self.root, ParameterOwner) and written_class(type(self.root)) is kind:
@@ -324,7 +325,7 @@ class _Export:
             source = parameter._data  # noqa: SLF001 - exporting is no part of a traced program
             self.methods[member._definition] = source  # noqa: SLF001
             self.written.add(id(parameter))
-            text = indent(self._function_text(member._definition, source, instance), "    ")  # noqa: SLF001
+            text = indent(self._function_text(member._definition, source, instance), splice.margin(part))  # noqa: SLF001
             begin = min(splice.line(splice.start(item)) for item in (part, *getattr(part, "decorator_list", ())))
             splice.change(begin, splice.next_line(splice.end(part)), text)
             replaced.add(id(part))
@@ -340,8 +341,9 @@ class _Export:
         assert isinstance(definition, ast.ClassDef)
         is_dataclass = any("dataclass" in ast.unparse(item) for item in definition.decorator_list)
         name = "__post_init__" if is_dataclass else "__init__"
-        own = next((part for part in definition.body if getattr(part, "name", "") == name), None)
-        body = "        # What was optimized.\n" + "".join(indent(f"{line}\n", "        ") for line in lines)
+        own = next((part for part in definition.body if isinstance(part, ast.FunctionDef) and part.name == name), None)
+        # Not by `indent`: literals have no lines inside texts.
+        body = "".join(f"{line}\n" for line in ["# What was optimized.", *lines])
         if own is not None:
             if any(isinstance(part, ast.Return) for child in ast.iter_child_nodes(own) for part in _own_parts(child)):
                 raise ModuleError(
@@ -349,12 +351,13 @@ class _Export:
                     mend="Let it run to its end.",
                 )
             end = splice.next_line(splice.end(own))
-            splice.change(end, end, body)
+            splice.change(end, end, textwrap.indent(body, splice.margin(own.body[0])))
         else:
             arguments = "self" if is_dataclass else "self, *args, **kwargs"
-            start = "" if is_dataclass else "        super().__init__(*args, **kwargs)\n"
+            start = "" if is_dataclass else "super().__init__(*args, **kwargs)\n"
+            made = f"def {name}({arguments}):\n{textwrap.indent(start + body, '    ')}"
             end = len(text.encode())
-            splice.change(end, end, f"\n    def {name}({arguments}):\n{start}{body}")
+            splice.change(end, end, f"\n{textwrap.indent(made, splice.margin(definition.body[0]))}")
         return splice.result()
 
     def _assignments(self) -> Iterator[str]:

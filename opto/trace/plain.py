@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from opto.errors import ModuleError
-from opto.nodes import Node, node
+from opto.nodes import Node, ParameterNode, node
 from opto.trace.bundle import FunModule, bundle
 from opto.trace.ownership import ParameterOwner, attributes_of
 from opto.trace.splice import NoLiteralError, Splice, literal
@@ -22,6 +22,9 @@ _ATOMS = (
     *(ast.Name, ast.Constant, ast.JoinedStr, ast.Attribute, ast.Call, ast.Subscript),
     *(ast.List, ast.Dict, ast.Set),
 )
+
+#: What values do not have.
+_OF_NODES = {name for name in dir(ParameterNode) if name[0] != "_"} - {"data", "call"}
 
 #: Stands in exported source for ``.data`` where the source does not show whether that was asked of a node.
 DATA_HELPER = '''\
@@ -275,6 +278,8 @@ class Rewriter:
             self.splice.replace(part, part.attr)
             return True
         self._refuse_own_methods(part)
+        if part.attr in _OF_NODES and self._is_node(part.value):
+            raise self._refused(part, f".{part.attr}", "it is opto's")
         if part.attr != "data" or not isinstance(part.ctx, ast.Load) or found is not MISSING:
             return False
         is_node = self._is_node(part.value)

@@ -587,6 +587,37 @@ def test_layouts_and_holders(program, made, use):
     same(module, owner, made, use)
 
 
+@pytest.mark.parametrize("margin", ["\t", "  ", " "])
+def test_any_indentation(program, margin):
+    lines = """
+from opto.trace import Module, bundle, node
+
+class Base(Module):
+>def forward(self, x):
+>>return x
+
+class Agent(Base):
+>"A docstring."
+>def __init__(self):
+>>self.prompts = [node(number, trainable=True) for number in range(2)]
+>@bundle(trainable=True)
+>def act(self, x):
+>>return x
+>def forward(self, x):
+>>return self.act(super().forward(x)) + self.prompts[1]
+
+class Short(Base): prompts = [node(number, trainable=True) for number in range(2)]
+"""
+    module = program(lines.replace(">", margin))
+    for kind, use in ((module.Agent, "it(3)"), (module.Short, "(it(3), it.prompts[1])")):
+        agent = kind()
+        agent.prompts[1]._set("two\nlines" if kind is module.Short else 5)
+        if kind is module.Agent:
+            agent.act.parameter._set("def act(self, x):\n    return x * 2\n")
+        source = same(module, agent, f"{kind.__name__}()", use)
+    assert '            "two\\n"\n            "lines"\n' in source
+
+
 def test_functions_of_one_factory_keep_what_they_were_made_with(program):
     module = program(
         """
@@ -677,6 +708,14 @@ class Clash(Module):
 class Fixed:
     prompt: object
 
+class Learns(Module):
+    def __init__(self):
+        self.p = node("x", trainable=True)
+    def forward(self, x):
+        y = self.p + x
+        y.backward("more")
+        return y
+
 class Holds(Module):
     def __init__(self):
         self.fixed = Fixed(node("x", trainable=True))
@@ -694,6 +733,7 @@ class Holds(Module):
         ("Asks()", r"call_llm\(\) cannot be exported because of as_llm"),
         ("Early()", "returns early, before its values could be set"),
         ("Clash()", r"because of operators\.concat in its line 3: concat is something else there"),
+        ("Learns()", r"because of \.backward in its line 6: it is opto's"),
         ("Holds()", r"fixed\.prompt is in a Fixed, which has no literal"),
     ],
 )
