@@ -79,7 +79,7 @@ def attempt(show: Callable[..., str], *args: Any, fallback: str) -> str:
 
 
 def without_halves(text: str) -> str:
-    r"""Return *text* with half characters as escapes: a message to a browser cannot hold them.
+    r"""Return *text* with half characters as escapes: neither terminals nor messages to a browser take them.
 
     Example:
         >>> without_halves("a\ud800")

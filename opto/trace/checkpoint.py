@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from opto.errors import DomainError, ModuleError
 from opto.nodes import OfType, ParameterNode
 from opto.trace.plaintext import read_toml, read_value, write_table
+from opto.trace.source import Code
 
 __all__ = ["Loaded", "load", "replace_file", "save"]
 
@@ -87,7 +88,10 @@ def _let_in(parameter: ParameterNode[Any], value: Any) -> Any:
         if isinstance(start.item() if _is_number_of_numpy(start) else start, float):
             return domain.kind(value)
     # Not by `parameter.accept`: projections map what is suggested, and this was a value before.
-    return domain.accept(value)
+    accepted = domain.accept(value)
+    # Blanks around a suggested source mean nothing; those around a saved one come back.
+    is_source = isinstance(domain, Code) and isinstance(value, str) and value.strip() == accepted.strip()
+    return value if is_source else accepted
 
 
 def _is_number_of_numpy(value: Any) -> bool:
@@ -101,11 +105,12 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
     Raises:
         ModuleError: It cannot be written.
     """
-    # Through links to the file that is meant, and beside it: only within one file system is replacing atomic.
-    target = os.path.realpath(file_name)
-    folder, name = os.path.split(target)
-    draft = os.path.join(folder, f".{name}.{os.getpid()}-{get_ident()}")
     try:
+        # Through links to the file that is meant, and beside it: only within one file system is replacing atomic.
+        target = os.path.realpath(file_name)
+        folder, name = os.path.split(target)
+        # Names have a longest length, too.
+        draft = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{get_ident()}")
         os.makedirs(folder, exist_ok=True)
         if os.path.exists(target) and not os.path.isfile(target):
             # A pipe or a device: what is written to it is gone, but it must stay what it is.
@@ -123,7 +128,7 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft)
-    except (OSError, UnicodeEncodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModuleError(
             f"The file {os.fspath(file_name)!r} cannot be written: {reason}.",
@@ -174,9 +179,10 @@ def _read(file_name: "str | os.PathLike[str]") -> dict[str, Any]:
     try:
         with open(file_name, "rb") as file:
             content = file.read()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ModuleError(
-            f"The file {os.fspath(file_name)!r} cannot be read: {error.strerror or error}.",
+            f"The file {os.fspath(file_name)!r} cannot be read: {reason}.",
             mend="Give the file that save() wrote.",
         ) from error
     if content.startswith(b"\x80"):

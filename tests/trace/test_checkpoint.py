@@ -347,6 +347,27 @@ def test_a_value_that_could_not_be_loaded_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("source", [f"{NEW}\n\n", NEW.replace("\n", "\r\n"), NEW.rstrip("\n"), f"\n{NEW}"])
+def test_sources_come_back_with_their_blanks(tmp_path, source):
+    own = double.detach()
+    own.parameter._set(source)
+    own.save(tmp_path / "file")
+    own.parameter._set(NEW)
+    own.load(tmp_path / "file")
+    assert own.parameter.data == source
+    assert own(2).data == 4
+
+
+def test_names_of_files(tmp_path):
+    module = Holder(x=1)
+    for name in ("x" * 250, "\udc80", "prompt.pkl"):
+        module.save(tmp_path / name)
+        module.load(tmp_path / name)
+    for use in (module.save, module.load):
+        with pytest.raises(ModuleError, match="null"):
+            use(tmp_path / "a\x00")
+
+
 def test_pipes_and_devices_stay_what_they_are(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
