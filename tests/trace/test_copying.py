@@ -221,3 +221,12 @@ def test_an_error_of_a_module_that_copies_itself_is_not_hidden():
 
     with pytest.raises(ZeroDivisionError), warnings.catch_warnings():
         copy.deepcopy(module_with(inner=Odd()))
+
+
+def test_a_copy_that_never_ends_is_no_reason_to_share():
+    class Endless:
+        def __deepcopy__(self, memo):
+            return copy.deepcopy(self)
+
+    with pytest.raises(RecursionError):
+        copy.deepcopy(module_with(held=Endless()))
