@@ -3,7 +3,8 @@
 Layer 1: it knows no language model and no source code.
 """
 
-from opto.nodes.containers import CONTAINERS, SCALARS
+from opto.nodes.constants import attempt, brief, without_halves
+from opto.nodes.containers import CONTAINERS, SCALARS, container_of
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
@@ -45,9 +46,12 @@ __all__ = [
     "SumPropagator",
     "TraceGraph",
     "as_domain",
+    "attempt",
     "backward",
     "births",
+    "brief",
     "canonical_names",
+    "container_of",
     "enter_scope",
     "failure",
     "fingerprint",
@@ -65,6 +69,7 @@ __all__ = [
     "unfenced",
     "unpack",
     "warn_if_changed",
+    "without_halves",
     "write_arguments",
     "write_call",
     "write_constant",

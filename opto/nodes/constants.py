@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-__all__ = ["attempt", "brief", "cut", "write_constant", "write_index"]
+__all__ = ["attempt", "brief", "cut", "without_halves", "write_constant", "write_index"]
 
 
 def write_constant(value: Any) -> str:
@@ -76,6 +76,16 @@ def attempt(show: Callable[..., str], *args: Any, fallback: str) -> str:
         return show(*args)
     except Exception:
         return fallback
+
+
+def without_halves(text: str) -> str:
+    r"""Return *text* with half characters as escapes: neither terminals nor messages to a browser take them.
+
+    Example:
+        >>> without_halves("a\ud800")
+        'a\\ud800'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Rest:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from opto.nodes import CONTAINERS, Node
-from opto.trace.ownership import ParameterOwner
+from opto.trace.ownership import ParameterOwner, items_of
 
 __all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq"]
 
@@ -43,8 +43,7 @@ class Seq(ParameterOwner, NodeContainer, list[Any]):
         return self
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for index, item in enumerate(self):
-            yield f"[{index}]", item
+        return items_of(self)
 
 
 class Map(ParameterOwner, NodeContainer, dict[Any, Any]):
@@ -66,8 +65,7 @@ class Map(ParameterOwner, NodeContainer, dict[Any, Any]):
         return self
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for key, item in self.items():
-            yield f"[{key}]", item
+        yield from items_of(self)
         for index, key in enumerate(self):
             yield f".keys[{index}]", key
 
