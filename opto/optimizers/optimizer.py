@@ -16,6 +16,7 @@ from typing import Any
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
 from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
 
@@ -125,14 +126,14 @@ class Optimizer:
         feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
         return backward(outputs, feedbacks, propagator=self._propagator)
 
-    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> StepRecord:  # noqa: ARG002 - see below
+    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> Step:  # noqa: ARG002 - see below
         """Propose new values from the feedback, check them, and put them into the parameters.
 
         Always says what happened: see `StepRecord.outcome`. Values are applied all together, after all of them
         have been checked; what is rejected changes nothing.
 
         Args:
-            bypassing: True to change no parameter: ``record.update`` says what would have been done.
+            bypassing: True to change no parameter: the step says what would have been done, and `update` does it.
             verbose: Accepted as in Trace. What happened is logged by ``logging.getLogger("opto.optimizers")``, and is
                 in the record.
 
@@ -172,6 +173,35 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if accepted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
+
+    def propose(self, **settings: Any) -> Step:
+        """Return what `step` would do, without doing it: see `update`."""
+        return self.step(bypassing=True, **settings)
+
+    def update(self, values: Mapping[ParameterNode[Any], Any]) -> None:
+        """Put *values*, such as those of a step, into their parameters, all together. Frozen ones keep theirs.
+
+        Raises:
+            DomainError: A value lies outside its parameter's domain; then nothing is changed.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import LocalSearch
+            >>> x = node(1, name="x", trainable=True, domain=range(10))
+            >>> optimizer = LocalSearch([x], seed=0)
+            >>> optimizer.backward(x * 2, 2.0)
+            >>> step = optimizer.propose()
+            >>> x.data
+            1
+            >>> optimizer.update(step)
+            >>> x.data == step[x]
+            True
+        """
+        accepted = {item: value for item, value in values.items() if item.trainable}
+        if not isinstance(values, Step):  # of which each value is as its parameter took it
+            accepted = {item: item.accept(value) for item, value in accepted.items()}
+        for item, value in accepted.items():
+            item._set(value)  # noqa: SLF001 - checked just before
 
     def _proposal(self, evidence: Evidence) -> Proposal:
         trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
@@ -296,11 +326,12 @@ class Optimizer:
 
     def _finish(
         self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
-    ) -> StepRecord:
+    ) -> Step:
         """Record the step, and apply *update*, all together."""
         after = draft.before if draft.bypassing else {**draft.before, **update}
         proposal = draft.proposal
-        record = StepRecord(
+        record = Step(
+            {self.variables[name]: value for name, value in update.items()},
             step=draft.step,
             outcome=outcome,
             reason=reason,
@@ -326,7 +357,7 @@ class Optimizer:
                 self.run.append(record)
             except RunError as error:
                 undone = {"outcome": "failed", "reason": f"RunError: {error}", "after": record.before, "update": {}}
-                self.records.append(record.model_copy(update=undone))
+                self.records.append(Step(**{**vars(record), **undone}))
                 raise
         self.records.append(record)
         if not draft.bypassing:
@@ -335,7 +366,7 @@ class Optimizer:
         logger.info("%s", record)
         return record
 
-    def _raise_if_stuck(self, record: StepRecord, cause: Exception | None) -> StepRecord:
+    def _raise_if_stuck(self, record: Step, cause: Exception | None) -> Step:
         recent = self.records[-self._max_failures :]
         if len(recent) == self._max_failures and all(item.outcome in {"failed", "rejected"} for item in recent):
             # Equal reasons are said once.

@@ -76,10 +76,10 @@ def render_opt_step(step_idx: int, optimizer: Any, no_trace_graph: bool = False,
         ) from error
     record = optimizer.records[step_idx]
     seen = record.messages[-1]["content"] if record.messages else ""
-    changed = "\n".join(f"{name} = {value}" for name, value in record.changed.items())
+    changed = "\n".join(f"{name} = {value}" for name, value in record.update.items())
     parts = {
         "Trace graph": "" if no_trace_graph else seen,
-        "Feedback": "\n".join(record.feedback),
+        "Feedback": "\n".join(map(str, record.feedback)),
         "Reasoning": record.reasoning,
         "Improvement": "" if no_improvement else changed or str(record),
     }
