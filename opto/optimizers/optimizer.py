@@ -7,14 +7,14 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
-from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
+from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names, where_lost
+from opto.optimizers.checks import checked, copied, rejection, same, sendable
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
@@ -23,6 +23,9 @@ from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
 __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
+
+_STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
+_NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Optimizer:
         run: "Run | str | os.PathLike[str] | None" = None,
         max_failures: int = 3,
     ) -> None:
-        self.parameters = _checked(parameters)
+        self.parameters = checked(parameters)
         self.variables = parameter_names(self.parameters)
         self.records: list[StepRecord] = []
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
@@ -77,7 +80,8 @@ class Optimizer:
         self._max_failures = max_failures
         self._best: Candidate | None = None
         self._warned = False
-        self._called_back = False
+        # What feedback was given on, to look for what got lost; feedback that arrived keeps it alive as well.
+        self._judged: list[Node[Any]] = []
         self._in_progress = Proposal()
         if self.run is not None:
             self.run.prepare()
@@ -98,6 +102,7 @@ class Optimizer:
 
     def zero_feedback(self) -> None:
         """Forget the feedback on the parameters of this optimizer; those of others keep theirs."""
+        self._judged.clear()
         for parameter in self.parameters:
             parameter.zero_feedback()
 
@@ -112,17 +117,16 @@ class Optimizer:
         Raises:
             BackwardError: *output* is no node, or *feedback* of an unknown kind.
         """
-        self._called_back = True
-        if isinstance(output, ExecutionError):
-            output = output.exception_node
-        if isinstance(output, Node):
+        outputs = output if isinstance(output, list | tuple) else [output]
+        outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
+        self._judged += [item for item in outputs if isinstance(item, Node)]
+        if not isinstance(output, list | tuple) and isinstance(output := outputs[0], Node):
             settings.setdefault("propagator", self._propagator)
             return output.backward(feedback, **settings)
         if settings:
             raise OptimizerError(
                 f"backward() takes no {', '.join(settings)} for several outputs.", mend="Leave it out."
             )
-        outputs = output if isinstance(output, list | tuple) else [output]
         feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
         return backward(outputs, feedbacks, propagator=self._propagator)
 
@@ -143,11 +147,12 @@ class Optimizer:
         """
         number = self._steps_before + len(self.records) + 1
         draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
-        draft.evidence, reason = self._evidence()
+        draft.evidence, stale = self._evidence()
         if draft.evidence is None:
-            if not reason.endswith(_LOST):
-                return self._finish(draft, "unchanged", reason)
+            if stale or not self._judged:
+                return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
+            reason = where_lost(self.active, TraceGraph(self._judged))
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
@@ -165,7 +170,7 @@ class Optimizer:
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(record, failure)
-        update = {name: value for name, value in accepted.items() if not _same(value, draft.before[name])}
+        update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
         if draft.rejected:
@@ -236,14 +241,14 @@ class Optimizer:
         if candidate is not self._best:  # which was in force, whatever the domain says of it
             values = {name: self.variables[name].accept(value) for name, value in values.items()}
         for name, value in values.items():
-            self.variables[name]._set(_copied(value))  # noqa: SLF001 - checked just before
+            self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
 
-    def _evidence(self) -> tuple[Evidence | None, str]:
-        """Return all that has arrived about the values in force, as one graph; None and the reason if nothing has."""
+    def _evidence(self) -> tuple[Evidence | None, bool]:
+        """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
         arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
         graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
         if arrived and not graphs and hasattr(self, "_step"):
-            return Evidence(TraceGraph(self.parameters), self.values(), None), ""
+            return Evidence(TraceGraph(self.parameters), self.values(), None), False
         if arrived and not graphs:
             raise OptimizerError(
                 f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(arrived[0]).__name__}.",
@@ -256,20 +261,13 @@ class Optimizer:
             if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001
         ]
         if not parts:
-            return None, self._nothing_came(stale=bool(graphs))
+            return None, bool(graphs)
         outputs = [output for part in parts for output in part.outputs]
         feedback = [said for part in parts for said in part.feedback]
         graph = parts[0] if len(parts) == 1 else TraceGraph(outputs, feedback)
         scores = [said.score for said in feedback if said.score is not None]
         mean = sum(scores) / len(scores) if scores else None
-        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), ""
-
-    def _nothing_came(self, *, stale: bool) -> str:
-        if stale:
-            return "All feedback is on values that are no longer in force: run the program again, and call backward()."
-        if self._called_back:
-            return f"No feedback reaches {', '.join(self.active)}: {_LOST}"
-        return "No feedback has come: call backward() with an output and what there is to say about it."
+        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -279,14 +277,15 @@ class Optimizer:
         """Name, once, parameters that no feedback reaches: nothing will change them."""
         unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            warnings.warn(f"No feedback reaches {', '.join(unreached)}: {_LOST}", stacklevel=3)
+            named = {name: self.variables[name] for name in unreached}
+            warnings.warn(where_lost(named, evidence.graph), stacklevel=3)
         self._warned = True
 
     def _remember_best(self, draft: _Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate({name: _copied(value) for name, value in draft.before.items()}, score, draft.step)
+            self._best = Candidate({name: copied(value) for name, value in draft.before.items()}, score, draft.step)
 
     def _accepted(self, draft: _Draft) -> dict[str, Any]:
         """Return the suggested values that may be applied, and note why the others may not."""
@@ -297,15 +296,15 @@ class Optimizer:
             if name is None:
                 near = difflib.get_close_matches(said, shown, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
-                draft.rejected.append(_rejection(said, raw, f"There is no variable {said!r}. {hint}"))
+                draft.rejected.append(rejection(said, raw, f"There is no variable {said!r}. {hint}"))
             elif name in accepted:
-                draft.rejected.append(_rejection(said, raw, f"{name} was given two values. Give it one."))
+                draft.rejected.append(rejection(said, raw, f"{name} was given two values. Give it one."))
             else:
                 try:
-                    accepted[name] = _sendable(self.variables[name].accept(raw))
+                    accepted[name] = sendable(self.variables[name].accept(raw))
                 except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
                     # DomainError is one of these; domains that users write raise others.
-                    draft.rejected.append(_rejection(name, raw, str(error) or type(error).__name__))
+                    draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
         return accepted
 
     def _names(self, draft: _Draft) -> dict[str, str]:
@@ -377,65 +376,3 @@ class Optimizer:
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return record
-
-
-_LOST = (
-    "no output depends on it as recorded. Look for .data or text formatting, such as an f-string, that takes a value "
-    "out of its node on the way."
-)
-
-
-def _checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
-    if hasattr(parameters, "parameters") and not isinstance(parameters, Node):
-        raise OptimizerError(
-            f"The parameters are a {type(parameters).__name__}.",
-            mend="Give its parameters: Optimizer(it.parameters()).",
-        )
-    if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
-        raise OptimizerError(
-            f"The parameters are a single {type(parameters).__name__}.", mend="Give a list: Optimizer([parameter])."
-        )
-    found: dict[ParameterNode[Any], None] = {}
-    for item in parameters:
-        if hasattr(item, "parameters") and not isinstance(item, Node):
-            raise OptimizerError(
-                f"{item!r:.80} is no parameter, but has some.", mend="Give those: Optimizer(it.parameters())."
-            )
-        if not isinstance(item, ParameterNode):
-            raise OptimizerError(f"{item!r:.80} is no parameter.", mend="Make it one with node(value, trainable=True).")
-        if item.trainable:
-            found[item] = None
-    if not found:
-        raise OptimizerError(
-            "There is no trainable parameter to optimize.",
-            mend="Give node(value, trainable=True), or .parameters() of a trainable bundle or a module.",
-        )
-    return list(found)
-
-
-def _rejection(name: str, raw: Any, reason: str) -> Rejection:
-    return Rejection(name=name, suggested=as_json(raw), reason=reason)
-
-
-def _sendable(value: Any) -> Any:
-    """Return *value*, unless it is a text that could not be sent to a model again."""
-    if isinstance(value, str):
-        value.encode()
-    return value
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
-    try:
-        return deepcopy(value)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return value
-
-
-def _same(new: Any, old: Any) -> bool:
-    """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
-    try:
-        # By text as well: [1, 0] equals [True, False].
-        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
-    except (TypeError, ValueError):
-        return False
