@@ -13,7 +13,16 @@ from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
-from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names, where_lost
+from opto.nodes import (
+    GraphPropagator,
+    Node,
+    ParameterNode,
+    Propagator,
+    TraceGraph,
+    backward,
+    parameter_names,
+    where_lost,
+)
 from opto.optimizers.checks import checked, copied, rejection, same, sendable
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.step import Step
@@ -91,6 +100,17 @@ class Optimizer:
     def active(self) -> dict[str, ParameterNode[Any]]:
         """The variables that may be changed now: those that nobody has frozen since."""
         return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
+
+    @property
+    def propagator(self) -> Propagator:
+        """How feedback passes a node in `backward`."""
+        return self._propagator or GraphPropagator()
+
+    @property
+    def trace_graph(self) -> TraceGraph | None:
+        """All trace graphs that have arrived at the parameters, as one; None if there is none."""
+        graphs, _ = self._arrived()
+        return TraceGraph.joined(graphs) if graphs else None
 
     def _propose(self, evidence: Evidence) -> Proposal:
         """Return what to try next; `Proposal.error` says why there is nothing to try. Subclasses define it."""
@@ -245,13 +265,12 @@ class Optimizer:
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
-        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
-        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
-        if arrived and not graphs and hasattr(self, "_step"):
+        graphs, others = self._arrived()
+        if others and not graphs and hasattr(self, "_step"):
             return Evidence(TraceGraph(self.parameters), self.values(), None), False
-        if arrived and not graphs:
+        if others and not graphs:
             raise OptimizerError(
-                f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(arrived[0]).__name__}.",
+                f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(others[0]).__name__}.",
                 mend="Leave propagator= out, or write an optimizer for what yours sends.",
             )
         mine = set(self.parameters)
@@ -262,12 +281,16 @@ class Optimizer:
         ]
         if not parts:
             return None, bool(graphs)
-        outputs = [output for part in parts for output in part.outputs]
-        feedback = [said for part in parts for said in part.feedback]
-        graph = parts[0] if len(parts) == 1 else TraceGraph(outputs, feedback)
-        scores = [said.score for said in feedback if said.score is not None]
+        graph = TraceGraph.joined(parts)
+        scores = [said.score for said in graph.feedback if said.score is not None]
         mean = sum(scores) / len(scores) if scores else None
         return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
+
+    def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
+        """Return the trace graphs at the parameters, each once, and whatever else is there."""
+        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
+        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
+        return graphs, [item for item in arrived if not isinstance(item, TraceGraph)]
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)

@@ -52,7 +52,7 @@ __all__ = [
 Model = Module
 
 #: Modules that are loaded when they are first asked for: few programs use them.
-_LATE = ("operators", "projections", "propagators", "utils")
+_LATE = ("errors", "iterators", "nodes", "operators", "projections", "propagators", "utils")
 
 
 def __getattr__(name: str) -> types.ModuleType:

@@ -22,6 +22,7 @@ from opto.trace.binding import Bound
 from opto.trace.definition import CodeVersions, Definition, Version
 from opto.trace.dependencies import hidden_reads, is_checked
 from opto.trace.memo import NotContentError, content_key
+from opto.trace.source import Code
 
 __all__ = ["Call", "apply"]
 
@@ -168,8 +169,10 @@ class Call:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = self.parameters()
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
-        if hidden and strict and is_checked() and not self._definition.options.allow_external_dependencies:
-            names = ", ".join(repr(item.name) for item in hidden)
+        # Nobody can pass the code of a function that is called inside: it is an input in any case.
+        unknown = [item for item in hidden if not _is_code(item)] if strict else []
+        if unknown and is_checked() and not self._definition.options.allow_external_dependencies:
+            names = ", ".join(repr(item.name) for item in unknown)
             raise MissingInputsError(
                 f"{self.name}() read {names}, which it was not given, so feedback could not get there.",
                 mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
@@ -186,3 +189,7 @@ class Call:
         # What it read is kept either way: an error about that would hide the error of the user's code.
         keys, inputs = self._complete(keys, inputs, reads, strict=False)
         return failure(self._definition.operator, keys, inputs, cause)
+
+
+def _is_code(item: Any) -> bool:
+    return isinstance(item, ParameterNode) and isinstance(item.domain, Code)

@@ -40,8 +40,7 @@ def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
     graphs = list({id(item): item for item in items if isinstance(item, TraceGraph)}.values())
     if not graphs:
         return reduce(add, items) if items else 0
-    outputs = [output for graph in graphs for output in graph.outputs]
-    return graphs[0] if len(graphs) == 1 else TraceGraph(outputs, [said for graph in graphs for said in graph.feedback])
+    return TraceGraph.joined(graphs)
 
 
 def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[C], C]:
