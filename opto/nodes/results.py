@@ -208,7 +208,7 @@ def failure(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], 
     exception_node.traceback = annotated_traceback(raised, _PACKAGE)
     return as_execution_error(
         cause,
-        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": ") + ".",
+        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": .") + ".",
         mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
         exception_node=exception_node,
     )
