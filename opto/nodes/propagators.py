@@ -155,32 +155,48 @@ class GraphPropagator(Propagator):
         return list(graph.nodes)
 
 
-def backward(
-    outputs: Iterable[Vertex], feedback: Iterable[Any], *, propagator: Propagator | None = None
-) -> list[Vertex]:
-    """Send *feedback* (one per output) backward from *outputs* in one pass.
+def backward(outputs: Any, feedback: Any = "", *, propagator: Propagator | None = None) -> list[Vertex]:
+    """Send *feedback* backward from *outputs*, all in one pass.
 
     Parameters that it reaches hold it in ``parameter.feedback`` until `zero_feedback`. Linear in nodes and
     edges.
+
+    Args:
+        outputs: A node, a caught `ExecutionError`, or several of these.
+        feedback: A list with one feedback per output, or what is said of each of them.
+        propagator: How feedback passes a node; the default hands each parameter the trace graph.
 
     Returns:
         All nodes of the pass, oldest first.
 
     Raises:
         BackwardError: No output, or not one feedback per output, or feedback of an unknown kind.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> price = node(3, name="price", trainable=True)
+        >>> _ = backward([price * 2, price + 1], ["too dear", "fine"])
+        >>> [[graph]] = price.feedback.values()
+        >>> [said.text for said in graph.feedback]
+        ['too dear', 'fine']
     """
+    given = (
+        outputs
+        if isinstance(outputs, Iterable) and not isinstance(outputs, Vertex | ExecutionError | str)
+        else [outputs]
+    )
     # A caught error stands for the node that it carries.
-    outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
-    feedback = list(feedback)
-    if not outputs or len(outputs) != len(feedback):
+    found = [item.exception_node if isinstance(item, ExecutionError) else item for item in given]
+    said = feedback if isinstance(feedback, list) else [feedback] * len(found)
+    if not found or len(found) != len(said):
         raise BackwardError(
-            f"There are {len(outputs)} outputs and {len(feedback)} feedbacks.",
+            f"There are {len(found)} outputs and {len(said)} feedbacks.",
             mend="Give one feedback for each output, and at least one output.",
         )
-    for output in outputs:
+    for output in found:
         if not isinstance(output, Vertex):
             raise BackwardError(
                 f"The output is a plain {type(output).__name__} ({output!r:.60}), so nothing was recorded of it.",
                 mend="Compute it with bundled functions or operators on nodes, and do not take .data out on the way.",
             )
-    return (GraphPropagator() if propagator is None else propagator).run(outputs, feedback)
+    return (GraphPropagator() if propagator is None else propagator).run(found, said)

@@ -130,8 +130,9 @@ class Optimizer:
         """Send *feedback* on *output* backward to the parameters.
 
         Args:
-            output: A node, a caught `ExecutionError`, or a list of these with one feedback each.
-            feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`.
+            output: A node, a caught `ExecutionError`, or a list of these.
+            feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`; for several
+                outputs, a list with one for each, or what is said of each of them.
             settings: For a single node: passed on to `Node.backward`, such as ``visualize=True``.
 
         Raises:
@@ -147,8 +148,7 @@ class Optimizer:
             raise OptimizerError(
                 f"backward() takes no {', '.join(settings)} for several outputs.", mend="Leave it out."
             )
-        feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
-        return backward(outputs, feedbacks, propagator=self._propagator)
+        return backward(outputs, feedback, propagator=self._propagator)
 
     def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> Step:  # noqa: ARG002 - see below
         """Propose new values from the feedback, check them, and put them into the parameters.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.errors import BackwardError
+from opto.errors import BackwardError, ExecutionError
 from opto.nodes import Feedback, GraphPropagator, Propagator, SumPropagator, TraceGraph, backward, node
 
 
@@ -86,6 +86,42 @@ def test_several_outputs_in_one_pass():
     (graph,) = kept(x)
     assert [said.text for said in graph.feedback] == ["a", "b", "c"]
     assert [a is b for a, b in zip(graph.outputs, outputs, strict=True)] == [True] * 3
+
+
+def test_one_feedback_may_be_said_of_all_outputs():
+    x = node(1, trainable=True)
+    for said in ("so so", (0.5, "so so"), Feedback("so so", score=0.5)):
+        x.zero_feedback()
+        backward([x + 1, x + 2], said)
+        (graph,) = kept(x)
+        assert graph.feedback == (Feedback.of(said),) * 2
+
+
+def test_a_single_output_needs_no_list():
+    x = node([1, 2], trainable=True)
+    backward(x.clone(), "too long")  # iterating the node would send feedback from each of its items
+    (graph,) = kept(x)
+    assert graph.feedback == (Feedback("too long"),)
+    assert graph.outputs[0].data == [1, 2]
+
+
+def test_caught_errors_are_outputs():
+    x = node(0, trainable=True)
+    with pytest.raises(ExecutionError) as caught:
+        1 / x
+    backward(caught.value, "do not divide by zero")
+    backward([caught.value, x + 1], ["no", "yes"])
+    assert [[said.text for said in graph.feedback] for graph in kept(x)] == [["do not divide by zero"], ["no", "yes"]]
+
+
+def test_a_million_nodes_pass_in_one_walk():
+    x = node(0, trainable=True)
+    total = x
+    for _ in range(1_000_000):
+        total = total + 1
+    assert len(backward(total, "too much")) == 1_000_001
+    assert kept(x)[0].outputs[0] is total
+    x.zero_feedback()  # what a parameter was told holds the graph, and the graph the parameter
 
 
 @pytest.mark.parametrize(("outputs", "said"), [(0, 0), (1, 0), (1, 2), (2, 1)])
