@@ -186,10 +186,10 @@ class Optimizer:
             self._finish(draft, "failed", f"{type(error).__name__}: {error}")
             raise
         if (failure := draft.proposal.error) is not None:
-            record = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
+            step = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
-            return self._raise_if_stuck(record, failure)
+            return self._raise_if_stuck(step, failure)
         update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
@@ -222,9 +222,11 @@ class Optimizer:
             >>> x.data == step[x]
             True
         """
-        accepted = {item: value for item, value in values.items() if item.trainable}
-        if not isinstance(values, Step):  # of which each value is as its parameter took it
-            accepted = {item: item.accept(value) for item, value in accepted.items()}
+        accepted = {
+            item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
+            for item, value in values.items()
+            if item.trainable
+        }
         for item, value in accepted.items():
             item._set(value)  # noqa: SLF001 - checked just before
 
@@ -352,8 +354,7 @@ class Optimizer:
         """Record the step, and apply *update*, all together."""
         after = draft.before if draft.bypassing else {**draft.before, **update}
         proposal = draft.proposal
-        record = Step(
-            {self.variables[name]: value for name, value in update.items()},
+        record = StepRecord(
             step=draft.step,
             outcome=outcome,
             reason=reason,
@@ -379,16 +380,16 @@ class Optimizer:
                 self.run.append(record)
             except RunError as error:
                 undone = {"outcome": "failed", "reason": f"RunError: {error}", "after": record.before, "update": {}}
-                self.records.append(Step(**{**vars(record), **undone}))
+                self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
         if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters
         logger.info("%s", record)
-        return record
+        return Step({self.variables[name]: value for name, value in update.items()}, record)
 
-    def _raise_if_stuck(self, record: Step, cause: Exception | None) -> Step:
+    def _raise_if_stuck(self, step: Step, cause: Exception | None) -> Step:
         recent = self.records[-self._max_failures :]
         if len(recent) == self._max_failures and all(item.outcome in {"failed", "rejected"} for item in recent):
             # Equal reasons are said once.
@@ -398,4 +399,4 @@ class Optimizer:
                 f"The last {len(recent)} steps changed nothing. {causes}",
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
-        return record
+        return step

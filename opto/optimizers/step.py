@@ -1,11 +1,7 @@
-"""What a step gives back: its record, and its new values by parameter."""
+"""What a step gives back: its new values by parameter, and its record."""
 
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from types import MappingProxyType
 from typing import Any
-
-from pydantic import PrivateAttr
 
 from opto.nodes import ParameterNode
 from opto.runs import StepRecord
@@ -13,13 +9,16 @@ from opto.runs import StepRecord
 __all__ = ["Step"]
 
 
-class Step(StepRecord, Mapping[ParameterNode[Any], Any]):
-    """What happened in one step, and the new values by parameter.
+class Step(dict[ParameterNode[Any], Any]):
+    """The new values of one step by parameter, and what happened in it.
 
-    As a mapping it holds each parameter that the step changed (with ``bypassing=True``: would have changed), with
-    its new value as it is. So ``len(step)`` is the number of changes, and a step that changed nothing is false. All
-    else is what the `StepRecord` tells, by name and as JSON. Nodes do not leave the process: a pickle, a deep
-    copy and the file of a run hold the `StepRecord` alone.
+    A dict, as Trace's ``step()`` returns: it has every parameter that the step changed (with ``bypassing=True``: would
+    have changed), with its new value as it is. So ``len(step)`` is the number of changes, and a step that changed
+    nothing is false. All that the `StepRecord` tells is there as well: ``step.outcome``, ``step.reason`` and so on.
+
+    Attributes:
+        record: What is kept of the step: values by name and as JSON, no nodes.
+        update: The new values of ``record.update``, by name. The method of dicts is ``step |= values``.
 
     Example:
         >>> from opto.nodes import node
@@ -28,39 +27,57 @@ class Step(StepRecord, Mapping[ParameterNode[Any], Any]):
         >>> optimizer = LocalSearch([x], seed=0)
         >>> optimizer.backward(x * 2, 2.0)
         >>> step = optimizer.step()
-        >>> step[x] == step.update["x"] == x.data, [parameter.stem for parameter in step]
-        (True, ['x'])
+        >>> step[x] == step.update["x"] == x.data, step.outcome
+        (True, 'updated')
     """
 
-    _values: dict[ParameterNode[Any], Any] = PrivateAttr(default_factory=dict)
+    __slots__ = ("_accepted", "record")
+    record: StepRecord
 
-    def __init__(self, values: Mapping[ParameterNode[Any], Any] = MappingProxyType({}), /, **fields: Any) -> None:
-        super().__init__(**fields)
-        self._values = dict(values)
+    def __init__(self, values: dict[ParameterNode[Any], Any], record: StepRecord) -> None:
+        super().__init__(values)
+        self._accepted = dict(values)
+        self.record = record
 
-    def __getitem__(self, parameter: ParameterNode[Any]) -> Any:
-        if not isinstance(parameter, ParameterNode):
-            raise KeyError(f"{parameter!r:.60} is no parameter. By name, values are in step.update.")
-        return self._values[parameter]
+    @property
+    def update(self) -> dict[str, Any]:  # type: ignore[override]  # of the record; see the class
+        return self.record.update
 
-    def __iter__(self) -> Iterator[ParameterNode[Any]]:  # type: ignore[override]  # of a model: its fields
-        return iter(self._values)
+    def has_accepted(self, parameter: ParameterNode[Any], value: Any) -> bool:
+        """True if *value* is what the step found for *parameter*, which need not be checked again."""
+        return parameter in self._accepted and self._accepted[parameter] is value
 
-    def __len__(self) -> int:
-        return len(self._values)
+    def __getattr__(self, name: str) -> Any:
+        if name in Step.__slots__ or name.startswith("__"):  # not set yet, as in a copy under way
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.record, name)
 
     def __eq__(self, other: object) -> bool:
-        """Compare with a record as a record, and with another mapping as a mapping."""
-        return vars(self) == vars(other) if isinstance(other, StepRecord) else Mapping.__eq__(self, other)
+        """Compare with a step or a record as records, and with another dict as a dict."""
+        if isinstance(other, Step):
+            other = other.record
+        return self.record == other if isinstance(other, StepRecord) else dict.__eq__(self, other)
 
-    __hash__ = None  # type: ignore[assignment]  # as all mappings and all records with lists in them
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> StepRecord:  # type: ignore[override]
-        return StepRecord.model_construct(**deepcopy(vars(self), memo))
+    __hash__ = None  # as all dicts
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Step":
+        # The parameters that it is about stay who they are.
+        return Step({parameter: deepcopy(value, memo) for parameter, value in self.items()}, self.record)
+
+    def __copy__(self) -> "Step":
+        return Step(self, self.record)
+
+    def copy(self) -> "Step":
+        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revived, (vars(self),)
+        return Step, (dict(self), self.record)
 
+    def __str__(self) -> str:
+        return str(self.record)
 
-def _revived(fields: dict[str, Any]) -> StepRecord:
-    return StepRecord.model_construct(**fields)
+    def __repr__(self) -> str:
+        return f"<{self.record}>"

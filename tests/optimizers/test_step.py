@@ -1,9 +1,8 @@
-"""What a step gives back is a mapping from parameters to new values, as in Trace, and a record of all that happened."""
+"""What a step gives back is a dict from parameters to new values, as in Trace, and tells all that the record does."""
 
 import copy
 import json
 import pickle
-from collections.abc import Mapping
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_a_step_maps_parameters_to_their_new_values(parameters):
     size, mode = parameters
     step = judged(optimizer_of(parameters, {"size": "3", "mode": "b"})).step()
 
-    assert isinstance(step, Mapping)
+    assert isinstance(step, dict), "programs for Trace ask"
     assert step[size] == 3
     assert [(parameter.stem, value) for parameter, value in step.items()] == [("size", 3), ("mode", "b")]
     assert list(step.values()) == [size.data, mode.data] == [3, "b"]
@@ -62,14 +61,24 @@ def test_only_what_changed_is_in_it_and_nothing_is_false(parameters):
     assert unchanged.outcome == "unchanged"
 
 
-def test_what_is_not_in_it_is_a_key_error_that_says_where_to_look(parameters):
-    step = judged(optimizer_of(parameters, {"mode": "b"})).step()
+def test_a_program_may_complete_it_and_put_it_into_force(parameters):
+    """As search algorithms for Trace do with what is missing."""
+    size, mode = parameters
+    optimizer = judged(optimizer_of(parameters, {"mode": "b"}))
+    proposed = optimizer.step(bypassing=True)
+    for parameter in optimizer.parameters:
+        if parameter not in proposed:
+            proposed[parameter] = copy.deepcopy(parameter.data)
+    candidate = copy.deepcopy(proposed) | {size: "7"}
 
-    with pytest.raises(KeyError):
-        step[parameters[0]]
-    with pytest.raises(KeyError, match=r"step\.update"):
-        step["mode"]
-    assert "mode" not in step
+    optimizer.update(proposed)
+    assert (size.data, mode.data) == (1, "b")
+    optimizer.update(candidate)
+    assert (size.data, mode.data) == (7, "b")
+    assert proposed.update == {"mode": "b"}, "what the step did is not what a program makes of it"
+    proposed[size] = 12
+    with pytest.raises(DomainError):
+        optimizer.update(proposed)
 
 
 def test_a_twin_of_a_parameter_is_another_key(parameters):
@@ -126,31 +135,50 @@ def test_a_proposed_value_is_not_projected_twice():
     assert x.data == 6
 
 
-def test_nodes_stay_in_the_process(parameters, tmp_path):
+def test_the_record_has_no_nodes(parameters, tmp_path):
     optimizer = judged(optimizer_of(parameters, {"size": "3"}, run=tmp_path))
     step = optimizer.step()
 
     (written,) = Run(tmp_path).steps()
-    for twin in (pickle.loads(pickle.dumps(step)), copy.deepcopy(step), written):
-        assert type(twin) is StepRecord
-        assert twin == step
-        assert step == twin
-    assert json.loads(step.model_dump_json()) == step.model_dump(mode="json") == written.model_dump(mode="json")
-    assert "_values" not in step.model_dump()
-    assert copy.deepcopy(optimizer).records == optimizer.records
+    assert type(step.record) is StepRecord
+    assert optimizer.records == [step.record] == [written]
+    assert json.loads(step.model_dump_json()) == written.model_dump(mode="json")
+    assert step.seconds == written.seconds
 
 
-def test_steps_are_compared_as_records(parameters):
+def test_copies_are_about_the_same_parameters(parameters):
+    size, _ = parameters
     step = judged(optimizer_of(parameters, {"size": "3"})).step()
 
-    assert step != step.model_copy(update={"reason": "another"})
-    assert step == copy.copy(step)
-    assert copy.copy(step)[parameters[0]] == 3
-    assert step != Step(**{**vars(step), "step": 2})
+    for twin in (copy.copy(step), step.copy(), copy.deepcopy(step)):
+        assert type(twin) is Step
+        assert twin == step
+        assert twin[size] == 3
+        twin[size] = 4
+        assert step[size] == 3
+
+    there = pickle.loads(pickle.dumps(step))
+    assert there == step
+    assert [(item.stem, value) for item, value in there.items()] == [("size", 3)]
+    assert size not in there, "in another process, it is another node"
+
+
+def test_steps_are_compared_as_records_and_with_dicts_as_dicts(parameters):
+    size, _ = parameters
+    step = judged(optimizer_of(parameters, {"size": "3"})).step()
+
+    assert step == step.record
+    assert step.record == step
+    assert step != step.record.model_copy(update={"reason": "another"})
+    assert step == {size: 3}
+    assert step != {size: 4}
     assert step != "step 1"
+    assert repr(step) == "<step 1: updated size>"
+    with pytest.raises(AttributeError, match="nonsense"):
+        step.nonsense
 
 
-def test_a_step_that_could_not_be_kept_has_no_values(parameters, tmp_path):
+def test_a_step_that_could_not_be_kept_is_recorded_as_failed(parameters, tmp_path):
     optimizer = judged(optimizer_of(parameters, {"size": "3"}, run=tmp_path / "run"))
     (tmp_path / "run").rmdir()
     (tmp_path / "run").write_text("in the way")
@@ -159,4 +187,5 @@ def test_a_step_that_could_not_be_kept_has_no_values(parameters, tmp_path):
         optimizer.step()
 
     assert optimizer.records[-1].outcome == "failed"
-    assert optimizer.records[-1] == {}
+    assert optimizer.records[-1].update == {}
+    assert parameters[0].data == 1
