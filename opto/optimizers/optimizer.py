@@ -333,11 +333,14 @@ class Optimizer:
         return accepted
 
     def _names(self, draft: _Draft) -> dict[str, str]:
-        """Return the names that a suggestion may use: those shown, and Trace's ``x0`` if nothing else is called so."""
+        """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
+
+        Trace's are ``x0``, as in its papers, and ``parameter.py_name``, by which scripts in place of a model go.
+        """
         assert draft.evidence is not None
         taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}0": name for name in shown if f"{name}0" not in taken}
-        return aliases | {name: name for name in shown}
+        aliases = {f"{name}0": name for name in shown} | {item.py_name: name for name, item in shown.items()}
+        return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
 
     def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
         """Return the variables that a suggestion may be about."""

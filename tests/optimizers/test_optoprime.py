@@ -321,6 +321,13 @@ def test_names_of_trace_are_understood_unless_something_else_is_called_so(count)
     assert upper.data == "a"
 
 
+def test_scripts_for_trace_go_by_the_name_of_the_node():
+    first, second = (node(number, name="twin", trainable=True) for number in (1, 2))
+    assert int(second.py_name.removeprefix("twin")) > 0
+    optimizer, _ = optimizer_of([second], [answer(**{second.py_name: "4"})])
+    assert judge(optimizer, first.data + second * 2).update == {"twin": 4}
+
+
 def test_one_variable_takes_one_value(count):
     optimizer, _ = optimizer_of([count], [answer(count="4", count0="5")])
 
