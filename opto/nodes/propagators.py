@@ -80,10 +80,14 @@ class Propagator:
 
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         """Carry *feedback* (one per output) backward and deliver it; return all nodes passed, oldest first."""
+        said = [self.init_feedback(output, item) for output, item in zip(outputs, feedback, strict=True)]
+        return self._walk(outputs, said)
+
+    def _walk(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         nodes = ancestors(outputs)
         arrived: dict[Vertex, list[tuple[Vertex, Any]]] = {}
         for output, said in zip(outputs, feedback, strict=True):
-            arrived.setdefault(output, []).append((output, self.init_feedback(output, said)))
+            arrived.setdefault(output, []).append((output, said))
         for child in reversed(nodes):
             items = arrived.pop(child, None)
             if items is None:
@@ -143,16 +147,44 @@ class SumPropagator(Propagator):
 class GraphPropagator(Propagator):
     """Hand every parameter the trace graph behind the outputs (Trace, arXiv 2406.16218, section 3.2).
 
-    All parameters share one `TraceGraph`, so a pass costs one walk however many there are.
+    All parameters share one `TraceGraph`, so a pass costs one walk however many there are. With rules of its own
+    (`register`, or a subclass that defines `propagate`) the graph goes from node to node, and where a rule does not
+    send it, it does not come.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> x, y = node(1, trainable=True), node(2, trainable=True)
+        >>> left_only = GraphPropagator()
+        >>> left_only.register("add", lambda child: {x: child.feedback[child][0]})
+        >>> (x + y).backward("too small", propagator=left_only)
+        >>> len(x.feedback), len(y.feedback)
+        (1, 0)
     """
 
+    def propagate(self, child: Any, feedback: Any) -> dict[Any, Any]:
+        return dict.fromkeys(child.parents, feedback)
+
+    def aggregate(self, node: Any, items: list[Any]) -> Any:
+        distinct = list({id(item): item for item in items}.values())
+        if all(isinstance(item, TraceGraph) for item in distinct):
+            return TraceGraph.joined(distinct)
+        return super().aggregate(node, distinct)
+
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
-        graph = TraceGraph(outputs, [Feedback.of(said) for said in feedback])
+        said = [self.init_feedback(output, item) for output, item in zip(outputs, feedback, strict=True)]
+        graph = TraceGraph(outputs, list(map(Feedback.of, said)))
         # What the feedback is about: the parameters may have changed by the time somebody reads it.
         graph.values = {parameter: parameter._data for parameter in graph.parameters}
+        if self._has_rules():
+            return self._walk(outputs, [graph] * len(outputs))
         for parameter in graph.parameters:
             parameter.receive(graph.outputs[0], graph)
         return list(graph.nodes)
+
+    def _has_rules(self) -> bool:
+        kind = type(self)
+        ours = kind.propagate is GraphPropagator.propagate and kind._propagate is Propagator._propagate
+        return bool(self._rules) or not ours
 
 
 def backward(outputs: Any, feedback: Any = "", *, propagator: Propagator | None = None) -> list[Vertex]:

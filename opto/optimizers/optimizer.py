@@ -6,6 +6,7 @@ import math
 import os
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,8 +90,8 @@ class Optimizer:
         self._max_failures = max_failures
         self._best: Candidate | None = None
         self._warned = False
-        # What feedback was given on, to look for what got lost; feedback that arrived keeps it alive as well.
-        self._judged: list[Node[Any]] = []
+        # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
+        self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
         if self.run is not None:
             self.run.prepare()
@@ -140,7 +141,7 @@ class Optimizer:
         """
         outputs = output if isinstance(output, list | tuple) else [output]
         outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
-        self._judged += [item for item in outputs if isinstance(item, Node)]
+        self._judged.extend(item for item in outputs if isinstance(item, Node))
         if not isinstance(output, list | tuple) and isinstance(output := outputs[0], Node):
             settings.setdefault("propagator", self._propagator)
             return output.backward(feedback, **settings)
@@ -172,7 +173,7 @@ class Optimizer:
             if stale or not self._judged:
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
-            reason = where_lost(self.active, TraceGraph(self._judged))
+            reason = where_lost(self.active or self.variables, TraceGraph(list(self._judged)))
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
@@ -386,6 +387,7 @@ class Optimizer:
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
+        self._judged.clear()
         if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters

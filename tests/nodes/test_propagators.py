@@ -284,3 +284,61 @@ def test_the_default_can_be_asked_for():
     x = node(1, trainable=True)
     (x + 1).backward("good", propagator=GraphPropagator())
     assert len(kept(x)) == 1
+
+
+# The graph, by rules.
+
+
+def test_a_graph_does_not_come_where_a_rule_does_not_send_it():
+    x, y, z = (node(number, name=name, trainable=True) for number, name in enumerate("xyz"))
+    one_way = GraphPropagator()
+    one_way.register("multiply", lambda child: {child.inputs["x"]: child.feedback[next(iter(child.feedback))][0]})
+
+    (x * y + z).backward("too small", propagator=one_way)
+
+    assert [len(kept(item)) for item in (x, y, z)] == [1, 0, 1]
+    (graph,) = kept(x)
+    assert graph is kept(z)[0]
+    assert graph.feedback == (Feedback("too small"),)
+    assert graph.values == {x: 0, y: 1, z: 2}
+
+
+def test_a_subclass_says_where_the_graph_goes():
+    class WithoutFirst(GraphPropagator):
+        def _propagate(self, child):
+            sent = super()._propagate(child)
+            return {parent: graph for parent, graph in sent.items() if parent.stem != "x"}
+
+    x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
+    backward([x + y, y + 1], ["one", "two"], propagator=WithoutFirst())
+
+    assert kept(x) == []
+    assert {id(graph) for graph in kept(y)} == {id(kept(y)[0])}
+    assert [said.text for said in kept(y)[0].feedback] == ["one", "two"]
+
+
+def test_a_subclass_may_reword_what_was_said():
+    class Polite(GraphPropagator):
+        def init_feedback(self, output, feedback):
+            return super().init_feedback(output, f"Please: {feedback}")
+
+    x = node(1, trainable=True)
+    (x + 1).backward("more", propagator=Polite())
+    assert kept(x)[0].feedback == (Feedback("Please: more"),)
+
+
+def test_graphs_of_passes_by_rules_are_one_where_ways_meet():
+    x = node(1, trainable=True)
+    seen = []
+    watch = GraphPropagator()
+
+    def rule(child):
+        seen.append([item for items in child.feedback.values() for item in items])
+        return watch.propagate(child, watch.aggregate(child, seen[-1]))
+
+    watch.register("add", rule)
+    y = x + 1
+    (y * y + y).backward("hm", propagator=watch)
+    assert [len(items) for items in seen] == [1, 2]
+    assert len({id(item) for items in seen for item in items}) == 1
+    assert [len(items) for items in x.feedback.values()] == [1]
