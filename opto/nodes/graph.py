@@ -35,31 +35,32 @@ class TraceGraph:
 
     Args:
         outputs: The nodes at which feedback was given, or a single one.
-        feedback: What was said, one per output.
+        feedback: What was said, one per output, in any form that `Feedback.of` reads.
 
     Attributes:
         outputs: The outputs, in the order given.
-        feedback: One per output.
+        feedback: One `Feedback` per output.
         nodes: Everything, oldest first; a topological order.
         values: The parameters' values when feedback was given; {} if it was not given by a backward pass.
 
     Example:
         >>> from opto.nodes import node
         >>> price = node(3, name="price", trainable=True)
-        >>> graph = TraceGraph([price * 2], [Feedback("too dear")])
+        >>> graph = TraceGraph([price * 2], ["too dear"])
         >>> [graph.names[item] for item in graph.nodes]
         ['price', 'multiply0']
         >>> graph.to_networkx().edges
         OutEdgeView([('price', 'multiply0')])
     """
 
-    def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
+    def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Any] = ()) -> None:
         self.outputs = (outputs,) if isinstance(outputs, Vertex) else tuple(outputs)
         if not self.outputs or not all(isinstance(output, Vertex) for output in self.outputs):
             raise GraphError(
                 f"There is no graph of {outputs!r:.80}.", mend="Give one or more nodes that were computed."
             )
-        self.feedback = tuple(feedback)
+        self._said = tuple(item._data if isinstance(item, Vertex) else item for item in feedback)
+        self.feedback = tuple(map(Feedback.of, self._said))
         self.nodes = tuple(ancestors(self.outputs))
         self.values: dict[Vertex, Any] = {}
 
@@ -79,12 +80,12 @@ class TraceGraph:
         if len(graphs) == 1:
             return graphs[0]
         outputs = [output for graph in graphs for output in graph.outputs]
-        return cls(outputs, [said for graph in graphs for said in graph.feedback])
+        return cls(outputs, [said for graph in graphs for said in graph._said])
 
     @property
     def user_feedback(self) -> Any:
-        """Trace's name for the feedback: that of a single output, or a list."""
-        return self.feedback[0] if len(self.feedback) == 1 else list(self.feedback)
+        """The feedback as it was given, under Trace's name: that of a single output, or a list."""
+        return self._said[0] if len(self._said) == 1 else list(self._said)
 
     @property
     def graph(self) -> list[tuple[int, Any]]:

@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from opto.errors import BackwardError, ExecutionError
-from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph
 from opto.nodes.vertex import Vertex, ancestors
 
@@ -172,7 +171,7 @@ class GraphPropagator(Propagator):
 
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         said = [self.init_feedback(output, item) for output, item in zip(outputs, feedback, strict=True)]
-        graph = TraceGraph(outputs, list(map(Feedback.of, said)))
+        graph = TraceGraph(outputs, said)
         # What the feedback is about: the parameters may have changed by the time somebody reads it.
         graph.values = {parameter: parameter._data for parameter in graph.parameters}
         if self._has_rules():

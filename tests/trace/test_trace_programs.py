@@ -13,6 +13,7 @@ import random
 import pytest
 
 from opto import trace
+from opto.errors import BackwardError
 from opto.llm import ScriptedLLM, use_llm
 from opto.optimizers import Optimizer, OptoPrime
 from opto.optimizers.optoprime import node_to_function_feedback
@@ -458,6 +459,54 @@ def test_a_custom_optimizer_steps_proposes_and_updates():
     assert x.data == 2.375 - 0.5 * 3.375
     climb.update({x: 7.0})
     assert x.data == 7.0
+
+
+class Descend(Optimizer):
+    """Goes through the trace graph itself, from the last node to the first."""
+
+    def _step(self, *args, **kwargs):
+        slopes = {"add": lambda x, y: (1, 1), "multiply": lambda x, y: (y, x)}
+        graph = self.trace_graph
+        grads = dict.fromkeys((item for _, item in graph.graph), 0.0)
+        for position, (_, item) in enumerate(reversed(graph.graph)):
+            if len(item.parents) == 0:
+                continue
+            grad = graph.user_feedback if position == 0 else grads[item]
+            values = [parent.data for parent in item.inputs.values()]
+            for parent, slope in zip(item.inputs.values(), slopes[item.op_name](*values), strict=True):
+                if parent in grads:
+                    grads[parent] += grad * slope
+        return {item: item.data - 0.1 * grads[item] for item in self.parameters}
+
+
+def test_a_custom_optimizer_walks_through_the_graph():
+    x = node(1.0, name="x", trainable=True)
+    descend = Descend([x])
+    losses = []
+    for _ in range(3):
+        y = x * x * 0.5 + x
+        losses.append(y.data)
+        descend.zero_feedback()
+        descend.backward(y, 1.0)
+        descend.step()
+    slope, expected = 1.0, []
+    for _ in range(3):
+        expected.append(slope * slope * 0.5 + slope)
+        slope -= 0.1 * (slope + 1)
+    assert losses == pytest.approx(expected)
+
+
+def test_what_was_said_stays_as_it_was_said():
+    x = node(1, trainable=True)
+    said = {"any": "kind"}
+    with pytest.raises(BackwardError):
+        (x + 1).backward(said)
+    for said in ("text", 0.5, (0.5, "text"), True):
+        x.zero_feedback()
+        (x + 1).backward(said)
+        assert sum_feedback([x]).user_feedback is said
+    (x + 2).backward(node("in a node"))
+    assert sum_feedback([x]).user_feedback == [True, "in a node"]
 
 
 def test_optimizers_are_copied():
