@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from numbers import Real
 from pathlib import Path
+from types import CellType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from opto.nodes.constants import attempt, brief
@@ -27,6 +28,7 @@ LOOK = (
 )
 GIVE_THE_NODE = "Give the node itself there, not .data or text made of it."
 GIVE_THE_ORIGINAL = "Give the optimizer the parameters of the very object that runs, not of a copy."
+READ_OPENLY = "Pass it as an argument; or read .data and not ._data, in threads with contextvars.copy_context()."
 GO_OUTSIDE = "Compute it outside of stop_tracing()."
 
 
@@ -73,6 +75,8 @@ def _place(parameter: Vertex, graph: TraceGraph, plain: Sequence[Plain], derived
     sure, source, found = _met(plain, (*reversed(derived), parameter))
     if sure:
         return f"{_value_of(source, parameter)} stands in {_where(found, graph)}", GIVE_THE_NODE
+    if reader := next((item for item in reversed(graph.nodes) if _uses(item, parameter)), None):
+        return f"{_named(reader, graph)} uses it by name, but does not let its read be seen", READ_OPENLY
     if stopped := next((item for item in graph.nodes if item.operator and not item.is_recorded), None):
         why = "was computed while tracing was stopped, so what is behind it is not known"
         return f"{_named(stopped, graph)} {why}", GO_OUTSIDE
@@ -129,6 +133,38 @@ def _copy_of(parameter: Vertex, graph: TraceGraph) -> Vertex | None:
     """Return a parameter in the graph that has the name and the value of *parameter*: a deep copy, most likely."""
     same = (item for item in graph.parameters if item.stem == parameter.stem)
     return next((item for item in same if _equal(item._data, parameter._data)), None)
+
+
+def _uses(vertex: Vertex, parameter: Vertex) -> bool:
+    """True if *vertex* is the result of a function whose code names *parameter*, as a variable or an attribute."""
+    function = vertex.operator and vertex.operator.function
+    if not isinstance(function, FunctionType):
+        return False
+    names = _names_in(function.__code__)
+    owners = [function.__globals__, *(_attributes(item) for _, item in vertex.raw_inputs())]
+    held = [owner.get(name) for owner in owners for name in names]
+    return any(item is parameter for item in (*held, *map(_content, function.__closure__ or ())))
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names of globals and attributes in *code*, also in functions that are made inside."""
+    inner = (_names_in(item) for item in code.co_consts if isinstance(item, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _attributes(thing: Any) -> Mapping[str, Any]:
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except (AttributeError, LookupError, RuntimeError, TypeError):
+        return {}  # none, or an object that is another one now and then, as some proxies
+    return found if isinstance(found, Mapping) else {}
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not assigned yet
 
 
 def _plain_values(graph: TraceGraph) -> list[Plain]:

@@ -188,6 +188,44 @@ def test_a_thread_changes_nothing_but_what_it_takes_out():
     assert f"stands in the plain input 'text' of {HERE}" in said(p, outside)
 
 
+SECRET = node(7, name="lost", trainable=True)
+
+
+@bundle
+def by_global(text):
+    return f"{text} {SECRET._data * 3}"
+
+
+def test_what_a_function_reads_unseen_is_found_by_its_names():
+    weight = node(7, name="lost", trainable=True)
+
+    @bundle
+    def by_closure(text):
+        return f"{text} {weight._data * 3}"
+
+    @bundle
+    def by_thread(text):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: weight.data * len(text)).result()
+
+    class Holder:
+        def __init__(self):
+            self.weight = weight
+
+        @bundle
+        def by_attribute(self, text):
+            return [self.weight._data * number for number in range(3)]
+
+    for parameter, call in [
+        *((SECRET, by_global), (weight, by_closure), (weight, by_thread), (weight, Holder().by_attribute)),
+    ]:
+        name, line = call.name, inspect.getsourcelines(call.fun)[1]
+        assert said(parameter, judge(call("x y"))) == (
+            f"{name}0 (test_lost.py:{line}) uses it by name, but does not let its read be seen. "
+            "Pass it as an argument; or read .data and not ._data, in threads with contextvars.copy_context()."
+        )
+
+
 def test_many_parameters_are_all_named_and_some_looked_after():
     lost = {f"p{number}": node(f"prompt number {number}", trainable=True) for number in range(1000)}
     output = judge(" ".join(map(str, lost.values())))
@@ -221,6 +259,14 @@ class Shy:
         raise RuntimeError("no")
 
 
+class Proxy:
+    """An object that stands for another one, which is not there."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("no")
+
+
 def test_objects_that_refuse_to_be_looked_at_do_no_harm():
     rude, bystander = Rude(), Shy()
     cycle = []
@@ -233,3 +279,5 @@ def test_objects_that_refuse_to_be_looked_at_do_no_harm():
     assert "still in memory" in said(p, judge(1))
     assert "still in memory" in said(node(float("inf"), trainable=True), judge(1))
     assert type(bystander) is Shy
+    assert "still in memory" in said(prompt("Never used."), judge(count([Proxy()])))
+    assert "still in memory" in said(prompt("Never used."), bundle(lambda proxy: 1)(Proxy()))
