@@ -3,7 +3,7 @@
 import gc
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -42,10 +42,15 @@ class Plain(NamedTuple):
     text: str | None = None
 
 
-def where_lost(named: Mapping[str, Vertex], graph: TraceGraph) -> str:
+def where_lost(named: Mapping[str, Vertex], graph: TraceGraph, *, known: Container[Vertex] = ()) -> str:
     """Return what there is to say of parameters that *graph* does not hold: which they are, and where they got lost.
 
     Takes one look at all objects of the process, for the living nodes among them; beyond that, little.
+
+    Args:
+        named: The parameters by name.
+        graph: The graph of the outputs.
+        known: Parameters that are copies of none of them, whatever they look like.
 
     Example:
         >>> from opto.nodes import node
@@ -62,7 +67,10 @@ add0. Give the node itself there, not .data or text made of it.
     said = [f"No feedback reaches {', '.join(named)}: no output depends on {they} as recorded{stop}"]
     advice: dict[str, None] = {}
     for name, parameter in islice(named.items(), MAX_PARAMETERS):
-        place, mend = _place(parameter, graph, plain, _derived(parameter, living)[-MAX_DERIVED:])
+        if copy := _copy_of(parameter, graph, known):
+            place, mend = f"{graph.names[copy]} in the graph is another node with its name and value", GIVE_THE_ORIGINAL
+        else:
+            place, mend = _place(parameter, graph, plain, _derived(parameter, living)[-MAX_DERIVED:])
         said.append(f"{place}." if is_one else f"{name}: {place}.")
         advice[mend] = None
     return " ".join([*said, *advice])
@@ -70,12 +78,10 @@ add0. Give the node itself there, not .data or text made of it.
 
 def _place(parameter: Vertex, graph: TraceGraph, plain: Sequence[Plain], derived: Sequence[Vertex]) -> tuple[str, str]:
     """Return where *parameter* was lost, from the surest sign to the weakest, and what to do."""
-    if copy := _copy_of(parameter, graph):
-        return f"{graph.names[copy]} in the graph is another node with its name and value", GIVE_THE_ORIGINAL
     sure, source, found = _met(plain, (*reversed(derived), parameter))
     if sure:
         return f"{_value_of(source, parameter)} stands in {_where(found, graph)}", GIVE_THE_NODE
-    if reader := next((item for item in reversed(graph.nodes) if _uses(item, parameter)), None):
+    if reader := next((item for item in graph.nodes[-MAX_PLAIN:] if _uses(item, parameter)), None):
         return f"{_named(reader, graph)} uses it by name, but does not let its read be seen", READ_OPENLY
     if stopped := next((item for item in graph.nodes if item.operator and not item.is_recorded), None):
         why = "was computed while tracing was stopped, so what is behind it is not known"
@@ -129,10 +135,10 @@ def _derived(parameter: Vertex, living: Sequence[Vertex]) -> list[Vertex]:
     return list(found)
 
 
-def _copy_of(parameter: Vertex, graph: TraceGraph) -> Vertex | None:
+def _copy_of(parameter: Vertex, graph: TraceGraph, known: Container[Vertex]) -> Vertex | None:
     """Return a parameter in the graph that has the name and the value of *parameter*: a deep copy, most likely."""
-    same = (item for item in graph.parameters if item.stem == parameter.stem)
-    return next((item for item in same if _equal(item._data, parameter._data)), None)
+    alike = (item for item in graph.parameters if item.stem == parameter.stem and _equal(item._data, parameter._data))
+    return next((item for item in alike if item not in known), None)
 
 
 def _uses(vertex: Vertex, parameter: Vertex) -> bool:

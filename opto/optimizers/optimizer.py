@@ -173,7 +173,9 @@ class Optimizer:
             if stale or not self._judged:
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
-            reason = where_lost(self.active or self.variables, TraceGraph(list(self._judged)))
+            reason = where_lost(
+                self.active or self.variables, TraceGraph(list(self._judged)), known=set(self.parameters)
+            )
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
@@ -303,9 +305,11 @@ class Optimizer:
         """Name, once, parameters that no feedback reaches: nothing will change them."""
         unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            named = {name: self.variables[name] for name in unreached}
-            warnings.warn(where_lost(named, evidence.graph), stacklevel=3)
+            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=3)
         self._warned = True
+
+    def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
+        return where_lost({name: self.variables[name] for name in names}, graph, known=set(self.parameters))
 
     def _remember_best(self, draft: _Draft) -> None:
         assert draft.evidence is not None

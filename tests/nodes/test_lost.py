@@ -140,6 +140,13 @@ def test_copies_are_not_the_parameters_that_the_optimizer_has():
         assert "not of a copy" in found
 
 
+def test_twins_are_no_copies_of_each_other():
+    first, second = prompt(), prompt()
+    text = where_lost({"second": second}, TraceGraph(judge(first)), known={first, second})
+    assert "another node" not in text
+    assert "not of a copy" in where_lost({"second": second}, TraceGraph(judge(first)), known={second})
+
+
 def test_a_copied_module_runs_with_parameters_of_its_own():
     @model
     class Agent:
