@@ -14,6 +14,7 @@ from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from opto.nodes.constants import attempt
 from opto.nodes.containers import SCALARS, container_of, slots_of
 
 __all__ = ["fingerprint", "warn_if_changed"]
@@ -59,10 +60,14 @@ def fingerprint(value: Any) -> Fingerprint:
         >>> was_changed(before)
         True
     """
-    look = _way_to_look(value.__class__)
+    kind: type = type(value)
+    look = _way_to_look(kind)
     if look is None:
         return []
-    parts = look.parts(value, _LIMIT)
+    # Objects of users may refuse, such as a proxy of something that is not there.
+    parts = attempt(look.parts, value, _LIMIT, fallback=None)
+    if parts is None:
+        return []
     found = [(value, look, _LIMIT, parts)]
     if waiting := _inside(look, parts):
         _look_on(found, deque(waiting), {id(value)}, _LIMIT - len(parts))
@@ -78,10 +83,11 @@ def _inside(look: _Look, parts: Any) -> list[Any]:
 def _look_on(found: Fingerprint, waiting: deque[Any], seen: set[int], left: int) -> None:
     while waiting and left > 0:
         item = waiting.popleft()
-        look = None if id(item) in seen else _way_to_look(item.__class__)
-        if look is not None:
+        kind: type = type(item)
+        look = None if id(item) in seen else _way_to_look(kind)
+        parts = None if look is None else attempt(look.parts, item, left, fallback=None)
+        if look is not None and parts is not None:
             seen.add(id(item))
-            parts = look.parts(item, left)
             found.append((item, look, left, parts))
             left -= len(parts)
             waiting += _inside(look, parts)
@@ -89,7 +95,9 @@ def _look_on(found: Fingerprint, waiting: deque[Any], seen: set[int], left: int)
 
 def was_changed(before: Fingerprint) -> bool:
     """True if an object that was looked at is no longer the same."""
-    return any(not look.is_same(parts, look.parts(item, limit)) for item, look, limit, parts in before)
+    return any(
+        not look.is_same(parts, attempt(look.parts, item, limit, fallback=parts)) for item, look, limit, parts in before
+    )
 
 
 def warn_if_changed(operator: str, name: str, before: Fingerprint, *, stacklevel: int) -> None:

@@ -144,8 +144,7 @@ class Node(ValueLike, ArrayLike, Generic[T]):
         nodes = backward([self], [feedback], propagator=propagator)
         if not visualize:
             return None
-        graph = TraceGraph(nodes[-1:])
-        return graph.to_graphviz(max_value=print_limit, simple=simple_visualization, reverse=reverse_plot)
+        return TraceGraph(nodes[-1:]).visualize(simple_visualization, reverse_plot, print_limit)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A deep copy, and what comes out of a pickle, is a root with a birth of its own: the value, not its history.

@@ -89,11 +89,38 @@ class ExceptionNode(MessageNode[str]):
     """What stands in the graph where an operator raised. It can be given feedback like any result.
 
     Its value is the error in one line, such as ``(ZeroDivisionError) division by zero``.
+
+    Args:
+        value: The exception, or what to say of it.
+        inputs: What the operator was given, by name, or as a list.
+        description: What it does, after its name in square brackets.
+        name: Its name, if the description does not begin with it.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> move = node("left", trainable=True)
+        >>> broken = ExceptionNode(ValueError("a wall"), inputs={"move": move}, description="[step] Moves the robot.")
+        >>> broken.data, broken.op_name, broken.parents[0] is move
+        ('(ValueError) a wall', 'step', True)
     """
 
     __slots__ = ("traceback",)
     #: The lines of user code that the error came through.
     traceback: str
+
+    def __new__(
+        cls,
+        value: BaseException | str,
+        *,
+        inputs: Mapping[str, Any] | Iterable[Any],
+        description: str = "",
+        name: str | None = None,
+    ) -> Self:
+        raised = original(value) if isinstance(value, BaseException) else None
+        said = str(value) if raised is None else in_words(raised)
+        made = super().__new__(cls, said, inputs=inputs, description=description, name=name or "exception")
+        made.traceback = said if raised is None else annotated_traceback(raised, _PACKAGE)
+        return made
 
     @property
     def kind(self) -> Kind:
@@ -209,7 +236,7 @@ def failure(operator: Operator, keys: Collection[str], inputs: tuple[Any, ...], 
     exception_node.traceback = annotated_traceback(raised, _PACKAGE)
     return as_execution_error(
         cause,
-        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": ") + ".",
+        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": .") + ".",
         mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
         exception_node=exception_node,
     )

@@ -67,6 +67,9 @@ class Problem:
         """
         return _Writer(graph, variables, max_value).problem()
 
+    def __str__(self) -> str:
+        return self.render()
+
     def render(self) -> str:
         """Return the problem as text: the same problem gives the same text.
 

@@ -25,6 +25,7 @@ from opto.nodes import (
 from opto.trace.binding import apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
 from opto.trace.memo import Memo, NotContentError, content_key
+from opto.trace.source import Code
 
 __all__ = ["Call", "Options", "make_runner"]
 
@@ -236,8 +237,10 @@ class Call:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = () if self.parameter is None else (self.parameter,)
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
-        if hidden and strict and is_checked() and not self.options.allow_external_dependencies:
-            names = ", ".join(repr(item.name) for item in hidden)
+        # Nobody can pass the code of a function that is called inside: it is an input in any case.
+        unknown = [item for item in hidden if not _is_code(item)] if strict else []
+        if unknown and is_checked() and not self.options.allow_external_dependencies:
+            names = ", ".join(repr(item.name) for item in unknown)
             raise MissingInputsError(
                 f"{self.operator.name}() read {names}, which it was not given, so feedback could not get there.",
                 mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
@@ -266,3 +269,7 @@ def _mode(function: Callable[..., Any], options: Options) -> str:
         if flags & flag:
             return mode
     return "plain" if options.memo is None else "memo"
+
+
+def _is_code(item: Any) -> bool:
+    return isinstance(item, ParameterNode) and isinstance(item.domain, Code)

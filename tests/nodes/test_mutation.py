@@ -248,3 +248,21 @@ def test_operators_on_nodes_say_so_where_they_are_called(change, where):
     with pytest.warns(UserWarning, match=rf"{where}\(\) changed its input") as caught:
         change()
     assert caught[0].filename == __file__
+
+
+class Absent:
+    """A proxy of something that is not there."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("nothing behind this proxy")
+
+
+class Endless(list):
+    def __iter__(self):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("value", [Absent(), Endless([1]), [Absent()], {"key": Endless()}])
+def test_values_that_refuse_to_be_looked_at_are_trusted(value):
+    assert not was_changed(fingerprint(value))
