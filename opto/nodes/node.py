@@ -71,9 +71,11 @@ class Node(ValueLike, ArrayLike, Generic[T]):
     @property
     def name(self) -> str:
         """Stem and running number, such as ``price:0``: for people. Graphs use names of their own."""
-        if self._name is None:
+        try:
+            return self._name
+        except AttributeError:  # results are named when somebody asks
             self._name = self._number(self.stem)
-        return self._name
+            return self._name
 
     @property
     def py_name(self) -> str:

@@ -173,7 +173,6 @@ def record(
     # Attributes are set from here, not in __init__: a traced operator is as fast as making its node.
     result = _new(kind)
     result._data = value
-    result._name = None
     result.birth = next(births)
     result._operator = operator
     result._keys = keys

@@ -31,7 +31,7 @@ class Vertex:
 
     _data: Any
     _inputs: tuple[Any, ...]
-    _name: str | None
+    _name: str
     birth: int
 
     @property
