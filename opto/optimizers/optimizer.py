@@ -34,6 +34,8 @@ __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
 
+#: Each has a whole prompt: ten thousand steps must not fill the memory.
+_MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 
@@ -64,7 +66,7 @@ class Optimizer:
 
     Attributes:
         variables: The parameters by the names under which problems and records show them.
-        records: What happened, one `StepRecord` per step.
+        records: What happened in the last thousand steps, one `StepRecord` each. A run keeps all of them.
 
     Raises:
         OptimizerError: There is nothing to optimize, or something that is no parameter.
@@ -391,6 +393,9 @@ class Optimizer:
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
+        if len(self.records) > _MOST_RECORDS:
+            del self.records[0]
+            self._steps_before += 1
         self._judged.clear()
         if not draft.bypassing:
             for name, value in update.items():

@@ -9,7 +9,7 @@ import pytest
 from opto.errors import DomainError, RunError
 from opto.llm import ScriptedLLM
 from opto.nodes import Range, node
-from opto.optimizers import OptoPrime, Step
+from opto.optimizers import LocalSearch, OptoPrime, Step
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 
@@ -189,3 +189,15 @@ def test_a_step_that_could_not_be_kept_is_recorded_as_failed(parameters, tmp_pat
     assert optimizer.records[-1].outcome == "failed"
     assert optimizer.records[-1].update == {}
     assert parameters[0].data == 1
+
+
+def test_the_last_thousand_records_are_kept_and_steps_are_counted_on():
+    x = node(1, name="x", trainable=True, domain=range(10))
+    optimizer = LocalSearch([x], seed=0)
+    for _ in range(1_003):
+        optimizer.zero_feedback()
+        optimizer.backward(x + 0, 1.0)
+        optimizer.step()
+
+    assert len(optimizer.records) == 1_000
+    assert [record.step for record in optimizer.records] == list(range(4, 1_004))
