@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from opto.errors import DomainError, ExecutionError, MissingInputsError, SourceError
 from opto.nodes import TraceGraph, node, stop_tracing
 from opto.trace import Module, bundle
-from opto.trace.source import Code, source_of
+from opto.trace.origin import source_of
+from opto.trace.source import Code
 
 OFFSET = 10
 
