@@ -641,6 +641,9 @@ def coroutines_of_all_kinds(decorate):
     def wrapper(*args):
         return add(*args)
 
+    def passing(x):
+        return add(x)
+
     @types.coroutine
     def old(x):
         yield
@@ -654,7 +657,7 @@ def coroutines_of_all_kinds(decorate):
             return await add(x)
 
     async def main():
-        made = [functools.partial(add, 1), wrapper, old, Adder(), Adder().method]
+        made = [functools.partial(add, 1), wrapper, passing, old, Adder(), Adder().method]
         return [await decorate(function)(5) for function in made]
 
     return asyncio.run(main())
@@ -750,6 +753,7 @@ def test_what_is_sent_to_a_generator_and_what_it_returns_are_part_of_the_graph()
     @bundle
     def doubling(start):
         got = yield start
+        assert type(got) is int
         return got * 2
 
     def main():

@@ -391,9 +391,9 @@ def test_nothing_is_kept_of_a_call_that_changes_what_it_was_computed_from():
         return items[-1]
 
     with pytest.warns(UserWarning, match="changed its input"):
-        lists = [[], []]
-        assert [push(items).data for items in lists] == [0, 0]
-    assert lists == [[0], [0]]
+        lists = [[], [], [0]]
+        assert [push(items).data for items in lists] == [0, 0, 1]
+    assert lists == [[0], [0], [0, 1]]
 
 
 def test_partials_with_other_arguments_are_other_functions():
