@@ -420,6 +420,5 @@ def _mode_of_code(function: Any) -> str:
     return "plain"
 
 
-
 def _is_code(item: Any) -> bool:
     return isinstance(item, ParameterNode) and isinstance(item.domain, Code)
