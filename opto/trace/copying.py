@@ -373,5 +373,6 @@ def _revived_function(definition: Definition, owner: Any, code: CodeVersions | N
 
 copyreg.pickle(Definition, _reduce_definition)
 copyreg.pickle(CodeVersions, _reduce_code)
-for _kind in (FunModule, *FunModule.__subclasses__()):
+copyreg.pickle(FunModule, _reduce_function)
+for _kind in FunModule.__subclasses__():
     copyreg.pickle(_kind, _reduce_function)
