@@ -62,8 +62,17 @@ class MessageNode(Node[T]):
 
     @property
     def info(self) -> dict[str, Any]:
-        reads = [item for key, item in self.raw_inputs() if key.startswith(" reads ")]
-        return {"fun_name": self.op_name, "doc": self.description or "", "external_dependencies": reads}
+        inputs = self.inputs
+        given = {key: item for key, item in inputs.items() if key[0] != " " and key != "__code"}
+        named = {key.split("[")[1][:-1]: item for key, item in given.items() if key.startswith("**")}
+        return {
+            "fun_name": self.op_name,
+            "doc": self.description or "",
+            "inputs": {"args": [item for key, item in given.items() if not key.startswith("**")], "kwargs": named},
+            # What ran inside, where that is part of the graph; else the plain result.
+            "output": inputs.get(" inside", self._data),
+            "external_dependencies": [item for key, item in inputs.items() if key.startswith(" reads ")],
+        }
 
     @property
     def kind(self) -> Kind:

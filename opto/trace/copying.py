@@ -374,3 +374,5 @@ def _revived_function(definition: Definition, owner: Any, code: CodeVersions | N
 copyreg.pickle(Definition, _reduce_definition)
 copyreg.pickle(CodeVersions, _reduce_code)
 copyreg.pickle(FunModule, _reduce_function)
+for _kind in FunModule.__subclasses__():
+    copyreg.pickle(_kind, _reduce_function)

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import copy
 import dataclasses
+import functools
 import gc
 import itertools
 import threading
@@ -230,3 +231,8 @@ def test_a_copy_that_never_ends_is_no_reason_to_share():
 
     with pytest.raises(RecursionError):
         copy.deepcopy(module_with(held=Endless()))
+
+
+def test_what_stands_in_the_place_of_other_callables_is_copied_with_its_attributes():
+    power = copy.deepcopy(bundle(functools.partial(pow, 2)))
+    assert (power(5).data, power.args) == (32, (2,))
