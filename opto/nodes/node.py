@@ -118,11 +118,10 @@ class Node(ValueLike, ArrayLike, Generic[T]):
         """The inputs by name. Plain values are shown as nodes made for the occasion."""
         return {key: value if isinstance(value, Node) else Constant(value) for key, value in self.raw_inputs()}
 
-    def backward(
+    def backward(  # noqa: PLR0917 - Trace takes all of them by position
         self,
         feedback: Any = "",
         propagator: Propagator | None = None,
-        *,
         retain_graph: bool = False,  # noqa: ARG002 - nothing is released before the output itself is
         visualize: bool = False,
         simple_visualization: bool = True,

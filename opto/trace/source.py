@@ -77,7 +77,9 @@ def _parses(text: str) -> bool:
 def _unparsable(error: BaseException) -> SourceError:
     where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
-    return SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.")
+    return SourceError(
+        f"The code does not parse{where} ({type(error).__name__}: {reason}).", mend="Give complete, valid Python."
+    )
 
 
 def _globals_in(tree: ast.AST) -> frozenset[str]:
