@@ -1,6 +1,6 @@
 """Print how the memory of a process grows over forward / backward / step, as JSON: bytes per iteration.
 
-The garbage collector is off: what is not freed by counting references stays, and shows. The first tenth of the
+The garbage collector is off: what is not freed by counting references stays, and shows. The first fifth of the
 iterations is not counted, while the allocator and the caches fill.
 """
 
@@ -53,13 +53,13 @@ def main(kind: str, iterations: int) -> None:
     gc.collect()
     gc.disable()
     for number in range(iterations):
-        if number == iterations // 10:
+        if number == iterations // 5:
             before = resident_bytes()
         output = agent(f"What is {number % 10}?")
         agent.zero_feedback()
         optimizer.backward(output, (-float(output.data), "more"))
         optimizer.step()
-    grown = (resident_bytes() - before) / (iterations - iterations // 10)
+    grown = (resident_bytes() - before) / (iterations - iterations // 5)
     # What only the collector could find: nothing, if graphs are no circles.
     print(json.dumps({"bytes": grown, "unreachable": gc.collect()}))
 

@@ -100,18 +100,21 @@ class MissingInputsError(GraphError):
 
 
 class ExecutionError(GraphError):
-    """User code raised inside an operator.
+    """User code raised inside an operator. Code that catches exceptions itself raises it with a node that it made.
 
     It is also an instance of the class that was raised, with its ``args`` and attributes: ``except
     ZeroDivisionError`` catches it. Only its text is another one.
 
-    Attributes:
+    Args:
         exception_node: The `ExceptionNode` that took the place of the result. It can be given feedback like
             any output: ``error.exception_node.backward("do not divide by zero")``.
     """
 
-    def __init__(self, problem: str, *, mend: str, exception_node: Any) -> None:
-        super().__init__(problem, mend=mend)
+    def __init__(self, exception_node: Any) -> None:
+        super().__init__(
+            f"{exception_node.op_name} raised {exception_node.data}.",
+            mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
+        )
         self.exception_node = exception_node
 
     def __reduce__(self) -> tuple[Any, ...]:

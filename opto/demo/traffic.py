@@ -97,7 +97,7 @@ def optimize(crossing: Crossing, optimizer: Optimizer, *, steps: int) -> Iterato
         feedback = judge(output.data)
         optimizer.zero_feedback()
         optimizer.backward(output, feedback)
-        record = optimizer.step()
+        record = optimizer.step().record
         best = optimizer.best()
         assert best is not None
         assert feedback.score is not None

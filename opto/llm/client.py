@@ -126,6 +126,10 @@ class LLM:
     ) -> None:
         await self.aclose()
 
+    def __memo__(self) -> tuple[Any, ...]:
+        # What replies depend on; connections are no part of it. An adapter without an endpoint speaks for itself.
+        return self.model, self._settings, getattr(self._adapter, "_endpoint", self._adapter)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy of a program shares the connections of the original, and whatever counts its calls.
         return self

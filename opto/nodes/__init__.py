@@ -3,13 +3,16 @@
 Layer 1: it knows no language model and no source code.
 """
 
+from opto.nodes.constants import attempt, brief, without_halves
+from opto.nodes.containers import CONTAINERS, SCALARS, container_of
 from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
-from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
+from opto.nodes.lost import where_lost
+from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
-from opto.nodes.operators import CONTAINERS, SCALARS, Operator, write_arguments
+from opto.nodes.operators import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, write_arguments
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, Numbered, failure, pack, record
@@ -18,10 +21,15 @@ from opto.nodes.valuelike import unpack
 from opto.nodes.vertex import births
 
 __all__ = [
+    "BINARY",
+    "CLONE",
     "CONTAINERS",
-    "MUTABLE",
+    "EQUAL",
+    "LENGTH",
+    "NOT_EQUAL",
     "SCALARS",
     "SINCE",
+    "UNARY",
     "Choices",
     "Domain",
     "ExceptionNode",
@@ -39,9 +47,12 @@ __all__ = [
     "SumPropagator",
     "TraceGraph",
     "as_domain",
+    "attempt",
     "backward",
     "births",
+    "brief",
     "canonical_names",
+    "container_of",
     "enter_scope",
     "failure",
     "fingerprint",
@@ -59,6 +70,8 @@ __all__ = [
     "unfenced",
     "unpack",
     "warn_if_changed",
+    "where_lost",
+    "without_halves",
     "write_arguments",
     "write_call",
     "write_constant",

@@ -19,6 +19,8 @@ __all__ = ["collapse"]
 MOST_BOXES = 32
 #: Rounds of refinement. More of them tell apart what looks the same in the picture.
 _ROUNDS = 3
+#: Parts before turns of loops are put together: more are those of a program that never does the same again.
+_MOST_PARTS = 1_000
 #: Parameters and outputs up to this number have a box each, as have exceptions up to the other.
 _MOST_SINGLE = 50
 _MOST_EXCEPTIONS = 10
@@ -102,13 +104,28 @@ def _parts(shown: Sequence[Row], edges: Sequence[_Edge]) -> list[int]:
     """Return the part that each row plays, as finely told apart as a person can take in."""
     first = parts = _numbered(_base(shown))
     accepted = _squeezed(shown, first)
-    for _ in range(_ROUNDS):
-        finer = _refined(shown, edges, parts)
-        merged = _without_turns(finer, first, edges)
-        if _foldable(shown, merged) > MOST_BOXES or finer == parts:
+    # First by the parameters used, if nothing else: calls with another prompt play another part.
+    from_parameters = [edge for edge in edges if shown[edge.source].kind == "parameter"]
+    for number in range(_ROUNDS + 1):
+        finer = _refined(shown, edges if number else from_parameters, parts)
+        if max(finer, default=0) > _MOST_PARTS or (finer == parts and number):
             break
-        parts, accepted = finer, merged
+        merged = _without_turns(finer, first, edges)
+        if _foldable(shown, merged) <= MOST_BOXES and not _is_tangled(merged, accepted, edges):
+            parts, accepted = finer, merged
+        elif number:
+            break
     return accepted
+
+
+def _is_tangled(finer: Sequence[int], parts: Sequence[int], edges: Sequence[_Edge]) -> bool:
+    """True if *finer* parts bring more arrows than they are worth.
+
+    Where a loop takes another way in each turn, telling uses apart by what went before draws every way to every other.
+    """
+    boxes, boxes_before = len(set(finer)), len(set(parts))
+    arrows, arrows_before = (len({(of[source], of[target]) for source, target, _ in edges}) for of in (finer, parts))
+    return arrows >= 2 * boxes and arrows - arrows_before > 2 * (boxes - boxes_before)
 
 
 def _numbered(keys: Iterable[Hashable]) -> list[int]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["attempt", "brief", "cut", "write_constant", "write_index"]
+__all__ = ["attempt", "brief", "cut", "without_halves", "write_constant", "write_index"]
+
+V = TypeVar("V")
 
 
 def write_constant(value: Any) -> str:
@@ -65,17 +67,27 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: max(limit - 1, 0)]}…"
 
 
-def attempt(show: Callable[..., str], *args: Any, fallback: str) -> str:
-    """Return ``show(*args)``, or *fallback* if the code of users that it runs (a ``__repr__``) fails.
+def attempt(look: Callable[..., V], *args: Any, fallback: V) -> V:
+    """Return ``look(*args)``, or *fallback* if the code of users that it runs (a ``__repr__``) fails.
 
     Example:
         >>> attempt(lambda: 1 / 0, fallback="nothing")
         'nothing'
     """
     try:
-        return show(*args)
+        return look(*args)
     except Exception:
         return fallback
+
+
+def without_halves(text: str) -> str:
+    r"""Return *text* with half characters as escapes: neither terminals nor messages to a browser take them.
+
+    Example:
+        >>> without_halves("a\ud800")
+        'a\\ud800'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Rest:

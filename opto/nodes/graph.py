@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opto.errors import GraphError
 from opto.nodes import picture
 from opto.nodes.feedback import Feedback
-from opto.nodes.vertex import Vertex, ancestors
+from opto.nodes.vertex import Vertex, ancestors, levels
 
 if TYPE_CHECKING:
     import graphviz
@@ -34,31 +35,32 @@ class TraceGraph:
 
     Args:
         outputs: The nodes at which feedback was given, or a single one.
-        feedback: What was said, one per output.
+        feedback: What was said, one per output, in any form that `Feedback.of` reads.
 
     Attributes:
         outputs: The outputs, in the order given.
-        feedback: One per output.
+        feedback: One `Feedback` per output.
         nodes: Everything, oldest first; a topological order.
         values: The parameters' values when feedback was given; {} if it was not given by a backward pass.
 
     Example:
         >>> from opto.nodes import node
         >>> price = node(3, name="price", trainable=True)
-        >>> graph = TraceGraph([price * 2], [Feedback("too dear")])
+        >>> graph = TraceGraph([price * 2], ["too dear"])
         >>> [graph.names[item] for item in graph.nodes]
         ['price', 'multiply0']
         >>> graph.to_networkx().edges
         OutEdgeView([('price', 'multiply0')])
     """
 
-    def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Feedback] = ()) -> None:
+    def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Any] = ()) -> None:
         self.outputs = (outputs,) if isinstance(outputs, Vertex) else tuple(outputs)
         if not self.outputs or not all(isinstance(output, Vertex) for output in self.outputs):
             raise GraphError(
                 f"There is no graph of {outputs!r:.80}.", mend="Give one or more nodes that were computed."
             )
-        self.feedback = tuple(feedback)
+        self._said = tuple(item._data if isinstance(item, Vertex) else item for item in feedback)
+        self.feedback = tuple(map(Feedback.of, self._said))
         self.nodes = tuple(ancestors(self.outputs))
         self.values: dict[Vertex, Any] = {}
 
@@ -70,12 +72,36 @@ class TraceGraph:
 
     def __add__(self, other: "TraceGraph") -> "TraceGraph":
         """Return the graph of the outputs of both."""
-        return TraceGraph((*self.outputs, *other.outputs), (*self.feedback, *other.feedback))
+        return self.joined([self, other])
+
+    @classmethod
+    def joined(cls, graphs: "Sequence[TraceGraph]") -> "TraceGraph":
+        """Return the graph of the outputs of all *graphs*; of a single one, itself."""
+        if len(graphs) == 1:
+            return graphs[0]
+        outputs = [output for graph in graphs for output in graph.outputs]
+        return cls(outputs, [said for graph in graphs for said in graph._said])
 
     @property
     def user_feedback(self) -> Any:
-        """Trace's name for the feedback: that of a single output, or a list."""
-        return self.feedback[0] if len(self.feedback) == 1 else list(self.feedback)
+        """The feedback as it was given, under Trace's name: that of a single output, or a list."""
+        return self._said[0] if len(self._said) == 1 else list(self._said)
+
+    @property
+    def graph(self) -> list[tuple[int, Any]]:
+        """Trace's view of the nodes: each with its level, which is 0 for roots, sorted by level."""
+        return sorted(((level, item) for item, level in levels(self.nodes).items()), key=itemgetter(0))
+
+    @classmethod
+    def expand(cls, node: Vertex) -> "TraceGraph":
+        """Return the graph behind *node*. What ran inside a call is part of it, where Trace has a graph of its own."""
+        return cls(node)
+
+    def visualize(
+        self, simple_visualization: bool = True, reverse_plot: bool = False, print_limit: int = 100
+    ) -> "graphviz.Digraph":
+        """Return a picture, as `to_graphviz` does, with the settings of `Node.backward`."""
+        return self.to_graphviz(max_value=print_limit, simple=simple_visualization, reverse=reverse_plot)
 
     def __repr__(self) -> str:
         return f"<TraceGraph: {len(self)} nodes, {len(self.parameters)} parameters, {len(self.outputs)} outputs>"

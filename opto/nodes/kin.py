@@ -3,7 +3,7 @@
 import gc
 from typing import Any
 
-from opto.nodes.vertex import Vertex, ancestors
+from opto.nodes.vertex import Vertex, ancestors, levels
 
 __all__ = ["Kin"]
 
@@ -44,10 +44,7 @@ class Kin(Vertex):
     @property
     def level(self) -> int:
         """Number of steps on the longest way from a root: 0 for a root itself."""
-        levels: dict[Vertex, int] = {}
-        for item in ancestors([self]):
-            levels[item] = max((levels[above] + 1 for above in item._inputs if isinstance(above, Vertex)), default=0)
-        return levels[self]
+        return levels(ancestors([self]))[self]
 
     @property
     def parameter_dependencies(self) -> set[Any]:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from opto.errors import DomainError, GraphError
 from opto.nodes import valuelike
+from opto.nodes.arrays import ArrayLike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
 from opto.nodes.picture import Kind
@@ -22,7 +23,7 @@ T = TypeVar("T")
 _numbers: dict[str, "count[int]"] = {}
 
 
-class Node(ValueLike, Generic[T]):
+class Node(ValueLike, ArrayLike, Generic[T]):
     """A value in the trace graph. It acts like its value, and records what is done with it.
 
     Nodes are compared by value (``==``, untraced) and hashed by identity. Make them with `node`.
@@ -70,9 +71,11 @@ class Node(ValueLike, Generic[T]):
     @property
     def name(self) -> str:
         """Stem and running number, such as ``price:0``: for people. Graphs use names of their own."""
-        if self._name is None:
+        try:
+            return self._name
+        except AttributeError:  # results are named when somebody asks
             self._name = self._number(self.stem)
-        return self._name
+            return self._name
 
     @property
     def py_name(self) -> str:
@@ -115,11 +118,10 @@ class Node(ValueLike, Generic[T]):
         """The inputs by name. Plain values are shown as nodes made for the occasion."""
         return {key: value if isinstance(value, Node) else Constant(value) for key, value in self.raw_inputs()}
 
-    def backward(
+    def backward(  # noqa: PLR0917 - Trace takes all of them by position
         self,
         feedback: Any = "",
         propagator: Propagator | None = None,
-        *,
         retain_graph: bool = False,  # noqa: ARG002 - nothing is released before the output itself is
         visualize: bool = False,
         simple_visualization: bool = True,
@@ -143,8 +145,7 @@ class Node(ValueLike, Generic[T]):
         nodes = backward([self], [feedback], propagator=propagator)
         if not visualize:
             return None
-        graph = TraceGraph(nodes[-1:])
-        return graph.to_graphviz(max_value=print_limit, simple=simple_visualization, reverse=reverse_plot)
+        return TraceGraph(nodes[-1:]).visualize(simple_visualization, reverse_plot, print_limit)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A deep copy, and what comes out of a pickle, is a root with a birth of its own: the value, not its history.

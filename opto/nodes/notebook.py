@@ -7,7 +7,7 @@ from collections.abc import Callable
 from shutil import which
 from typing import Any
 
-from opto.nodes.constants import attempt, brief
+from opto.nodes.constants import attempt, brief, without_halves
 from opto.nodes.graph import MAX_NODES, TraceGraph
 from opto.nodes.vertex import Vertex
 
@@ -66,4 +66,4 @@ def _bundle(heading: str, tree: Callable[[], str], drawing: Callable[[], Any] | 
         picture = attempt(lambda: str(drawing().pipe(format="svg", encoding="utf-8", quiet=True)), fallback="")
         if picture:
             shown["image/svg+xml"] = picture
-    return shown
+    return {mime: without_halves(text) for mime, text in shown.items()}

@@ -7,32 +7,32 @@ and, for operators that Python writes in its own way, how. This module knows no 
 import math
 import operator as python
 import re
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from copy import copy, deepcopy
 from functools import lru_cache
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = [
     "BINARY",
     "CALL",
     "CLONE",
-    "CONTAINERS",
     "COPY",
+    "ENTER",
     "EQUAL",
     "GETATTR",
     "GETITEM",
+    "IN_PLACE",
     "ITEM",
     "LENGTH",
+    "NEXT",
     "NOT_EQUAL",
     "POWER_MODULO",
+    "REVERSED_ITEM",
     "ROUND",
-    "SCALARS",
     "UNARY",
-    "Container",
     "Operator",
-    "container_of",
+    "item_operator",
     "method_operator",
     "write_arguments",
 ]
@@ -144,6 +144,24 @@ BINARY: dict[str, Operator] = {
     "__ge__": _binary("ge", ">=", python.ge, "True if x is at least y."),
 }
 
+
+def _in_place(method: str, plain: Operator) -> Operator:
+    change = getattr(python, method)
+    # On a copy, as `x + y` makes one: the graph holds the old value.
+    return Operator(
+        plain.name,
+        lambda x, y: change(copy(x), y),
+        keys=plain.keys,
+        description=plain.description,
+        template=plain.template,
+    )
+
+
+#: By Python's method: what ``x += y`` makes of values that can be changed, such as a list and any iterable.
+IN_PLACE: dict[str, Operator] = {
+    method: _in_place(method, plain) for name, plain in BINARY.items() if hasattr(python, method := f"__i{name[2:]}")
+}
+
 UNARY: dict[str, Operator] = {
     "__neg__": _unary("neg", "-{x}", python.neg, "x with its sign changed."),
     "__pos__": _unary("pos", "+{x}", python.pos, "x with its sign unchanged."),
@@ -181,6 +199,29 @@ ITEM = Operator(
     description="An item of x, by position.",
     template="list({x})[{index}]",
 )
+REVERSED_ITEM = Operator(
+    "item",
+    lambda x, index: list(reversed(x))[index],
+    keys=("x", "index"),
+    description="An item of x, by position from the end.",
+    template="list(reversed({x}))[{index}]",
+)
+
+
+@lru_cache(maxsize=512)
+def item_operator(kind: Hashable) -> Operator:
+    """Return the operator that gives the items of a value of class *kind* when it is iterated.
+
+    By index only where that is the same: sets have no positions, and dicts and pages are indexed by other things.
+    """
+    methods = [getattr(kind, name, None) for name in ("__iter__", "__getitem__")]
+    by_index = hasattr(kind, "__array_interface__") or methods in _INDEXED
+    return GETITEM if by_index else ITEM
+
+
+_INDEXED = [[known.__iter__, known.__getitem__] for known in (list, tuple, str, bytes, bytearray, range)]
+NEXT = _unary("next", "next({x})", next, "The next item of x.")
+ENTER = _unary("enter", "{x}.__enter__()", lambda x: x.__enter__(), "What x gives to a with statement.")
 GETATTR = Operator(
     "getattr",
     getattr,
@@ -205,9 +246,28 @@ def _write_call(arguments: Mapping[str, str]) -> str:
 CALL = Operator(
     "call",
     lambda x, /, *args, **kwargs: x(*args, **kwargs),
+    keys=("x",),
     description="The result of calling x.",
     template=_write_call,
 )
+
+
+def _of_sets(combine: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: combine(set(self), set(other))
+
+
+class _Keys(list[Any]):
+    """The keys of a dict as they were: a list, as for Trace, that is compared and combined as Python's view is."""
+
+    __and__, __or__, __xor__, __sub__ = map(_of_sets, (python.and_, python.or_, python.xor, python.sub))
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    __hash__ = None  # as of all lists
+
+    def __rsub__(self, other: Any) -> Any:
+        return set(other) - set(self)
+
+    def __eq__(self, other: object) -> bool:
+        return set(self) == other if isinstance(other, AbstractSet) else super().__eq__(other)
 
 
 @lru_cache(maxsize=512)
@@ -227,145 +287,12 @@ def method_operator(name: str, owner: Hashable) -> Operator:
     first_line = (getattr(method, "__doc__", None) or "").strip().split("\n")[0]
     if name in {"keys", "values"} and isinstance(owner, type) and issubclass(owner, dict):
         # A view would change with the dict, and cannot be indexed or copied.
-        return Operator(name, lambda x: list(getattr(x, name)()), description=first_line, template=write)
+        kind = _Keys if name == "keys" else list
+        return Operator(name, lambda x: kind(getattr(x, name)()), keys=("x",), description=first_line, template=write)
     return Operator(
         name,
         lambda x, /, *args, **kwargs: getattr(x, name)(*args, **kwargs),
+        keys=("x",),
         description=first_line,
         template=write,
     )
-
-
-class Container(NamedTuple):
-    """A class of containers, as far as nodes in them are concerned.
-
-    Attributes:
-        operator: What stands in a graph for the making of one.
-        items: Its items in an order that depends on the items only. A dict's keys come before its values.
-        build: A container like another one, from such a list.
-        every: The same items in any order, one by one.
-        names: The names of the items; None if they go by position.
-    """
-
-    operator: Operator
-    items: Callable[[Any], list[Any]]
-    build: Callable[[Any, list[Any]], Any]
-    every: Callable[[Any], Iterable[Any]]
-    names: Callable[[Any], Sequence[str]] | None = None
-
-
-def _items(left: str, right: str) -> Callable[[Mapping[str, str]], str]:
-    return lambda arguments: f"{left}{', '.join(arguments.values())}{right}"
-
-
-def _write_tuple(arguments: Mapping[str, str]) -> str:
-    comma = "," if len(arguments) == 1 else ""
-    return f"({', '.join(arguments.values())}{comma})"
-
-
-def _write_dict(arguments: Mapping[str, str]) -> str:
-    written = list(arguments.values())
-    half = len(written) // 2
-    return "{" + ", ".join(f"{key}: {value}" for key, value in zip(written[:half], written[half:], strict=True)) + "}"
-
-
-def _write_slice(arguments: Mapping[str, str]) -> str:
-    return f"slice({', '.join(arguments.values())})"
-
-
-def _in_order(items: Iterable[Any]) -> list[Any]:
-    # The order of a set is that of hashes, which differ from process to process.
-    return sorted(items, key=lambda item: (getattr(item, "birth", -1), type(item).__name__, repr(item)))
-
-
-def _build_dict(_: Any, items: list[Any]) -> dict[Any, Any]:
-    half = len(items) // 2
-    return dict(zip(items[:half], items[half:], strict=True))
-
-
-def _make(name: str, words: str, template: Callable[[Mapping[str, str]], str]) -> Operator:
-    return Operator(name, tuple, description=words, template=template, packs=True)
-
-
-#: Classes of values that hold nothing: they need no second look.
-SCALARS: frozenset[type] = frozenset({int, float, str, bool, type(None), bytes, complex})
-
-#: Containers in which nodes are looked for, by class; `container_of` knows more.
-CONTAINERS: dict[type, Container] = {
-    list: Container(_make("list", "A list of the items.", _items("[", "]")), list, lambda _, items: items, iter),
-    tuple: Container(_make("tuple", "A tuple of the items.", _write_tuple), list, lambda _, items: tuple(items), iter),
-    set: Container(_make("set", "A set of the items.", _items("{", "}")), _in_order, lambda _, items: set(items), iter),
-    dict: Container(
-        _make("dict", "A dict of the items, by key.", _write_dict),
-        lambda old: [*old, *old.values()],
-        _build_dict,
-        lambda old: chain(old, old.values()),
-    ),
-    slice: Container(
-        _make("slice", "Positions from start to stop.", _write_slice),
-        lambda old: [old.start, old.stop, old.step],
-        lambda _, items: slice(*items),
-        lambda old: (old.start, old.stop, old.step),
-    ),
-}
-
-
-def container_of(kind: type) -> Container | None:
-    """Return how nodes are found in objects of class *kind*; None if they are looked at as a whole.
-
-    Besides the built-in containers: their subclasses, named tuples, deques, dataclasses, and classes that say so with
-    ``__node_container__ = True``, whose attributes are looked at.
-    """
-    return CONTAINERS.get(kind) or _learnt(kind)
-
-
-@lru_cache(maxsize=1024)
-def _learnt(kind: Hashable) -> Container | None:
-    assert isinstance(kind, type)
-    words = f"A {kind.__name__} of the items."
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        fields = kind._fields
-        return Container(_named(kind), list, lambda _, items: kind(*items), iter, lambda _: fields)
-    if issubclass(kind, frozenset):
-        return Container(_make("frozenset", words, _call_of(kind)), _in_order, lambda _, items: kind(items), iter)
-    if issubclass(kind, list | deque):
-        return Container(_make(kind.__name__, words, _call_of(kind)), list, _refilled, iter)
-    if issubclass(kind, dict):
-        known = CONTAINERS[dict]
-        operator = _make(kind.__name__, words, lambda arguments: f"{kind.__name__}({_write_dict(arguments)})")
-        return known._replace(operator=operator, build=lambda old, items: _refilled(old, _build_dict(old, items)))
-    if hasattr(kind, "__dataclass_fields__"):
-        names = tuple(kind.__dataclass_fields__)
-        return _of_attributes(kind, lambda old: [name for name in names if hasattr(old, name)])
-    if getattr(kind, "__node_container__", False):
-        return _of_attributes(kind, lambda old: list(vars(old)))
-    return None
-
-
-def _named(kind: type) -> Operator:
-    return Operator(kind.__name__, kind, description=f"A {kind.__name__} of the items.", packs=True)
-
-
-def _call_of(kind: type) -> Callable[[Mapping[str, str]], str]:
-    return lambda arguments: f"{kind.__name__}([{', '.join(arguments.values())}])"
-
-
-def _refilled(old: Any, items: Any) -> Any:
-    """Return a copy of *old*, with whatever else it holds, with other *items*."""
-    new = copy(old)
-    new.clear()
-    (new.update if isinstance(new, dict) else new.extend)(items)
-    return new
-
-
-def _of_attributes(kind: type, names: Callable[[Any], list[str]]) -> Container:
-    def items(old: Any) -> list[Any]:
-        return [getattr(old, name) for name in names(old)]
-
-    def build(old: Any, values: list[Any]) -> Any:
-        new = copy(old)
-        for name, value in zip(names(old), values, strict=True):
-            object.__setattr__(new, name, value)  # frozen dataclasses as well: nobody has seen this one yet
-        return new
-
-    return Container(_named(kind), items, build, items, names)

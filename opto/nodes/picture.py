@@ -7,7 +7,7 @@ made of sketches, so that every picture shows the same.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from opto.nodes.constants import brief, cut, write_constant, write_index
+from opto.nodes.constants import brief, cut, without_halves, write_constant, write_index
 from opto.nodes.operators import COPY, GETITEM
 from opto.nodes.vertex import Vertex
 
@@ -214,7 +214,7 @@ def as_text(sketch: Sketch, max_value: int) -> str:
         # The expression of a single node names its inputs.
         is_told = bool(box.rows[0].expression) or number not in sources
         lines.append(line if is_told else f"{line}  ← {', '.join(sources[number])}")
-    return "\n".join(lines)
+    return without_halves("\n".join(lines))
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from opto.errors import BackwardError, ExecutionError
-from opto.nodes.feedback import Feedback
 from opto.nodes.graph import TraceGraph
 from opto.nodes.vertex import Vertex, ancestors
 
@@ -80,10 +79,14 @@ class Propagator:
 
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         """Carry *feedback* (one per output) backward and deliver it; return all nodes passed, oldest first."""
+        said = [self.init_feedback(output, item) for output, item in zip(outputs, feedback, strict=True)]
+        return self._walk(outputs, said)
+
+    def _walk(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
         nodes = ancestors(outputs)
         arrived: dict[Vertex, list[tuple[Vertex, Any]]] = {}
         for output, said in zip(outputs, feedback, strict=True):
-            arrived.setdefault(output, []).append((output, self.init_feedback(output, said)))
+            arrived.setdefault(output, []).append((output, said))
         for child in reversed(nodes):
             items = arrived.pop(child, None)
             if items is None:
@@ -143,44 +146,88 @@ class SumPropagator(Propagator):
 class GraphPropagator(Propagator):
     """Hand every parameter the trace graph behind the outputs (Trace, arXiv 2406.16218, section 3.2).
 
-    All parameters share one `TraceGraph`, so a pass costs one walk however many there are.
+    All parameters share one `TraceGraph`, so a pass costs one walk however many there are. With rules of its own
+    (`register`, or a subclass that defines `propagate`) the graph goes from node to node, and where a rule does not
+    send it, it does not come.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> x, y = node(1, trainable=True), node(2, trainable=True)
+        >>> left_only = GraphPropagator()
+        >>> left_only.register("add", lambda child: {x: child.feedback[child][0]})
+        >>> (x + y).backward("too small", propagator=left_only)
+        >>> len(x.feedback), len(y.feedback)
+        (1, 0)
     """
 
+    def propagate(self, child: Any, feedback: Any) -> dict[Any, Any]:
+        return dict.fromkeys(child.parents, feedback)
+
+    def aggregate(self, node: Any, items: list[Any]) -> Any:
+        distinct = list({id(item): item for item in items}.values())
+        if all(isinstance(item, TraceGraph) for item in distinct):
+            return TraceGraph.joined(distinct)
+        return super().aggregate(node, distinct)
+
     def run(self, outputs: Sequence[Vertex], feedback: Sequence[Any]) -> list[Vertex]:
-        graph = TraceGraph(outputs, [Feedback.of(said) for said in feedback])
+        said = [self.init_feedback(output, item) for output, item in zip(outputs, feedback, strict=True)]
+        graph = TraceGraph(outputs, said)
         # What the feedback is about: the parameters may have changed by the time somebody reads it.
         graph.values = {parameter: parameter._data for parameter in graph.parameters}
+        if self._has_rules():
+            return self._walk(outputs, [graph] * len(outputs))
         for parameter in graph.parameters:
             parameter.receive(graph.outputs[0], graph)
         return list(graph.nodes)
 
+    def _has_rules(self) -> bool:
+        kind = type(self)
+        ours = kind.propagate is GraphPropagator.propagate and kind._propagate is Propagator._propagate
+        return bool(self._rules) or not ours
 
-def backward(
-    outputs: Iterable[Vertex], feedback: Iterable[Any], *, propagator: Propagator | None = None
-) -> list[Vertex]:
-    """Send *feedback* (one per output) backward from *outputs* in one pass.
+
+def backward(outputs: Any, feedback: Any = "", *, propagator: Propagator | None = None) -> list[Vertex]:
+    """Send *feedback* backward from *outputs*, all in one pass.
 
     Parameters that it reaches hold it in ``parameter.feedback`` until `zero_feedback`. Linear in nodes and
     edges.
+
+    Args:
+        outputs: A node, a caught `ExecutionError`, or several of these.
+        feedback: A list with one feedback per output, or what is said of each of them.
+        propagator: How feedback passes a node; the default hands each parameter the trace graph.
 
     Returns:
         All nodes of the pass, oldest first.
 
     Raises:
         BackwardError: No output, or not one feedback per output, or feedback of an unknown kind.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> price = node(3, name="price", trainable=True)
+        >>> _ = backward([price * 2, price + 1], ["too dear", "fine"])
+        >>> [[graph]] = price.feedback.values()
+        >>> [said.text for said in graph.feedback]
+        ['too dear', 'fine']
     """
+    given = (
+        outputs
+        if isinstance(outputs, Iterable) and not isinstance(outputs, Vertex | ExecutionError | str)
+        else [outputs]
+    )
     # A caught error stands for the node that it carries.
-    outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
-    feedback = list(feedback)
-    if not outputs or len(outputs) != len(feedback):
+    found = [item.exception_node if isinstance(item, ExecutionError) else item for item in given]
+    said = feedback if isinstance(feedback, list) else [feedback] * len(found)
+    if not found or len(found) != len(said):
         raise BackwardError(
-            f"There are {len(outputs)} outputs and {len(feedback)} feedbacks.",
+            f"There are {len(found)} outputs and {len(said)} feedbacks.",
             mend="Give one feedback for each output, and at least one output.",
         )
-    for output in outputs:
+    for output in found:
         if not isinstance(output, Vertex):
             raise BackwardError(
                 f"The output is a plain {type(output).__name__} ({output!r:.60}), so nothing was recorded of it.",
                 mend="Compute it with bundled functions or operators on nodes, and do not take .data out on the way.",
             )
-    return (GraphPropagator() if propagator is None else propagator).run(outputs, feedback)
+    return (GraphPropagator() if propagator is None else propagator).run(found, said)

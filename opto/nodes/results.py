@@ -6,9 +6,10 @@ from typing import Any, Self, TypeVar
 
 from opto.errors import ExecutionError
 from opto.nodes import valuelike
+from opto.nodes.containers import container_of
 from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.node import Node
-from opto.nodes.operators import Operator, container_of
+from opto.nodes.operators import Operator
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
 from opto.nodes.valuelike import holds_node, unpack
@@ -61,8 +62,17 @@ class MessageNode(Node[T]):
 
     @property
     def info(self) -> dict[str, Any]:
-        reads = [item for key, item in self.raw_inputs() if key.startswith(" reads ")]
-        return {"fun_name": self.op_name, "doc": self.description or "", "external_dependencies": reads}
+        inputs = self.inputs
+        given = {key: item for key, item in inputs.items() if key[0] != " " and key != "__code"}
+        named = {key.split("[")[1][:-1]: item for key, item in given.items() if key.startswith("**")}
+        return {
+            "fun_name": self.op_name,
+            "doc": self.description or "",
+            "inputs": {"args": [item for key, item in given.items() if not key.startswith("**")], "kwargs": named},
+            # What ran inside, where that is part of the graph; else the plain result.
+            "output": inputs.get(" inside", self._data),
+            "external_dependencies": [item for key, item in inputs.items() if key.startswith(" reads ")],
+        }
 
     @property
     def kind(self) -> Kind:
@@ -88,11 +98,38 @@ class ExceptionNode(MessageNode[str]):
     """What stands in the graph where an operator raised. It can be given feedback like any result.
 
     Its value is the error in one line, such as ``(ZeroDivisionError) division by zero``.
+
+    Args:
+        value: The exception, or what to say of it.
+        inputs: What the operator was given, by name, or as a list.
+        description: What it does, after its name in square brackets.
+        name: Its name, if the description does not begin with it.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> move = node("left", trainable=True)
+        >>> broken = ExceptionNode(ValueError("a wall"), inputs={"move": move}, description="[step] Moves the robot.")
+        >>> broken.data, broken.op_name, broken.parents[0] is move
+        ('(ValueError) a wall', 'step', True)
     """
 
     __slots__ = ("traceback",)
     #: The lines of user code that the error came through.
     traceback: str
+
+    def __new__(
+        cls,
+        value: BaseException | str,
+        *,
+        inputs: Mapping[str, Any] | Iterable[Any],
+        description: str = "",
+        name: str | None = None,
+    ) -> Self:
+        raised = original(value) if isinstance(value, BaseException) else None
+        said = str(value) if raised is None else in_words(raised)
+        made = super().__new__(cls, said, inputs=inputs, description=description, name=name or "exception")
+        made.traceback = said if raised is None else annotated_traceback(raised, _PACKAGE)
+        return made
 
     @property
     def kind(self) -> Kind:
@@ -145,7 +182,6 @@ def record(
     # Attributes are set from here, not in __init__: a traced operator is as fast as making its node.
     result = _new(kind)
     result._data = value
-    result._name = None
     result.birth = next(births)
     result._operator = operator
     result._keys = keys
@@ -208,7 +244,7 @@ def failure(operator: Operator, keys: Collection[str], inputs: tuple[Any, ...], 
     exception_node.traceback = annotated_traceback(raised, _PACKAGE)
     return as_execution_error(
         cause,
-        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": ") + ".",
+        f"{operator.name} raised {type(raised).__name__}: {message(raised)}".rstrip(": .") + ".",
         mend="Mend the code, or catch ExecutionError and give feedback to its exception_node.",
         exception_node=exception_node,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from opto.nodes.constants import without_halves
 from opto.nodes.picture import Arrow, Sketch, describe
 
 __all__ = ["as_tree"]
@@ -74,4 +75,4 @@ def _shortened(lines: Sequence[str], max_lines: int | None) -> str:
     if max_lines is not None and len(lines) > max_lines:
         rest = len(lines) - max_lines + 1
         lines = [*lines[: max_lines - 1], f"… and {rest:,} more lines"]
-    return "\n".join(lines)
+    return without_halves("\n".join(lines))

@@ -4,34 +4,38 @@ How a result is recorded is left to `Node`, which is built on this class.
 """
 
 import operator as python
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Self
 
+from opto.nodes.containers import CONTAINERS, SCALARS, container_of
 from opto.nodes.kin import Kin
-from opto.nodes.mutation import MUTABLE, fingerprint, warn_if_changed
+from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.operators import (
     BINARY,
     CALL,
     CLONE,
     COPY,
+    ENTER,
     EQUAL,
     GETATTR,
     GETITEM,
-    ITEM,
+    IN_PLACE,
     LENGTH,
+    NEXT,
     NOT_EQUAL,
     POWER_MODULO,
+    REVERSED_ITEM,
     ROUND,
-    SCALARS,
     UNARY,
     Operator,
-    container_of,
+    item_operator,
     method_operator,
 )
 from opto.nodes.vertex import Vertex
 
-__all__ = ["ValueLike", "holds_node", "unpack"]
+__all__ = ["ValueLike", "call", "holds_node", "unpack"]
 
 # How values are recorded is known above `Node`, which is built on this module: `results` fills these in. They are no
 # attributes of the class, because finding those would take a quarter of the time of a traced operator.
@@ -86,7 +90,19 @@ def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
             value = compute(self._data, plain)
         except Exception as cause:
             raise failure(operator, keys, (self, other), cause) from cause
-        return record(operator, keys, (self, other), value)
+        if value.__class__ in SCALARS or self._data.__class__ in CONTAINERS:
+            return record(operator, keys, (self, other), value)
+        return take_out(operator, keys, (self, other), value)
+
+    return apply
+
+
+def _in_place(plain: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Any]:
+    changed = _infix(IN_PLACE[method])
+
+    def apply(self: Any, other: Any) -> Any:
+        kind = self._data.__class__
+        return plain(self, other) if kind in SCALARS or not hasattr(kind, method) else changed(self, other)
 
     return apply
 
@@ -97,6 +113,34 @@ def _reflected(operator: Operator) -> Callable[[Any, Any], Any]:
 
 def _prefix(operator: Operator) -> Callable[[Any], Any]:
     return lambda self: self._compute(operator, (self,))
+
+
+def take_out(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:
+    """Record a *value* that may be a node, or hold some: an object had them in it, and feedback must get there."""
+    held = pack(value)
+    if isinstance(held, Vertex):
+        keys, inputs, value = (*keys, " reads 0"), (*inputs, held), held._data
+    return record(operator, keys, inputs, value)
+
+
+def call(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Apply *operator* to the values of any nodes among the arguments, or inside them, and record the result."""
+    count, known = len(args), operator.keys
+    keys = (
+        *known,
+        *(f"*args[{number}]" for number in range(count - len(known))),
+        *(f"**kwargs[{name}]" for name in kwargs),
+    )
+    inputs = tuple(map(pack, (*args, *kwargs.values())))
+    plain = [*map(unpack, inputs)]
+    before = [(key, fingerprint(item)) for key, item in zip(keys, plain, strict=True) if item.__class__ not in SCALARS]
+    try:
+        value = operator.function(*plain[:count], **dict(zip(kwargs, plain[count:], strict=True)))
+    except Exception as cause:
+        raise failure(operator, keys, inputs, cause) from cause
+    for key, was in before:
+        warn_if_changed(operator.name, key, was, stacklevel=3)
+    return take_out(operator, keys, inputs, value)
 
 
 class ValueLike(Kin):
@@ -112,10 +156,16 @@ class ValueLike(Kin):
         """The plain value."""
         return self._data
 
-    # numpy must leave `array + node` to Node.__radd__ instead of adding element by element.
-    __array_ufunc__ = None
-
     __getitem__ = _infix(GETITEM)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.__delitem__(key)
+
+    def __delitem__(self, key: Any) -> None:
+        raise TypeError(
+            f"Items of a node cannot be changed, and the {type(self._data).__name__} in {self!r} stays as it is. "
+            "Make a changed copy, such as {**x.data, key: value}, in a bundled function."
+        )
 
     # Python reflects comparisons by itself: 3 < node asks node > 3.
     __lt__, __le__, __gt__, __ge__ = (
@@ -140,6 +190,22 @@ class ValueLike(Kin):
     __or__, __ror__ = _infix(BINARY["__or__"]), _reflected(BINARY["__or__"])
     __xor__, __rxor__ = _infix(BINARY["__xor__"]), _reflected(BINARY["__xor__"])
 
+    # What `x += y` changes is a copy, so that the graph keeps the old value; x is then another node.
+    __iadd__, __isub__, __imul__ = (
+        _in_place(__add__, "__iadd__"),
+        _in_place(__sub__, "__isub__"),
+        _in_place(__mul__, "__imul__"),
+    )
+    __itruediv__, __ifloordiv__ = _in_place(__truediv__, "__itruediv__"), _in_place(__floordiv__, "__ifloordiv__")
+    __imod__, __ipow__ = _in_place(__mod__, "__imod__"), _in_place(_power, "__ipow__")
+    __imatmul__ = _in_place(__matmul__, "__imatmul__")
+    __ilshift__, __irshift__ = _in_place(__lshift__, "__ilshift__"), _in_place(__rshift__, "__irshift__")
+    __iand__, __ior__, __ixor__ = (
+        _in_place(__and__, "__iand__"),
+        _in_place(__or__, "__ior__"),
+        _in_place(__xor__, "__ixor__"),
+    )
+
     __neg__, __pos__, __invert__, __abs__ = (
         _prefix(UNARY[method]) for method in ("__neg__", "__pos__", "__invert__", "__abs__")
     )
@@ -155,14 +221,49 @@ class ValueLike(Kin):
         return self._compute(ROUND, (self, ndigits))
 
     def __iter__(self) -> Iterator[Any]:
-        values = self.data
-        if hasattr(values, "__getitem__") and not hasattr(values, "keys"):
-            return iter([self[index] for index in range(len(values))])
-        # Sets have no positions and dicts are asked for keys: Python's own protocol would fail for both.
-        return iter([record(ITEM, ITEM.keys, (self, position), value) for position, value in enumerate(values)])
+        return self._items_by(iter, item_operator(self._data.__class__))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return self._items_by(reversed, REVERSED_ITEM)
+
+    def _items_by(self, order: Callable[[Any], Iterator[Any]], operator: Operator) -> Iterator[Any]:
+        try:
+            values = order(self.data)
+        except Exception as cause:
+            raise failure(operator, ("x",), (self,), cause) from cause
+        return self._items(operator, values)
+
+    def _items(self, operator: Operator, values: Iterator[Any]) -> Iterator[Any]:
+        """Yield *values*, each recorded as an item when it is asked for: there may be no end of them."""
+        keys, is_plain = operator.keys, self._data.__class__ in CONTAINERS
+        position = 0
+        try:
+            for value in values:
+                if is_plain or value.__class__ in SCALARS:
+                    yield record(operator, keys, (self, position), value)
+                else:
+                    yield take_out(operator, keys, (self, position), value)
+                position += 1
+        except Exception as cause:
+            raise failure(operator, keys, (self, position), cause) from cause
+
+    def __next__(self) -> Any:
+        try:
+            value = next(self.data)
+        except StopIteration:
+            raise
+        except Exception as cause:
+            raise failure(NEXT, NEXT.keys, (self,), cause) from cause
+        return take_out(NEXT, NEXT.keys, (self,), value)
+
+    def __enter__(self) -> Any:
+        return call(ENTER, (self,), {})
+
+    def __exit__(self, *error: object) -> Any:
+        return self.data.__exit__(*error)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(CALL, args, kwargs)
+        return call(CALL, (self, *args), kwargs)
 
     def __getattr__(self, name: str) -> Any:
         # Only asked for what a node itself does not have: the members of the value. Notebooks look for their own.
@@ -186,7 +287,7 @@ class ValueLike(Kin):
             return self._pairs
         if callable(member) and not isinstance(member, Vertex):
             return _Method(self, name)
-        return self._taken_out(GETATTR, GETATTR.keys, (self, name), member)
+        return take_out(GETATTR, GETATTR.keys, (self, name), member)
 
     def _pairs(self) -> list[tuple[Any, Any]]:
         """Return the items of a dict as pairs of nodes, each value taken by its key."""
@@ -194,7 +295,7 @@ class ValueLike(Kin):
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a *method* of the value as a node, even if nodes have one of that name."""
-        return _Method(self, method)(*args, **kwargs)
+        return call(method_operator(method, self._data.__class__), (self, *args), kwargs)
 
     # What Python answers plainly, recorded.
 
@@ -241,14 +342,34 @@ class ValueLike(Kin):
     def __float__(self) -> float:
         return float(self.data)
 
+    def __complex__(self) -> complex:
+        return complex(self.data)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.data)
+
     def __index__(self) -> int:
         return python.index(self.data)
 
-    def __eq__(self, other: object) -> bool:
-        return bool(self.data == unpack(other))
+    def __fspath__(self) -> str | bytes:
+        path: str | bytes = os.fspath(self.data)
+        return path
 
-    def __ne__(self, other: object) -> bool:
-        return bool(self.data != unpack(other))
+    def __dir__(self) -> Iterable[str]:
+        return sorted({*super().__dir__(), *(name for name in dir(self._data) if not name.startswith("_"))})
+
+    def __eq__(self, other: object) -> Any:
+        answer = self.data == (other if other.__class__ in SCALARS else unpack(other))
+        return answer if answer.__class__ is bool else self._answered(EQUAL, other, answer)
+
+    def __ne__(self, other: object) -> Any:
+        answer = self.data != (other if other.__class__ in SCALARS else unpack(other))
+        return answer if answer.__class__ is bool else self._answered(NOT_EQUAL, other, answer)
+
+    def _answered(self, operator: Operator, other: Any, answer: Any) -> Any:
+        # numpy's yes and no are as plain as Python's. An array's answers, one per item, are a value like any other.
+        is_one = answer.__class__.__name__ in {"bool", "bool_"}
+        return answer if is_one else record(operator, operator.keys, (self, pack(other)), answer)
 
     __hash__ = object.__hash__
 
@@ -259,30 +380,7 @@ class ValueLike(Kin):
             value = operator.function(*map(unpack, inputs))
         except Exception as cause:
             raise failure(operator, operator.keys, inputs, cause) from cause
-        return record(operator, operator.keys, inputs, value)
-
-    def _call(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Apply *operator* to this node and any arguments, and record the result."""
-        keys = ("x", *(f"*args[{number}]" for number in range(len(args))), *(f"**kwargs[{name}]" for name in kwargs))
-        inputs = tuple(map(pack, (self, *args, *kwargs.values())))
-        receiver, *plain = map(unpack, inputs)
-        before = fingerprint(receiver) if type(receiver) in MUTABLE else None
-        try:
-            value = operator.function(
-                receiver, *plain[: len(args)], **dict(zip(kwargs, plain[len(args) :], strict=True))
-            )
-        except Exception as cause:
-            raise failure(operator, keys, inputs, cause) from cause
-        if before is not None:
-            warn_if_changed(operator.name, "x", receiver, before, stacklevel=3)
-        return self._taken_out(operator, keys, inputs, value)
-
-    def _taken_out(self, operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...], value: Any) -> Any:
-        """Record a *value* that may be a node, or hold some: the object had them in it, and feedback must get there."""
-        held = pack(value)
-        if isinstance(held, Vertex):
-            keys, inputs, value = (*keys, " reads 0"), (*inputs, held), held._data
-        return record(operator, keys, inputs, value)
+        return take_out(operator, operator.keys, inputs, value)
 
 
 class _Method:
@@ -296,7 +394,7 @@ class _Method:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         operator = method_operator(self._name, self._receiver._data.__class__)
-        return self._receiver._call(operator, args, kwargs)
+        return call(operator, (self._receiver, *args), kwargs)
 
     def __repr__(self) -> str:
         return f"<method {self._name} of {self._receiver!r}>"

@@ -11,7 +11,7 @@ from typing import Any
 
 from opto.nodes.operators import Operator
 
-__all__ = ["Vertex", "ancestors", "births"]
+__all__ = ["Vertex", "ancestors", "births", "by_birth", "levels"]
 
 #: Birth numbers: a node is born after everything it was computed from, whichever thread made it.
 births = count()
@@ -31,7 +31,7 @@ class Vertex:
 
     _data: Any
     _inputs: tuple[Any, ...]
-    _name: str | None
+    _name: str
     birth: int
 
     @property
@@ -78,3 +78,15 @@ def ancestors(outputs: Iterable[Vertex]) -> list[Vertex]:
                 seen.add(item)
                 waiting.append(item)
     return sorted(seen, key=by_birth)
+
+
+def levels(nodes: Iterable[Vertex]) -> dict[Vertex, int]:
+    """Return the number of steps on the longest way from a root to each of *nodes*: 0 for a root.
+
+    Args:
+        nodes: Oldest first, with everything that they were computed from.
+    """
+    found: dict[Vertex, int] = {}
+    for item in nodes:
+        found[item] = max((found[above] + 1 for above in item._inputs if isinstance(above, Vertex)), default=0)
+    return found

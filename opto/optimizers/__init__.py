@@ -5,6 +5,7 @@ from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem import Problem, Variable, describe_feedback
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
+from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Problem",
     "Proposal",
     "Sampler",
+    "Step",
     "Suggestion",
     "Variable",
     "describe_feedback",

@@ -6,22 +6,38 @@ import math
 import os
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
-from opto.nodes import Node, ParameterNode, Propagator, TraceGraph, backward, parameter_names
+from opto.nodes import (
+    GraphPropagator,
+    Node,
+    ParameterNode,
+    Propagator,
+    TraceGraph,
+    backward,
+    parameter_names,
+    where_lost,
+)
+from opto.optimizers.checks import checked, copied, rejection, same, sendable
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
 
 __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
+
+#: Each has a whole prompt: ten thousand steps must not fill the memory.
+_MOST_RECORDS = 1_000
+_STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
+_NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 
 
 @dataclass
@@ -50,7 +66,7 @@ class Optimizer:
 
     Attributes:
         variables: The parameters by the names under which problems and records show them.
-        records: What happened, one `StepRecord` per step.
+        records: What happened in the last thousand steps, one `StepRecord` each. A run keeps all of them.
 
     Raises:
         OptimizerError: There is nothing to optimize, or something that is no parameter.
@@ -64,7 +80,7 @@ class Optimizer:
         run: "Run | str | os.PathLike[str] | None" = None,
         max_failures: int = 3,
     ) -> None:
-        self.parameters = _checked(parameters)
+        self.parameters = checked(parameters)
         self.variables = parameter_names(self.parameters)
         self.records: list[StepRecord] = []
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
@@ -76,7 +92,8 @@ class Optimizer:
         self._max_failures = max_failures
         self._best: Candidate | None = None
         self._warned = False
-        self._called_back = False
+        # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
+        self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
         if self.run is not None:
             self.run.prepare()
@@ -86,6 +103,17 @@ class Optimizer:
     def active(self) -> dict[str, ParameterNode[Any]]:
         """The variables that may be changed now: those that nobody has frozen since."""
         return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
+
+    @property
+    def propagator(self) -> Propagator:
+        """How feedback passes a node in `backward`."""
+        return self._propagator or GraphPropagator()
+
+    @property
+    def trace_graph(self) -> TraceGraph | None:
+        """All trace graphs that have arrived at the parameters, as one; None if there is none."""
+        graphs, _ = self._arrived()
+        return TraceGraph.joined(graphs) if graphs else None
 
     def _propose(self, evidence: Evidence) -> Proposal:
         """Return what to try next; `Proposal.error` says why there is nothing to try. Subclasses define it."""
@@ -97,6 +125,7 @@ class Optimizer:
 
     def zero_feedback(self) -> None:
         """Forget the feedback on the parameters of this optimizer; those of others keep theirs."""
+        self._judged.clear()
         for parameter in self.parameters:
             parameter.zero_feedback()
 
@@ -104,35 +133,34 @@ class Optimizer:
         """Send *feedback* on *output* backward to the parameters.
 
         Args:
-            output: A node, a caught `ExecutionError`, or a list of these with one feedback each.
-            feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`.
+            output: A node, a caught `ExecutionError`, or a list of these.
+            feedback: Text, a number (higher is better), ``(score, text)``, an exception, or a `Feedback`; for several
+                outputs, a list with one for each, or what is said of each of them.
             settings: For a single node: passed on to `Node.backward`, such as ``visualize=True``.
 
         Raises:
             BackwardError: *output* is no node, or *feedback* of an unknown kind.
         """
-        self._called_back = True
-        if isinstance(output, ExecutionError):
-            output = output.exception_node
-        if isinstance(output, Node):
+        outputs = output if isinstance(output, list | tuple) else [output]
+        outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
+        self._judged.extend(item for item in outputs if isinstance(item, Node))
+        if not isinstance(output, list | tuple) and isinstance(output := outputs[0], Node):
             settings.setdefault("propagator", self._propagator)
             return output.backward(feedback, **settings)
         if settings:
             raise OptimizerError(
                 f"backward() takes no {', '.join(settings)} for several outputs.", mend="Leave it out."
             )
-        outputs = output if isinstance(output, list | tuple) else [output]
-        feedbacks = feedback if isinstance(feedback, list) else [feedback] * len(outputs)
-        return backward(outputs, feedbacks, propagator=self._propagator)
+        return backward(outputs, feedback, propagator=self._propagator)
 
-    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> StepRecord:  # noqa: ARG002 - see below
+    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> Step:  # noqa: ARG002 - see below
         """Propose new values from the feedback, check them, and put them into the parameters.
 
         Always says what happened: see `StepRecord.outcome`. Values are applied all together, after all of them
         have been checked; what is rejected changes nothing.
 
         Args:
-            bypassing: True to change no parameter: ``record.update`` says what would have been done.
+            bypassing: True to change no parameter: the step says what would have been done, and `update` does it.
             verbose: Accepted as in Trace. What happened is logged by ``logging.getLogger("opto.optimizers")``, and is
                 in the record.
 
@@ -142,11 +170,14 @@ class Optimizer:
         """
         number = self._steps_before + len(self.records) + 1
         draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
-        draft.evidence, reason = self._evidence()
+        draft.evidence, stale = self._evidence()
         if draft.evidence is None:
-            if not reason.endswith(_LOST):
-                return self._finish(draft, "unchanged", reason)
+            if stale or not self._judged:
+                return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
+            reason = where_lost(
+                self.active or self.variables, TraceGraph(list(self._judged)), known=set(self.parameters)
+            )
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
@@ -160,11 +191,11 @@ class Optimizer:
             self._finish(draft, "failed", f"{type(error).__name__}: {error}")
             raise
         if (failure := draft.proposal.error) is not None:
-            record = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
+            step = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
-            return self._raise_if_stuck(record, failure)
-        update = {name: value for name, value in accepted.items() if not _same(value, draft.before[name])}
+            return self._raise_if_stuck(step, failure)
+        update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
         if draft.rejected:
@@ -172,6 +203,37 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if accepted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
+
+    def propose(self, **settings: Any) -> Step:
+        """Return what `step` would do, without doing it: see `update`."""
+        return self.step(bypassing=True, **settings)
+
+    def update(self, values: Mapping[ParameterNode[Any], Any]) -> None:
+        """Put *values*, such as those of a step, into their parameters, all together. Frozen ones keep theirs.
+
+        Raises:
+            DomainError: A value lies outside its parameter's domain; then nothing is changed.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import LocalSearch
+            >>> x = node(1, name="x", trainable=True, domain=range(10))
+            >>> optimizer = LocalSearch([x], seed=0)
+            >>> optimizer.backward(x * 2, 2.0)
+            >>> step = optimizer.propose()
+            >>> x.data
+            1
+            >>> optimizer.update(step)
+            >>> x.data == step[x]
+            True
+        """
+        accepted = {
+            item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
+            for item, value in values.items()
+            if item.trainable
+        }
+        for item, value in accepted.items():
+            item._set(value)  # noqa: SLF001 - checked just before
 
     def _proposal(self, evidence: Evidence) -> Proposal:
         trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
@@ -206,17 +268,16 @@ class Optimizer:
         if candidate is not self._best:  # which was in force, whatever the domain says of it
             values = {name: self.variables[name].accept(value) for name, value in values.items()}
         for name, value in values.items():
-            self.variables[name]._set(_copied(value))  # noqa: SLF001 - checked just before
+            self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
 
-    def _evidence(self) -> tuple[Evidence | None, str]:
-        """Return all that has arrived about the values in force, as one graph; None and the reason if nothing has."""
-        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
-        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
-        if arrived and not graphs and hasattr(self, "_step"):
-            return Evidence(TraceGraph(self.parameters), self.values(), None), ""
-        if arrived and not graphs:
+    def _evidence(self) -> tuple[Evidence | None, bool]:
+        """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
+        graphs, others = self._arrived()
+        if others and not graphs and hasattr(self, "_step"):
+            return Evidence(TraceGraph(self.parameters), self.values(), None), False
+        if others and not graphs:
             raise OptimizerError(
-                f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(arrived[0]).__name__}.",
+                f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(others[0]).__name__}.",
                 mend="Leave propagator= out, or write an optimizer for what yours sends.",
             )
         mine = set(self.parameters)
@@ -226,20 +287,17 @@ class Optimizer:
             if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001
         ]
         if not parts:
-            return None, self._nothing_came(stale=bool(graphs))
-        outputs = [output for part in parts for output in part.outputs]
-        feedback = [said for part in parts for said in part.feedback]
-        graph = parts[0] if len(parts) == 1 else TraceGraph(outputs, feedback)
-        scores = [said.score for said in feedback if said.score is not None]
+            return None, bool(graphs)
+        graph = TraceGraph.joined(parts)
+        scores = [said.score for said in graph.feedback if said.score is not None]
         mean = sum(scores) / len(scores) if scores else None
-        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), ""
+        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
 
-    def _nothing_came(self, *, stale: bool) -> str:
-        if stale:
-            return "All feedback is on values that are no longer in force: run the program again, and call backward()."
-        if self._called_back:
-            return f"No feedback reaches {', '.join(self.active)}: {_LOST}"
-        return "No feedback has come: call backward() with an output and what there is to say about it."
+    def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
+        """Return the trace graphs at the parameters, each once, and whatever else is there."""
+        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
+        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
+        return graphs, [item for item in arrived if not isinstance(item, TraceGraph)]
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -249,14 +307,17 @@ class Optimizer:
         """Name, once, parameters that no feedback reaches: nothing will change them."""
         unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            warnings.warn(f"No feedback reaches {', '.join(unreached)}: {_LOST}", stacklevel=3)
+            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=3)
         self._warned = True
+
+    def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
+        return where_lost({name: self.variables[name] for name in names}, graph, known=set(self.parameters))
 
     def _remember_best(self, draft: _Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate({name: _copied(value) for name, value in draft.before.items()}, score, draft.step)
+            self._best = Candidate({name: copied(value) for name, value in draft.before.items()}, score, draft.step)
 
     def _accepted(self, draft: _Draft) -> dict[str, Any]:
         """Return the suggested values that may be applied, and note why the others may not."""
@@ -267,23 +328,26 @@ class Optimizer:
             if name is None:
                 near = difflib.get_close_matches(said, shown, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
-                draft.rejected.append(_rejection(said, raw, f"There is no variable {said!r}. {hint}"))
+                draft.rejected.append(rejection(said, raw, f"There is no variable {said!r}. {hint}"))
             elif name in accepted:
-                draft.rejected.append(_rejection(said, raw, f"{name} was given two values. Give it one."))
+                draft.rejected.append(rejection(said, raw, f"{name} was given two values. Give it one."))
             else:
                 try:
-                    accepted[name] = _sendable(self.variables[name].accept(raw))
+                    accepted[name] = sendable(self.variables[name].accept(raw))
                 except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
                     # DomainError is one of these; domains that users write raise others.
-                    draft.rejected.append(_rejection(name, raw, str(error) or type(error).__name__))
+                    draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
         return accepted
 
     def _names(self, draft: _Draft) -> dict[str, str]:
-        """Return the names that a suggestion may use: those shown, and Trace's ``x0`` if nothing else is called so."""
+        """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
+
+        Trace's are ``x0``, as in its papers, and ``parameter.py_name``, by which scripts in place of a model go.
+        """
         assert draft.evidence is not None
         taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}0": name for name in shown if f"{name}0" not in taken}
-        return aliases | {name: name for name in shown}
+        aliases = {f"{name}0": name for name in shown} | {item.py_name: name for name, item in shown.items()}
+        return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
 
     def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
         """Return the variables that a suggestion may be about."""
@@ -296,7 +360,7 @@ class Optimizer:
 
     def _finish(
         self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
-    ) -> StepRecord:
+    ) -> Step:
         """Record the step, and apply *update*, all together."""
         after = draft.before if draft.bypassing else {**draft.before, **update}
         proposal = draft.proposal
@@ -329,13 +393,17 @@ class Optimizer:
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
+        if len(self.records) > _MOST_RECORDS:
+            del self.records[0]
+            self._steps_before += 1
+        self._judged.clear()
         if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters
         logger.info("%s", record)
-        return record
+        return Step({self.variables[name]: value for name, value in update.items()}, record)
 
-    def _raise_if_stuck(self, record: StepRecord, cause: Exception | None) -> StepRecord:
+    def _raise_if_stuck(self, step: Step, cause: Exception | None) -> Step:
         recent = self.records[-self._max_failures :]
         if len(recent) == self._max_failures and all(item.outcome in {"failed", "rejected"} for item in recent):
             # Equal reasons are said once.
@@ -345,66 +413,4 @@ class Optimizer:
                 f"The last {len(recent)} steps changed nothing. {causes}",
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
-        return record
-
-
-_LOST = (
-    "no output depends on it as recorded. Look for .data or text formatting, such as an f-string, that takes a value "
-    "out of its node on the way."
-)
-
-
-def _checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
-    if hasattr(parameters, "parameters") and not isinstance(parameters, Node):
-        raise OptimizerError(
-            f"The parameters are a {type(parameters).__name__}.",
-            mend="Give its parameters: Optimizer(it.parameters()).",
-        )
-    if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
-        raise OptimizerError(
-            f"The parameters are a single {type(parameters).__name__}.", mend="Give a list: Optimizer([parameter])."
-        )
-    found: dict[ParameterNode[Any], None] = {}
-    for item in parameters:
-        if hasattr(item, "parameters") and not isinstance(item, Node):
-            raise OptimizerError(
-                f"{item!r:.80} is no parameter, but has some.", mend="Give those: Optimizer(it.parameters())."
-            )
-        if not isinstance(item, ParameterNode):
-            raise OptimizerError(f"{item!r:.80} is no parameter.", mend="Make it one with node(value, trainable=True).")
-        if item.trainable:
-            found[item] = None
-    if not found:
-        raise OptimizerError(
-            "There is no trainable parameter to optimize.",
-            mend="Give node(value, trainable=True), or .parameters() of a trainable bundle or a module.",
-        )
-    return list(found)
-
-
-def _rejection(name: str, raw: Any, reason: str) -> Rejection:
-    return Rejection(name=name, suggested=as_json(raw), reason=reason)
-
-
-def _sendable(value: Any) -> Any:
-    """Return *value*, unless it is a text that could not be sent to a model again."""
-    if isinstance(value, str):
-        value.encode()
-    return value
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
-    try:
-        return deepcopy(value)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return value
-
-
-def _same(new: Any, old: Any) -> bool:
-    """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
-    try:
-        # By text as well: [1, 0] equals [True, False].
-        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
-    except (TypeError, ValueError):
-        return False
+        return step

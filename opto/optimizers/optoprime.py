@@ -8,13 +8,14 @@ from typing import Any
 from opto.errors import LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
+from opto.optimizers.function_feedback import FunctionFeedback, node_to_function_feedback
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.problem import Problem, describe_feedback, render_value
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
 from opto.runs import Rejection, Run, StepRecord, as_json
 
-__all__ = ["OptoPrime"]
+__all__ = ["FunctionFeedback", "OptoPrime", "node_to_function_feedback"]
 
 OBJECTIVE = "Change the values of the variables so that the outputs improve, as judged by the feedback."
 
@@ -33,6 +34,15 @@ those with nothing to say are left out:
 A value that breaks its constraint is not used. Code must be complete, and keep its name and arguments."""
 
 
+#: What Trace's OptoPrime takes besides: see docs/compatibility.md.
+_OF_TRACE = frozenset(
+    {
+        *("config_list", "filter_dict", "highlight_variables", "ignore_extraction_error", "include_example"),
+        *("json_keys", "log", "prompt_symbols", "use_json_object_format"),
+    }
+)
+
+
 class OptoPrime(Optimizer):
     """Optimize with a language model that reads the trace (OptoPrime; Trace, arXiv 2406.16218, section 4).
 
@@ -48,6 +58,8 @@ class OptoPrime(Optimizer):
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
         max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+        trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
+            so that its programs run.
 
     Raises:
         AuthenticationError: No model is given, and the environment names none.
@@ -63,6 +75,9 @@ class OptoPrime(Optimizer):
         step 1: updated x to 2
     """
 
+    #: What is asked for if the user does not say.
+    default_objective = OBJECTIVE
+
     def __init__(
         self,
         parameters: Iterable[ParameterNode[Any]],
@@ -76,7 +91,10 @@ class OptoPrime(Optimizer):
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
         max_repairs: int = 1,
+        **trace_settings: Any,
     ) -> None:
+        if unknown := [name for name in trace_settings if name not in _OF_TRACE]:
+            raise TypeError(f"OptoPrime() got an unexpected keyword argument {unknown[0]!r}")
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
         if answer_format not in FORMATS:
             raise OptimizerError(
@@ -85,7 +103,7 @@ class OptoPrime(Optimizer):
         if not isinstance(memory_size, int) or memory_size < 0:
             raise OptimizerError(f"memory_size is {memory_size!r}.", mend="Give a number from 0 on.")
         self.llm = as_llm(llm)
-        self.objective = objective or OBJECTIVE
+        self.objective = objective or self.default_objective
         self.memory_size = memory_size
         self._format = FORMATS[answer_format]
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
@@ -94,6 +112,21 @@ class OptoPrime(Optimizer):
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
         return Problem.of(evidence.graph, self.variables_for(evidence))
+
+    def summarize(self) -> Evidence:
+        """Return what has arrived at the parameters, as Trace's method of that name does.
+
+        Raises:
+            OptimizerError: Nothing has arrived.
+        """
+        evidence, _ = self._evidence()
+        if evidence is None:
+            raise OptimizerError("No feedback has come.", mend="Call backward() first.")
+        return evidence
+
+    def problem_instance(self, summary: Evidence) -> Problem:
+        """Return `problem`, under Trace's name; as text, it is what the model is shown."""
+        return self.problem(summary)
 
     def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:
         """Return the variables that the feedback is about: a model can say nothing sensible about others."""

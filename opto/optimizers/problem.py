@@ -101,6 +101,9 @@ class Problem:
             problem = writer.problem(shown)
         return problem
 
+    def __str__(self) -> str:
+        return self.render()
+
     def render(self) -> str:
         """Return the problem as text: the same problem gives the same text.
 

@@ -14,6 +14,7 @@ from opto.nodes import (
     Node,
     Range,
     TraceGraph,
+    backward,
     is_tracing,
     node,
     stop_tracing,
@@ -40,6 +41,7 @@ __all__ = [
     "Range",
     "TraceGraph",
     "apply_op",
+    "backward",
     "bundle",
     "is_tracing",
     "model",
@@ -52,7 +54,7 @@ __all__ = [
 Model = Module
 
 #: Modules that are loaded when they are first asked for: few programs use them.
-_LATE = ("operators", "projections", "propagators", "utils")
+_LATE = ("errors", "iterators", "nodes", "operators", "projections", "propagators", "utils")
 
 
 def __getattr__(name: str) -> types.ModuleType:

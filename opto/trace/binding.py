@@ -10,7 +10,7 @@ from textwrap import indent
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from opto.nodes import MUTABLE, SCALARS, Node, Numbered, pack
+from opto.nodes import SCALARS, Node, Numbered, pack
 
 __all__ = ["Bound", "apply", "argument_names", "make_binder", "make_twin", "with_names"]
 
@@ -87,7 +87,6 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
         "__arguments": arguments,
         "__scalars": SCALARS,
         "__names": (*leading, *arguments.keyword_only),
-        "__mutable_types": MUTABLE,
         "__pack": pack,
         "__spread": _spread,
         "__apply": apply,
@@ -132,7 +131,8 @@ def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tup
         if name != "self":  # which is given as it is: the nodes in it are noted when they are read
             lines.append(f" if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
         lines.append(f" __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
-        lines.append(f"if __{index}.__class__ in __mutable_types: __mutable = True\n")
+        if name != "self":  # a method may change its object
+            lines.append(f"if __{index}.__class__ not in __scalars: __mutable = True\n")
     values = [f"__{index}" for index in range(len(names))]
     passed = [*values[: len(positional)], *map("{}={}".format, keyword_only, values[len(positional) :])]
     parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": repr(keyword_only)}
@@ -159,7 +159,7 @@ def _spread(
     keys = (*first, *last) if not rest else Numbered(len(rest), form=f"*{arguments.rest}[{{}}]", first=first, last=last)
     inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
     plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
-    mutable = any(type(item) in MUTABLE for item in plain)
+    mutable = any(item.__class__ not in SCALARS for item in plain)
     return keys, inputs, plain, (*arguments.keyword_only, *more), mutable
 
 

@@ -51,7 +51,7 @@ def apply_op(op: Callable[..., Any], output: Any, *args: Any, **kwargs: Any) -> 
         return apply_op(op, look(output, place), *here, **named)
 
     if isinstance(output, list | tuple):
-        _check_places(range(len(output)), given, lambda item: range(len(item)))
+        _check_places(range(len(output)), given, lambda item: range(len(item)), exactly=True)
         results = [at(index, _item) for index in range(len(output))]
         if isinstance(output, tuple):
             return tuple(results)
@@ -69,12 +69,18 @@ def _item(container: Any, place: Any) -> Any:
     return container[place]
 
 
-def _check_places(wanted: Iterable[Any], given: Sequence[Any], places: Callable[[Any], Iterable[Any]]) -> None:
+def _check_places(
+    wanted: Iterable[Any], given: Sequence[Any], places: Callable[[Any], Iterable[Any]], *, exactly: bool = False
+) -> None:
     for item in given:
-        if not isinstance(item, Node) and not set(wanted) <= set(places(item)):
-            missing = [place for place in wanted if place not in set(places(item))]
+        if isinstance(item, Node):
+            continue
+        missing = [place for place in wanted if place not in set(places(item))]
+        spare = [place for place in places(item) if exactly and place not in set(wanted)]
+        if missing or spare:
+            what = "nothing" if missing else "something"
             raise GraphError(
-                f"An argument of apply_op has nothing at {missing[0]!r}, where the output has something.",
+                f"An argument of apply_op has {what} at {(missing or spare)[0]!r}, unlike the output.",
                 mend="Give containers of the same shape as the output.",
             )
 

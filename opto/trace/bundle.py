@@ -1,16 +1,20 @@
 """`bundle`: a decorator that makes a function an operator whose calls are recorded."""
 
+import sys
 from collections.abc import Callable, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
-from types import MethodType
-from typing import Any, overload
+from functools import cached_property, partial, partialmethod, update_wrapper
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from opto.errors import ExecutionError, GraphError, MissingInputsError
+from opto.errors import ExecutionError, GraphError, MissingInputsError, SourceError
 from opto.nodes import ExceptionNode, ParameterNode, unpack
 from opto.trace.calls import Options
 from opto.trace.definition import CodeVersions, Definition
 from opto.trace.dependencies import disable_external_dependencies_check
 from opto.trace.memo import Memo
+from opto.trace.origin import source_of
 from opto.trace.ownership import ParameterOwner
 
 __all__ = [
@@ -28,6 +32,10 @@ TraceMissingInputsError = MissingInputsError
 to_data = unpack
 
 _new = object.__new__
+
+
+def _of_function(name: str) -> Any:
+    return property(lambda self: getattr(self._definition.function, name))
 
 
 class FunModule(ParameterOwner):
@@ -48,9 +56,15 @@ class FunModule(ParameterOwner):
     # What a call runs stands in a slot, so that Python gets there without a function in between, which would have to
     # pack and unpack the arguments: a quarter of the time of a call.
     __slots__ = ("__call__", "_code", "_definition", "_owner")
-    __call__: Callable[..., Any]
+    if TYPE_CHECKING:  # Annotations of the class would pass for those of every bundled function.
+        __call__: Callable[..., Any]
+
+    def __new__(cls, definition: Definition, **_: Any) -> Self:
+        return _new(cls if isinstance(definition.function, FunctionType) else _Standing)  # type: ignore[return-value]
 
     def __init__(self, definition: Definition, *, owner: Any = None, code: CodeVersions | None = None) -> None:
+        if isinstance(definition.function, FunctionType):
+            update_wrapper(self, definition.function)
         if code is None and definition.code is not None:
             code = CodeVersions(definition)
         run = definition.runner if code is None else code.run
@@ -59,6 +73,13 @@ class FunModule(ParameterOwner):
         self.__wrapped__ = definition.function
         self.__name__ = getattr(definition.function, "__name__", definition.operator.name)
         self.__doc__ = getattr(definition.function, "__doc__", None)
+
+    # What `inspect` and other decorators want to know of a function.
+    __code__ = _of_function("__code__")
+    __closure__ = _of_function("__closure__")
+    __defaults__ = _of_function("__defaults__")
+    __globals__ = _of_function("__globals__")
+    __kwdefaults__ = _of_function("__kwdefaults__")
 
     @property
     def name(self) -> str:
@@ -89,10 +110,19 @@ class FunModule(ParameterOwner):
         return {
             "fun_name": self.name,
             "doc": getattr(function, "__doc__", None),
-            "source": self._definition.source,
+            "source": self._source(),
             "file": code and code.co_filename,
             "line_number": code and code.co_firstlineno,
         }
+
+    def _source(self) -> str | None:
+        function = self._definition.function
+        if self._definition.source is not None or not isinstance(function, FunctionType):
+            return self._definition.source
+        try:
+            return source_of(function)
+        except SourceError:
+            return None
 
     def detach(self) -> "FunModule":
         """Return a copy with code of its own."""
@@ -140,7 +170,29 @@ class FunModule(ParameterOwner):
         return owned[self._definition]
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._definition.owner = owner
+        function = self._definition.function
+        is_partial = isinstance(function, partial) and sys.version_info < (3, 14)  # from there on they are methods
+        if self._owner is not None or not hasattr(function, "__get__") or isinstance(function, type) or is_partial:
+            # As in Python, what is bound already, classes, builtins and other callables are no methods.
+            setattr(owner, name, staticmethod(self))
+        else:
+            self._definition.owner = owner
+
+    @property
+    def __self__(self) -> Any:
+        if self._owner is None:
+            raise AttributeError(f"{self.name}() is not bound.")
+        return self._owner
+
+    @property
+    def __func__(self) -> "FunModule":
+        if self._owner is None:
+            raise AttributeError(f"{self.name}() is not bound.")
+        return FunModule(self._definition)
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        # `fun` may be a class; if it is none, Python says what it says of any other function.
+        return isinstance(unpack(instance), self.fun)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         # As Python's methods: two that are taken from one object are equal.
@@ -161,6 +213,22 @@ class FunModule(ParameterOwner):
 
     def __repr__(self) -> str:
         return f"<FunModule {self.__wrapped__.__module__}.{getattr(self.fun, '__qualname__', self.name)}>"
+
+
+class _Standing(FunModule):
+    """What stands in the place of another object that can be called, and has its attributes as they are now.
+
+    A class of its own, because attributes that are looked up in this way cost all others.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_definition" or (name[:2] == "__" and name not in _SHOWN):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._definition.function, name)
+
+
+# Others, such as __deepcopy__, would be those of another object.
+_SHOWN = {"__qualname__", "__module__", "__text_signature__", "__isabstractmethod__"}
 
 
 def trainable_definitions(kind: type) -> dict[Definition, str]:
@@ -269,12 +337,25 @@ def bundle(
         output_name=output_name,
     )
 
-    def decorate(function: Any) -> Any:
-        # Descriptors are bundled inside, whichever decorator was written first.
-        if isinstance(function, staticmethod | classmethod):
-            return type(function)(decorate(function.__func__))
-        if isinstance(function, property):
-            return property(decorate(function.fget), function.fset, function.fdel, function.__doc__)
-        return FunModule(Definition(function, options))
+    return partial(_bundled, options) if function is None else _bundled(options, function)
 
-    return decorate if function is None else decorate(function)
+
+def _bundled(options: Options, function: Any) -> Any:
+    """Return *function* as an operator, or what it is made of: those that take a function in are bundled inside."""
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(_bundled(options, function.__func__))
+    if isinstance(function, property):
+        getter = function.fget and _bundled(options, function.fget)
+        return property(getter, function.fset, function.fdel, function.__doc__)
+    if isinstance(function, cached_property):
+        return cached_property(_bundled(options, function.func))
+    if isinstance(function, partialmethod):
+        return partialmethod(_bundled(options, function.func), *function.args, **function.keywords)
+    if isinstance(function, MethodType):
+        return _bundled(options, function.__func__).__get__(function.__self__)
+    for manage in (contextmanager, asynccontextmanager):
+        if getattr(function, "__code__", None) is manage(_bundled).__code__:
+            return manage(_bundled(options, function.__wrapped__))
+    if not callable(function):
+        raise GraphError(f"{function!r:.200} cannot be called.", mend="Bundle a function.")
+    return FunModule(Definition(function, options))

@@ -1,12 +1,14 @@
 """How the body of a bundled function is run, and what is recorded of the call."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator
-from contextlib import contextmanager
-from itertools import count
-from typing import Any, NamedTuple, NoReturn
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
+from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from typing import Any, NamedTuple, NoReturn, Self
 
-from opto.errors import ExecutionError, MissingInputsError
+from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import (
+    SCALARS,
     SINCE,
     Node,
     Operator,
@@ -22,14 +24,25 @@ from opto.nodes import (
     record,
     unpack,
 )
-from opto.trace.binding import apply, make_twin
+from opto.trace.binding import Bound, apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
-from opto.trace.memo import Memo, NotContentError, content_key
+from opto.trace.memo import Lookup, Memo
+from opto.trace.source import Code
 
 __all__ = ["Call", "Options", "make_runner"]
 
 # Flags of code objects, as in `inspect`, which takes longer to import than all of this package.
-_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200
+_COROUTINE, _ITERABLE_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x100, 0x20, 0x200
+
+#: Special methods that Python itself calls, and of which it takes a value of its own types only, never a node.
+_ANSWERS = re.compile(
+    r"__(aiter|await|bool|bytes|complex|del|dir|float|format|fspath|getnewargs|getnewargs_ex|getstate|hash|index|init|"
+    r"init_subclass|int|iter|length_hint|new|reduce|reduce_ex|repr|set_name|setstate|sizeof|str)__"
+).fullmatch
+#: Operators, which say NotImplemented to Python and not to the program.
+_OPERATORS = re.compile(
+    r"__(eq|ne|lt|le|gt|ge|[ri]?(add|sub|mul|truediv|floordiv|mod|divmod|pow|matmul|lshift|rshift|and|or|xor))__"
+).fullmatch
 
 
 class Options(NamedTuple):
@@ -66,6 +79,8 @@ try:
     try:
         __value = {call}
         if __value.__class__ not in __scalars:
+            if __value.__class__ is __Coroutine:
+                return __call.go_on(__value, {keys}, {inputs}, {plain})
             __value = __unpack(__value)
     finally:
         __leave_scope(__token)
@@ -89,9 +104,10 @@ _PLAINLY_NAMES: dict[str, Any] = {
     "__reads_in": reads_in,
     "__warn_of_changes": warn_of_changes,
     "__record": record,
+    "__Coroutine": CoroutineType,
 }
-#: The other ways are methods of `Call`.
-_SPECIALLY = "return __run({keys}, {inputs}, {plain}, {named})"
+#: The other ways are taken by `Call.run`.
+_SPECIALLY = "return __run({keys}, {inputs}, {plain}, {named}, {mutable})"
 
 
 def make_runner(call: "Call") -> Callable[..., Any]:
@@ -110,11 +126,12 @@ class Call:
         operator: What is recorded of it.
         options: Those of the bundle.
         parameter: Holds its code; None if it is not trainable.
-        mode: How its body is run: ``plain``, ``open`` (on the nodes themselves), ``memo``, ``async``, ``generator`` or
+        mode: How its body is run: ``plain``, ``slow`` (with more to it than a call), ``async``, ``generator`` or
             ``async generator``.
+        answers: True for special methods of which Python takes no node.
     """
 
-    __slots__ = ("function", "mode", "operator", "options", "parameter")
+    __slots__ = ("answers", "function", "mode", "operator", "options", "parameter")
 
     def __init__(
         self,
@@ -124,7 +141,17 @@ class Call:
         parameter: ParameterNode[str] | None = None,
     ) -> None:
         self.function, self.operator, self.options, self.parameter = function, operator, options, parameter
-        self.mode = _mode(function, options)
+        self.mode = _mode(function)
+        name = getattr(function, "__name__", "")
+        self.answers = bool(_ANSWERS(name))
+        if self.mode == "plain" and (options.is_open or options.memo or self.answers or _OPERATORS(name)):
+            self.mode = "slow"
+        if options.memo is not None and (options.is_open or "generator" in self.mode):
+            raise GraphError(
+                f"{operator.name}() is {'open' if options.is_open else f'a {self.mode}'}, so there is no one result to "
+                "reuse.",
+                mend="Leave memo= out, and give it to what is called inside.",
+            )
 
     @property
     def names(self) -> dict[str, Any]:
@@ -132,112 +159,124 @@ class Call:
         if self.mode == "plain":
             own = {"__call": self, "__function": self.function, "__operator": self.operator, "__code": self.parameter}
             return {**_PLAINLY_NAMES, **own}
-        ways = {
-            "open": self.run_openly,
-            "memo": self.run_once,
-            "async": self.run_async,
-            "generator": self.generate,
-            "async generator": self.generate_async,
-        }
-        return {"__run": ways[self.mode]}
+        return {"__run": self.run}
 
-    @contextmanager
-    def _body(self, keys: Keys, inputs: Values) -> Iterator[dict[Any, Any]]:
-        """Do around the body of a function what is generated for plain ones, where speed does not matter."""
-        scope = new_scope()
-        token = enter_scope(scope)
-        try:
+    def run(self, *bound: Any) -> Any:
+        """Run the function in another way than the plain one, which is generated."""
+        # Open code works on the nodes themselves, all else on their values.
+        start = partial(apply, self.function, bound[1] if self.options.is_open else bound[2], bound[3])
+        match self.mode:
+            case "async":
+                return self._named(self._run_async(start, bound, self._lookup(bound)))
+            case "generator":
+                return self._named(self._generate(start, bound))
+            case "async generator":
+                return self._named(self._generate_async(start, bound))
+            case _:
+                return self._run_slowly(start, bound, self._lookup(bound))
+
+    def go_on(self, value: Any, *bound: Any) -> Any:
+        """Return what to give to the caller of a plain function that has returned a coroutine."""
+        return self._named(self._run_async(lambda: value, (*bound, (), False)))
+
+    def _lookup(self, bound: Bound) -> Lookup | None:
+        memo = self.options.memo
+        return None if memo is None else Lookup(memo, self.function, dict(zip(bound[0], bound[2], strict=True)))
+
+    def _named(self, started: Any) -> Any:
+        """Give a coroutine or a generator the name of the function: warnings, tasks and debuggers show it."""
+        started.__name__ = getattr(self.function, "__name__", self.operator.name)
+        started.__qualname__ = getattr(self.function, "__qualname__", self.operator.name)
+        return started
+
+    def _run_slowly(self, start: Callable[[], Any], bound: Bound, lookup: Lookup | None) -> Any:
+        if lookup is not None and lookup.is_found:
+            value, reads = lookup.value, lookup.reads
+        else:
+            with _Body(self, bound, watches=True) as body:
+                value = start()
+                later = self._later(value)
+                value = value if later else body.settle(value)
+            if later:
+                return self._named(later(lambda: value, bound))
+            reads = body.reads
+            if lookup is not None:
+                lookup.keep(value, reads)
+        result = self._recorded(bound, reads, value)
+        # Where Python itself calls, it may take nothing but a plain answer.
+        value = result._data  # noqa: SLF001 - made here, not read
+        return value if self.answers or value is NotImplemented else result
+
+    def _later(self, value: Any) -> Callable[..., Any] | None:
+        """Return how to go on, if *value* has still to be run: what a coroutine or generator function gave.
+
+        The function itself may be none: a wrapper of one, a partial, an object that is called.
+        """
+        if value.__class__ in SCALARS or isinstance(value, Node):
+            return None
+        if isinstance(value, GeneratorType):
+            return self._run_async if value.gi_code.co_flags & _ITERABLE_COROUTINE else self._generate
+        if isinstance(value, AsyncGeneratorType):
+            return self._generate_async
+        return self._run_async if isinstance(value, Awaitable) else None
+
+    async def _run_async(self, start: Callable[[], Any], bound: Bound, lookup: Lookup | None = None) -> Any:
+        if lookup is not None and lookup.is_found:
+            return self._recorded(bound, lookup.reads, lookup.value)
+        with _Body(self, bound) as body:
+            value = body.settle(await start())
+        if lookup is not None:
+            lookup.keep(value, body.reads)
+        return self._recorded(bound, body.reads, value)
+
+    def _generate(self, start: Callable[[], Any], bound: Bound) -> Generator[Any, Any, Any]:
+        """Yield the items of a generator, each as a node, when they are asked for."""
+        steps, iterator = _Steps(self, bound), None
+        while True:
+            with steps.next() as body:
+                try:
+                    iterator = iterator or start()
+                    item = body.settle(steps.resume(iterator.send, iterator.throw))
+                except StopIteration as end:
+                    result = body.settle(end.value)
+                    break
             try:
-                yield scope
-            finally:
-                leave_scope(token)
-        except Exception as cause:
-            self.fail(keys, inputs, reads_in(scope), cause)
+                steps.send((yield steps.recorded(body, item)))
+            except BaseException as error:  # which the function handles, or raises again
+                steps.throw(error)
+        return result if result is None else self._recorded(steps.bound, body.reads, result)
 
-    def _recorded(
-        self, keys: Keys, inputs: Values, scope: dict[Any, Any], value: Any, *, item: int | None = None
-    ) -> Any:
-        keys, inputs = self.complete(keys, inputs, reads_in(scope))
+    async def _generate_async(self, start: Callable[[], Any], bound: Bound) -> AsyncIterator[Any]:
+        steps, iterator = _Steps(self, bound), None
+        while True:
+            with steps.next() as body:
+                try:
+                    iterator = iterator or start()
+                    item = body.settle(await steps.resume(iterator.asend, iterator.athrow))
+                except StopAsyncIteration:
+                    return
+            try:
+                steps.send((yield steps.recorded(body, item)))
+            except BaseException as error:
+                steps.throw(error)
+
+    def _recorded(self, bound: Bound, reads: list[Any], value: Any, *, item: int | None = None) -> Any:
+        keys, inputs = bound[:2]
         if item is not None:
             keys, inputs = (*keys, " item"), (*inputs, item)
-        return record(self.operator, keys, inputs, value)
-
-    async def run_async(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Any:
-        with self._body(keys, inputs) as scope:
-            value = unpack(await apply(self.function, plain, named))
-        return self._recorded(keys, inputs, scope, value)
-
-    def generate(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Generator[Any, Any, Any]:
-        """Yield the items of a generator function, each as a node, when they are asked for."""
-        iterator = apply(self.function, plain, named)
-        sent = None
-        try:
-            for number in count():
-                with self._body(keys, inputs) as scope:
-                    try:
-                        value = unpack(iterator.send(sent))
-                    except StopIteration as end:
-                        return end.value
-                sent = yield self._recorded(keys, inputs, scope, value, item=number)
-        finally:
-            iterator.close()
-
-    async def generate_async(
-        self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]
-    ) -> AsyncIterator[Any]:
-        iterator = apply(self.function, plain, named)
-        sent = None
-        try:
-            for number in count():
-                with self._body(keys, inputs) as scope:
-                    try:
-                        value = unpack(await iterator.asend(sent))
-                    except StopAsyncIteration:
-                        return
-                sent = yield self._recorded(keys, inputs, scope, value, item=number)
-        finally:
-            await iterator.aclose()
-
-    def run_once(self, keys: Keys, inputs: Values, plain: Values, named: tuple[str, ...]) -> Any:
-        """Take the result from the memo, or compute and keep it."""
-        memo = self.options.memo
-        assert memo is not None
-        key: str | None = None
-        try:
-            key = content_key(self.function, dict(zip(keys, plain, strict=True)))
-        except (NotContentError, RecursionError):
-            memo.unkeyed += 1
-        if key is not None:
-            found, value, reads = memo.find(key)
-            if found:
-                return self._recorded(keys, inputs, dict.fromkeys([None, *reads]), value)
-        with self._body(keys, inputs) as scope:
-            value = unpack(apply(self.function, plain, named))
-        result = self._recorded(keys, inputs, scope, value)
-        if key is not None:
-            memo.keep(key, value, reads_in(scope))
-        return result
-
-    def run_openly(self, keys: Keys, inputs: Values, _: Values, named: tuple[str, ...]) -> Any:
-        """Call the function on the nodes themselves, so that what it does inside is part of the graph."""
-        try:
-            result = pack(apply(self.function, inputs, named))
-        except ExecutionError as error:
-            # The node of the operator inside is connected to what it was computed from, but not to this call.
-            raise self.failed((*keys, " inside"), (*inputs, error.exception_node), [], error) from error
-        except Exception as cause:
-            self.fail(keys, inputs, [], cause)
-        if isinstance(result, Node):
-            keys, inputs = (*keys, " inside"), (*inputs, result)
-        keys, inputs = self.complete(keys, inputs, [])
-        return record(self.operator, keys, inputs, unpack(result))
+        if self.options.is_open and isinstance(value, Node):
+            keys, inputs = (*keys, " inside"), (*inputs, value)
+        keys, inputs = self.complete(keys, inputs, reads)
+        return record(self.operator, keys, inputs, unpack(value))
 
     def complete(self, keys: Keys, inputs: Values, reads: list[Any], *, strict: bool = True) -> tuple[Keys, Values]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = () if self.parameter is None else (self.parameter,)
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
-        if hidden and strict and is_checked() and not self.options.allow_external_dependencies:
-            names = ", ".join(repr(item.name) for item in hidden)
+        # Nobody can pass the code of a function that is called inside: it is an input in any case.
+        unknown = [item for item in hidden if not _is_code(item)] if strict else []
+        if unknown and is_checked() and not self.options.allow_external_dependencies:
+            names = ", ".join(repr(item.name) for item in unknown)
             raise MissingInputsError(
                 f"{self.operator.name}() read {names}, which it was not given, so feedback could not get there.",
                 mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
@@ -247,22 +286,139 @@ class Call:
 
     def fail(self, keys: Keys, inputs: Values, reads: list[Any], cause: Exception) -> NoReturn:
         """Raise what users see when the function raised *cause*, or *cause* itself if they want that."""
-        if not self.options.catch_execution_error or isinstance(cause, MissingInputsError):
+        if self.options.is_open and isinstance(cause, ExecutionError):
+            # The node of the operator inside is connected to what it was computed from, but not to this call.
+            keys, inputs = (*keys, " inside"), (*inputs, cause.exception_node)
+        elif not self.options.catch_execution_error or isinstance(cause, MissingInputsError):
             raise cause
-        raise self.failed(keys, inputs, reads, cause) from cause
-
-    def failed(self, keys: Keys, inputs: Values, reads: list[Any], cause: Exception) -> ExecutionError:
-        """Return the error for *cause*, with a node in the graph."""
         # What it read is kept either way: an error about that would hide the error of the user's code.
         keys, inputs = self.complete(keys, inputs, reads, strict=False)
-        return failure(self.operator, keys, inputs, cause)
+        raise failure(self.operator, keys, inputs, cause) from cause
 
 
-def _mode(function: Callable[..., Any], options: Options) -> str:
+class _Body:
+    """Around the body of a function what is generated for plain ones, where speed does not matter.
+
+    Args:
+        call: The call.
+        bound: Its arguments.
+        reads: Nodes that were read by parts of the body that ran before.
+        passing: An exception that the caller threw in: it is no failure of the function if it comes out again.
+        watches: True to warn of arguments that are changed in place.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        bound: Bound,
+        *,
+        reads: list[Any] | None = None,
+        passing: BaseException | None = None,
+        watches: bool = False,
+    ) -> None:
+        self._call, self._bound, self._passing = call, bound, passing
+        self._is_open = call.options.is_open
+        self._before = [*map(fingerprint, bound[2])] if watches and bound[4] and not self._is_open else None
+        self._scope = None if self._is_open else new_scope()
+        self._known = reads or []
+        self._token: Any = None
+
+    @property
+    def reads(self) -> list[Any]:
+        """The nodes that were read, without those that were given."""
+        return list(dict.fromkeys([*self._known, *reads_in(self._scope)])) if self._scope else self._known
+
+    def settle(self, value: Any) -> Any:
+        """Return *value* as it is to be recorded; inside the body, because to take it out of a node is to read that."""
+        return pack(value) if self._is_open else unpack(value)
+
+    def __enter__(self) -> Self:
+        if self._scope is not None:
+            self._token = enter_scope(self._scope)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, cause: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            leave_scope(self._token)
+        passing, self._passing = self._passing, None
+        if isinstance(cause, Exception) and cause is not passing:
+            self._call.fail(self._bound[0], self._bound[1], self.reads, cause)
+        elif cause is None and self._before is not None:
+            warn_of_changes(self._call.operator.name, self._bound[0], self._bound[2], self._before)
+
+
+class _Steps:
+    """What the items of one generator have in common: how it is resumed, and what they depend on.
+
+    Attributes:
+        bound: The arguments of the call and the nodes that were sent since.
+    """
+
+    def __init__(self, call: Call, bound: Bound) -> None:
+        self.bound = bound
+        self._call = call
+        self._sent: Any = None
+        self._thrown: BaseException | None = None
+        self._count = 0
+        self._reads: list[Any] = []
+
+    def send(self, value: Any) -> None:
+        if not self._call.options.is_open:
+            packed = pack(value)
+            if isinstance(packed, Node):
+                keys, inputs, *rest = self.bound
+                self.bound = ((*keys, f" sent {self._count}"), (*inputs, packed), *rest)  # type: ignore[assignment]
+                value = packed._data  # noqa: SLF001 - given, not read
+        self._sent = value
+
+    def throw(self, error: BaseException) -> None:
+        self._thrown = error
+
+    def next(self) -> _Body:
+        return _Body(self._call, self.bound, reads=self._reads, passing=self._thrown)
+
+    def resume(self, send: Callable[[Any], Any], throw: Callable[[BaseException], Any]) -> Any:
+        sent, self._sent = self._sent, None
+        thrown, self._thrown = self._thrown, None
+        try:
+            return send(sent) if thrown is None else throw(thrown)
+        finally:
+            del thrown  # whose traceback will hold this frame
+
+    def recorded(self, body: _Body, item: Any) -> Any:
+        self._reads = body.reads
+        number, self._count = self._count, self._count + 1
+        return self._call._recorded(self.bound, self._reads, item, item=number)  # noqa: SLF001 - part of it
+
+
+def _mode(function: Any) -> str:
+    direct = function
+    while isinstance(direct, partial):
+        direct = direct.func
+    if not hasattr(direct, "__code__") and not isinstance(direct, type):
+        direct = getattr(direct, "__call__", None)  # noqa: B004 - its code, if it is written in Python
+    mode = _mode_of_code(direct)
+    if mode == "plain" and hasattr(function, "__wrapped__"):
+        while hasattr(direct, "__wrapped__"):
+            direct = direct.__wrapped__
+        # A wrapper may pass on what a coroutine function gave it, or run it.
+        return "plain" if _mode_of_code(direct) == "plain" else "slow"
+    return mode
+
+
+def _mode_of_code(function: Any) -> str:
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if options.is_open:
-        return "open"
-    for flag, mode in ((_COROUTINE, "async"), (_ASYNC_GENERATOR, "async generator"), (_GENERATOR, "generator")):
+    for flag, mode in (
+        (_COROUTINE | _ITERABLE_COROUTINE, "async"),
+        (_ASYNC_GENERATOR, "async generator"),
+        (_GENERATOR, "generator"),
+    ):
         if flags & flag:
             return mode
-    return "plain" if options.memo is None else "memo"
+    return "plain"
+
+
+def _is_code(item: Any) -> bool:
+    return isinstance(item, ParameterNode) and isinstance(item.domain, Code)

@@ -1,5 +1,6 @@
 """Values of parameters in a file: written as a whole or not at all, read without running anything."""
 
+import math
 import os
 from _thread import get_ident  # what `threading` is made of, and there already
 from collections.abc import Iterable, Mapping
@@ -7,8 +8,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, ModuleError
-from opto.nodes import ParameterNode
+from opto.nodes import OfType, ParameterNode
 from opto.trace.plaintext import read_toml, read_value, write_table
+from opto.trace.source import Code
 
 __all__ = ["Loaded", "load", "replace_file", "save"]
 
@@ -64,13 +66,32 @@ def _checked(name: str, parameter: ParameterNode[Any]) -> Any:
     value = parameter._data  # noqa: SLF001 - saving is no part of a traced program
     plain = value.item() if _is_number_of_numpy(value) else value
     try:
-        parameter.domain.accept(plain)
+        _let_in(parameter, plain)
     except DomainError as error:
         raise ModuleError(
             f"Parameter {name!r} cannot be saved, because it could not be loaded again: {error.problem}",
             mend=error.mend,
         ) from error
     return plain
+
+
+def _let_in(parameter: ParameterNode[Any], value: Any) -> Any:
+    """Return *value* as *parameter* may hold it.
+
+    Raises:
+        DomainError: It may not.
+    """
+    domain = parameter.domain
+    if isinstance(domain, OfType) and type(value) is float and not math.isfinite(value):
+        # Nobody may suggest infinity, but a program may begin with it.
+        start = parameter._data  # noqa: SLF001 - as below
+        if isinstance(start.item() if _is_number_of_numpy(start) else start, float):
+            return domain.kind(value)
+    # Not by `parameter.accept`: projections map what is suggested, and this was a value before.
+    accepted = domain.accept(value)
+    # Blanks around a suggested source mean nothing; those around a saved one come back.
+    is_source = isinstance(domain, Code) and isinstance(value, str) and value.strip() == accepted.strip()
+    return value if is_source else accepted
 
 
 def _is_number_of_numpy(value: Any) -> bool:
@@ -84,12 +105,18 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
     Raises:
         ModuleError: It cannot be written.
     """
-    # Through links to the file that is meant, and beside it: only within one file system is replacing atomic.
-    target = os.path.realpath(file_name)
-    folder, name = os.path.split(target)
-    draft = os.path.join(folder, f".{name}.{os.getpid()}-{get_ident()}")
     try:
+        # Through links to the file that is meant, and beside it: only within one file system is replacing atomic.
+        target = os.path.realpath(file_name)
+        folder, name = os.path.split(target)
+        # Names have a longest length, too.
+        draft = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{get_ident()}")
         os.makedirs(folder, exist_ok=True)
+        if os.path.exists(target) and not os.path.isfile(target):
+            # A pipe or a device: what is written to it is gone, but it must stay what it is.
+            with open(target, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return
         try:
             with open(draft, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -101,7 +128,7 @@ def replace_file(file_name: "str | os.PathLike[str]", text: str) -> None:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft)
-    except (OSError, UnicodeEncodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModuleError(
             f"The file {os.fspath(file_name)!r} cannot be written: {reason}.",
@@ -135,8 +162,7 @@ def load(
     for name, parameter in parameters.items():
         if name in held:
             try:
-                # Not by `parameter.accept`: projections map what is suggested, and this was a value before.
-                accepted[name] = parameter.domain.accept(held[name])
+                accepted[name] = _let_in(parameter, held[name])
             except DomainError as error:
                 raise DomainError(f"Parameter {name!r} in the file: {error.problem}", mend=error.mend) from error
     for name, value in accepted.items():
@@ -153,9 +179,10 @@ def _read(file_name: "str | os.PathLike[str]") -> dict[str, Any]:
     try:
         with open(file_name, "rb") as file:
             content = file.read()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ModuleError(
-            f"The file {os.fspath(file_name)!r} cannot be read: {error.strerror or error}.",
+            f"The file {os.fspath(file_name)!r} cannot be read: {reason}.",
             mend="Give the file that save() wrote.",
         ) from error
     if content.startswith(b"\x80"):
@@ -165,11 +192,21 @@ def _read(file_name: "str | os.PathLike[str]") -> dict[str, Any]:
         )
     try:
         document = read_toml(content.decode("utf-8-sig"))
-        if document.get("format") != _FORMAT or not isinstance(document.get("parameters"), dict):
-            raise ValueError(f"it does not say 'format = {_FORMAT}' and '[parameters]'")
+        _check(document)
         return {name: read_value(raw) for name, raw in document["parameters"].items()}
     except (ValueError, RecursionError) as error:
         raise ModuleError(
             f"The file {os.fspath(file_name)!r} holds no saved parameters: {error}.",
             mend="Give a file that save() wrote, or undo what was edited in it.",
         ) from error
+
+
+def _check(document: dict[str, Any]) -> None:
+    version = document.get("format")
+    if type(version) is int and version > _FORMAT:
+        raise ValueError(f"it has format {version}, but this version of opto reads format {_FORMAT}")
+    if type(version) is not int or version != _FORMAT or not isinstance(document.get("parameters"), dict):
+        raise ValueError(f"it does not say 'format = {_FORMAT}' and '[parameters]'")
+    unknown = [name for name in document if name not in {"format", "parameters"}]
+    if unknown:
+        raise ValueError(f"it has {', '.join(map(repr, unknown))} beside 'format' and 'parameters'")

@@ -1,10 +1,10 @@
 """Containers of nodes: lists, dicts and objects that keep their nodes apart."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from opto.nodes import CONTAINERS, Node
-from opto.trace.ownership import ParameterOwner
+from opto.trace.ownership import ParameterOwner, items_of
 
 __all__ = ["Map", "NodeContainer", "ParameterContainer", "Seq"]
 
@@ -21,7 +21,7 @@ class NodeContainer:
     __node_container__ = True
 
 
-class Seq(ParameterOwner, list[Any]):
+class Seq(ParameterOwner, NodeContainer, list[Any]):
     """A list that can be asked for the parameters in it.
 
     Example:
@@ -37,12 +37,16 @@ class Seq(ParameterOwner, list[Any]):
         is_sequence = hasattr(only, "__len__") and hasattr(only, "__getitem__") and not isinstance(only, Node)
         super().__init__(only if is_sequence and only is not None else items)
 
+    @property
+    def data(self) -> Self:
+        """The list itself, as programs for Trace ask for it."""
+        return self
+
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for index, item in enumerate(self):
-            yield f"[{index}]", item
+        return items_of(self)
 
 
-class Map(ParameterOwner, dict[Any, Any]):
+class Map(ParameterOwner, NodeContainer, dict[Any, Any]):
     """A dict that can be asked for the parameters in it: among its values and its keys.
 
     Example:
@@ -55,9 +59,13 @@ class Map(ParameterOwner, dict[Any, Any]):
     def __init__(self, mapping: Mapping[Any, Any] | None = None) -> None:
         super().__init__(mapping or {})
 
+    @property
+    def data(self) -> Self:
+        """The dict itself, as programs for Trace ask for it."""
+        return self
+
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for key, item in self.items():
-            yield f"[{key}]", item
+        yield from items_of(self)
         for index, key in enumerate(self):
             yield f".keys[{index}]", key
 

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from opto.errors import SourceError
+from opto.errors import DomainError, SourceError
 from opto.nodes import Operator, ParameterNode, node, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
-from opto.trace.source import Code, compile_source, source_of
+from opto.trace.origin import source_of
+from opto.trace.source import Code, compile_source
 
 __all__ = ["CodeVersions", "Definition", "Version"]
 
@@ -50,6 +52,11 @@ class Definition:
                     f"{name} cannot be trainable, because it has no def statement.",
                     mend="Write it as a def, or leave trainable=True out.",
                 )
+            if options.source is None and function.__code__.co_name != function.__name__:
+                raise SourceError(
+                    f"{name}() is wrapped by another decorator, so its source is not what runs.",
+                    mend="Put bundle right above def, below the other decorators.",
+                )
             self.source = options.source if options.source is not None else source_of(function)
             self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars)
 
@@ -63,7 +70,7 @@ class Definition:
 
 def _name_of(function: Callable[..., Any]) -> str:
     named = function
-    while not hasattr(named, "__name__") and hasattr(named, "func"):  # functools.partial
+    while isinstance(named, partial) and not hasattr(named, "__name__"):
         named = named.func
     name: str = getattr(named, "__name__", type(named).__name__)
     return "lambda_" if name == "<lambda>" else name
@@ -86,6 +93,8 @@ def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]
         if " item" in arguments:
             call = f"list({call})[{arguments[' item']}]"
         comments = [f"= {arguments[' inside']}"] if " inside" in arguments else []
+        sent = [value for key, value in arguments.items() if key.startswith(" sent")]
+        comments += [f"sent {', '.join(sent)}"] if sent else []
         also = [value for key, value in arguments.items() if key.startswith(" reads")]
         comments += [f"also reads {', '.join(also)}"] if also else []
         return f"{call}  # {'; '.join(comments)}" if comments else call
@@ -172,6 +181,7 @@ class CodeVersions:
             self.version = self._written
             return self.version
         try:
+            self._check(source)
             function = compile_source(source, original, self.definition.owner, written=self.definition.source)
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
@@ -179,3 +189,13 @@ class CodeVersions:
             self.call_of(original).fail(keys, inputs, [], cause)
         self.version = Version(source, function, make_runner(self.call_of(function)))
         return self.version
+
+    def _check(self, source: str) -> None:
+        """Refuse what the domain refuses: whoever set the value may not have asked, and callers rely on it."""
+        code = self.definition.code
+        if code is None or self.parameter.domain is not code:
+            return
+        try:
+            code.check(source)
+        except DomainError as error:
+            raise SourceError(error.problem, mend=error.mend) from error

@@ -1,5 +1,6 @@
 """What a call depended on besides its arguments, and whether it left those as they were."""
 
+import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -20,10 +21,19 @@ def disable_external_dependencies_check(disabled: bool = True) -> None:
     _checked.set(not disabled)
 
 
-def warn_of_changes(name: str, keys: Iterable[str], values: Iterable[Any], before: Iterable[Any]) -> None:
-    """Warn of each of *values* that is no longer what its fingerprint in *before* says."""
-    for key, value, was in zip(keys, values, before, strict=True):
-        warn_if_changed(name, key, value, was, stacklevel=4)
+def warn_of_changes(name: str, keys: Iterable[str], _: Iterable[Any], before: Iterable[Any]) -> None:
+    """Warn of each input that is no longer what its fingerprint in *before* says."""
+    for key, was in zip(keys, before, strict=True):
+        if key != "self":  # a method may change its object: that is what objects are for
+            warn_if_changed(name, key, was, stacklevel=_levels())
+
+
+def _levels() -> int:
+    """Return how many callers to go up to leave this package: to the line of the user that made the call."""
+    frame, levels = sys._getframe(1), 1  # noqa: SLF001 - as `warnings` does
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, levels = frame.f_back, levels + 1
+    return levels
 
 
 def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
@@ -36,3 +46,6 @@ def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
         if isinstance(item, MessageNode) and item.operator.packs:
             waiting += item._inputs  # noqa: SLF001 - a container's items
     return [item for item in reads if id(item) not in known]
+
+
+_PACKAGE = __file__.rpartition("trace")[0]

@@ -2,25 +2,27 @@
 
 import ast
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode
 from opto.trace.bundle import FunModule
 from opto.trace.definition import Definition
-from opto.trace.ownership import ParameterOwner, members_of
+from opto.trace.ownership import ParameterOwner
+from opto.trace.places import owners_in, places_in
 from opto.trace.plain import (
     DATA_HELPER,
     Rewriter,
     decorators_of_opto,
-    global_names,
     is_inlined,
     is_of_opto,
     meaning_of,
 )
-from opto.trace.splice import NoLiteralError, Splice, indent, literal
+from opto.trace.source import closure_values
+from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
     class_text,
     function_text,
@@ -53,16 +55,6 @@ def write_source(owner: Any) -> str:
     return _Export(owner).text()
 
 
-class _Place(NamedTuple):
-    """A parameter in a module: how the exported program says it, and what can be assigned if it cannot."""
-
-    expression: str
-    value: Any
-    # The nearest expression around it that can be assigned, and its value: an item of a tuple cannot.
-    assignable: str
-    around: Any
-
-
 class _Export:
     """The parts of one exported file, in the order in which they must stand."""
 
@@ -78,7 +70,7 @@ class _Export:
         self.methods: dict[Definition, str] = {}
         self.instances: list[tuple[str, Any]] = []
         self.functions: dict[Definition, FunModule] = {}
-        for expression, value in _walk(root, "self", {}):
+        for expression, value in owners_in(root, "self", {}):
             if isinstance(value, FunModule):
                 self.functions.setdefault(value._definition, value)  # noqa: SLF001 - what `bundle` made
             elif isinstance(value, ParameterOwner):
@@ -107,7 +99,16 @@ class _Export:
         future = "from __future__ import annotations\n"
         parts = [head, future, *(["".join(f"{line}\n" for line in sorted(self.imports))] if self.imports else [])]
         parts += [f"\n{part}" for part in ([DATA_HELPER] if self.needs_helper else []) + self.parts]
-        return "\n".join(parts)
+        text = "\n".join(parts)
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            line = (text.splitlines() or [""])[(error.lineno or 1) - 1].strip()
+            raise ModuleError(
+                f"{self._title()} cannot be exported: {line!r} would not parse there ({error.msg}).",
+                mend="Write that part of the program in a plainer way, one statement per line.",
+            ) from error
+        return text
 
     # What a name stands for
 
@@ -123,6 +124,7 @@ class _Export:
             return
         self.named[name] = key
         if isinstance(value, ModuleType):
+            self._refuse(name, value.__name__)
             self.imports.add(f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else ""))
         elif isinstance(value, FunModule):
             self._add_function(name, value)
@@ -136,10 +138,18 @@ class _Export:
             self._add_constant(name, value)
 
     def _import(self, name: str, module: str, attribute: str) -> None:
+        self._refuse(name, module)
         if module != "builtins":
             self.imports.add(f"from {module} import {attribute}" + (f" as {name}" if attribute != name else ""))
         elif attribute != name:
             self.parts.append(f"{name} = {attribute}\n")
+
+    def _refuse(self, name: str, module: str) -> None:
+        if module.partition(".")[0] == "opto":
+            raise ModuleError(
+                f"{self._title()} cannot be exported because of {name}: it is opto's.",
+                mend="Keep what needs opto out of the program that you export, in the code that optimizes it.",
+            )
 
     def _home(self) -> str:
         return str(getattr(self.root if not isinstance(self.root, FunModule) else self.root.fun, "__module__", ""))
@@ -188,13 +198,14 @@ class _Export:
         self.written |= rewriter.written
         self.needs_helper |= rewriter.needs_helper
         needed = global_names(text)
-        roots = {name for name in needed if isinstance(rewriter.names.get(name), ModuleType)}
+        names = {**rewriter.names, **rewriter.functions}
+        roots = {name for name in needed if isinstance(names.get(name), ModuleType)}
         # `import a` does not make `a.b` known.
         self.imports |= {f"import {name}" for name in rewriter.imports if name.split(".")[0] in roots and "." in name}
         for name in needed:
             # Names such as `__name__` are given to every module.
-            if name in rewriter.names and not name.startswith("__"):
-                self._add(name, rewriter.names[name])
+            if name in names and not name.startswith("__"):
+                self._add(name, names[name])
         return text
 
     def _add_plain_function(self, name: str, value: Any) -> None:
@@ -264,7 +275,7 @@ class _Export:
         instance = members[0] if members else None
         self.named[kind.__name__] = self.named.get(kind.__name__, kind)
         names = names_of_class(kind)
-        splice = Splice(class_text(kind))
+        splice = Splice(spread(class_text(kind)))
         rewriter = Rewriter(splice, names, where=kind.__qualname__, kind=kind)
         rewriter.instance, rewriter.unique = instance, len(members) == 1
         definition = splice.tree.body[0]
@@ -278,8 +289,8 @@ class _Export:
         defined = {getattr(part, "name", "") for part in definition.body}
         ends = splice.end(definition)
         if is_module and "forward" in defined and "__call__" not in defined:
-            call = "\n    def __call__(self, *args, **kwargs):\n        return self.forward(*args, **kwargs)\n"
-            splice.change(ends, ends + 1, "\n" + call)
+            call = "def __call__(self, *args, **kwargs):\n    return self.forward(*args, **kwargs)\n"
+            splice.change(ends, ends + 1, f"\n\n{indent(call, splice.margin(definition.body[0]))}")
         # All that the class needs, and with it parameters that are written elsewhere, before what is left over.
         text = self._finish(splice.result(), rewriter)
         if isinstance(self.root, ParameterOwner) and written_class(type(self.root)) is kind:
@@ -314,7 +325,7 @@ class _Export:
             source = parameter._data  # noqa: SLF001 - exporting is no part of a traced program
             self.methods[member._definition] = source  # noqa: SLF001
             self.written.add(id(parameter))
-            text = indent(self._function_text(member._definition, source, instance), "    ")  # noqa: SLF001
+            text = indent(self._function_text(member._definition, source, instance), splice.margin(part))  # noqa: SLF001
             begin = min(splice.line(splice.start(item)) for item in (part, *getattr(part, "decorator_list", ())))
             splice.change(begin, splice.next_line(splice.end(part)), text)
             replaced.add(id(part))
@@ -330,32 +341,38 @@ class _Export:
         assert isinstance(definition, ast.ClassDef)
         is_dataclass = any("dataclass" in ast.unparse(item) for item in definition.decorator_list)
         name = "__post_init__" if is_dataclass else "__init__"
-        own = next((part for part in definition.body if getattr(part, "name", "") == name), None)
-        body = "        # What was optimized.\n" + "".join(indent(f"{line}\n", "        ") for line in lines)
+        own = next((part for part in definition.body if isinstance(part, ast.FunctionDef) and part.name == name), None)
+        # Not by `indent`: literals have no lines inside texts.
+        body = "".join(f"{line}\n" for line in ["# What was optimized.", *lines])
         if own is not None:
-            if any(isinstance(part, ast.Return) for part in ast.walk(own)):
+            if any(isinstance(part, ast.Return) for child in ast.iter_child_nodes(own) for part in _own_parts(child)):
                 raise ModuleError(
                     f"{self._title()} cannot be exported: its {name}() returns early, before its values could be set.",
                     mend="Let it run to its end.",
                 )
             end = splice.next_line(splice.end(own))
-            splice.change(end, end, body)
+            splice.change(end, end, textwrap.indent(body, splice.margin(own.body[0])))
         else:
             arguments = "self" if is_dataclass else "self, *args, **kwargs"
-            start = "" if is_dataclass else "        super().__init__(*args, **kwargs)\n"
+            start = "" if is_dataclass else "super().__init__(*args, **kwargs)\n"
+            made = f"def {name}({arguments}):\n{textwrap.indent(start + body, '    ')}"
             end = len(text.encode())
-            splice.change(end, end, f"\n    def {name}({arguments}):\n{start}{body}")
+            splice.change(end, end, f"\n{textwrap.indent(made, splice.margin(definition.body[0]))}")
         return splice.result()
 
     def _assignments(self) -> Iterator[str]:
         done: set[str] = set()
-        for place in _places(self.root, "self", "self", self.root, {}):
+        first: dict[int, str] = {}
+        for place in places_in(self.root, "self", "self", self.root, {}):
             if isinstance(place.value, ParameterNode) and id(place.value) not in self.written:
                 if place.assignable in done:
                     continue
                 done.add(place.assignable)
+                known = first.setdefault(id(place.value), place.expression)
                 try:
-                    value = literal(place.around)
+                    # What is shared stays shared.
+                    is_again = known != place.expression == place.assignable
+                    value = known if is_again else literal(place.around)
                 except NoLiteralError as error:
                     where = place.expression.removeprefix("self.")
                     raise ModuleError(
@@ -367,14 +384,27 @@ class _Export:
                 isinstance(place.value, FunModule)
                 and not {id(item) for item in place.value.parameters()} <= self.written
             ):
-                name = place.value.__name__
-                self._add(name, place.value)
-                yield f"{place.assignable} = {name}"
+                yield f"{place.assignable} = {self._function_named(place.value)}"
         for expression, instance in self.instances:
             yield from self._own_methods(expression, instance)
 
-    def _has_all(self, parameters: list[ParameterNode[Any]]) -> bool:
-        return self.written.issuperset(map(id, parameters))
+    def _function_named(self, function: FunModule) -> str:
+        """Add a trainable function; return the expression for it."""
+        name, original = function.__name__, function.fun
+        assert isinstance(original, FunctionType)  # it is trainable
+        closure = closure_values(original)
+        inside = {name: function, **closure}
+        is_taken = any(key in self.named and self.named[key] is not _key(value) for key, value in inside.items())
+        if not (closure and is_taken and all(_is_plain(value) for value in closure.values())):
+            self._add(name, function)
+            return name
+        # Made by a function like another one: each keeps what it was made with.
+        made = f"_make_{name}_{sum(part.startswith(f'def _make_{name}') for part in self.parts)}"
+        own = "".join(f"{key} = {literal(value)}\n" for key, value in closure.items())
+        body = indent(f"{own}{_source(function)}", "    ")
+        self._add_text(f"def {made}():\n{body}    return {name}\n", names_of(original), f"{name}()", in_bundle=True)
+        self.written |= {id(parameter) for parameter in function.parameters()}
+        return f"{made}()"
 
     def _own_methods(self, expression: str, instance: Any) -> Iterator[str]:
         """Yield how methods are set whose code differs between instances of one class."""
@@ -397,42 +427,12 @@ class _Export:
             yield f"{expression}.{definition.function.__name__} = {name}({expression})"
 
 
-def _walk(value: Any, expression: str, seen: dict[int, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield owners in *value*, itself first, each with the expression that leads to it."""
-    for place in _places(value, expression, expression, value, seen):
-        if isinstance(place.value, ParameterOwner):
-            yield place.expression, place.value
-
-
-def _places(value: Any, expression: str, assignable: str, around: Any, seen: dict[int, Any]) -> Iterator[_Place]:
-    """Yield owners and parameters in *value*, each with the expression that leads to it; methods are left out."""
-    if id(value) in seen:
-        return
-    seen[id(value)] = value
-    if isinstance(value, ParameterNode | ParameterOwner):
-        yield _Place(expression, value, assignable, around)
-    if isinstance(value, FunModule | Node):
-        return
-    if isinstance(value, ParameterOwner):
-        steps = [(f".{name}", item) for name, item in vars(value).items() if name != "_opto_code"]
-        known = set(vars(value))
-        steps += [
-            (step, item)
-            for step, item in members_of(value)
-            if step[1:] not in known and "." not in step[1:] and not isinstance(item, FunModule)
-        ]
-    elif isinstance(value, dict):
-        steps = [(f"[{key!r}]", item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        steps = [(f"[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return
-    for step, item in steps:
-        path = f"{expression}{step}"
-        if isinstance(value, tuple):
-            yield from _places(item, path, assignable, around, seen)
-        else:
-            yield from _places(item, path, path, item, seen)
+def _own_parts(part: ast.AST) -> Iterator[ast.AST]:
+    """Yield *part* and what is in it, but not what is in functions and classes that it defines."""
+    yield part
+    if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+        for child in ast.iter_child_nodes(part):
+            yield from _own_parts(child)
 
 
 def _key(value: Any) -> Any:

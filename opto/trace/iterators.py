@@ -8,7 +8,21 @@ from opto.nodes import Node, node
 __all__ = ["DictIterable", "SeqIterable", "iterate"]
 
 
-class SeqIterable:
+class _Again:
+    """Can be iterated as often as one likes, and asked for its items one by one."""
+
+    _running: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def __next__(self) -> Any:
+        if self._running is None:
+            self._running = iter(self)
+        return next(self._running)
+
+
+class SeqIterable(_Again):
     """The items of a sequence as nodes, as often as it is iterated."""
 
     def __init__(self, wrapped_list: Node[Any]) -> None:
@@ -18,7 +32,7 @@ class SeqIterable:
         return iter(self.wrapped_list)
 
 
-class DictIterable:
+class DictIterable(_Again):
     """The items of a dict as pairs of nodes, as often as it is iterated."""
 
     def __init__(self, wrapped_dict: Node[Any]) -> None:

@@ -1,16 +1,16 @@
 """Objects that own parameters."""
 
+from abc import ABCMeta
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
 from opto.errors import GraphError
-from opto.nodes import ParameterNode
 from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, trainable_definitions
 from opto.trace.containers import NodeContainer
-from opto.trace.copying import check_picklable, deep_copy, restore
-from opto.trace.ownership import ParameterOwner, members_of, parameters_in
-from opto.trace.source import Code
+from opto.trace.copying import check_picklable, deep_copy, shallow_copy
+from opto.trace.ownership import ParameterOwner, attributes_of, items_of
+from opto.trace.showing import outline
 
 __all__ = ["Module", "NodeContainer", "apply_op", "model"]
 
@@ -53,12 +53,15 @@ class Module(ParameterOwner):
         return self.forward(*args, **kwargs)
 
     def _members(self) -> Iterator[tuple[str, Any]]:
-        for name, item in list(vars(self).items()):
+        attributes = attributes_of(self)
+        for name, item in attributes.items():
             # Code that methods own is found through the methods, so that unused ones are found as well.
             if name != "_opto_code":
                 yield f".{name}", item
+        if isinstance(self, list | tuple | dict):
+            yield from items_of(self)
         for name, item in _class_members(type(self)).items():
-            if name not in vars(self):
+            if name not in attributes:
                 yield f".{name}", getattr(self, name) if _is_trainable(item) else item
         # Methods that were overridden, but are called by super(): their code is owned as well.
         paths = trainable_definitions(type(self))
@@ -69,15 +72,10 @@ class Module(ParameterOwner):
     def __copy__(self) -> Self:
         # The code of methods is made when it is first asked for. One dict for both, so that it is made for both.
         vars(self).setdefault("_opto_code", {})
-        reduced: Any = object.__reduce_ex__(self, 4)
-        make, arguments, state = (*reduced, None)[:3]
-        twin: Self = make(*arguments)
-        restore(twin, state)
+        twin: Self = shallow_copy(self)
         return twin
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin: Self = deep_copy(self, memo)
-        return twin
+    __deepcopy__ = deep_copy
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced = super().__reduce_ex__(protocol)
@@ -86,60 +84,7 @@ class Module(ParameterOwner):
         return reduced
 
     def __repr__(self) -> str:
-        return "\n".join([type(self).__name__, *_outline(self, {})])
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
-        """Show notebooks the tree, in which each parameter can be opened."""
-        from html import escape  # noqa: PLC0415 - only in notebooks
-
-        items = [
-            f"<details><summary><code>{escape(name)}</code>{_notes(item)}: {escape(_brief(item))}</summary>"
-            f"<pre>{escape(item.domain.write(item._data))}</pre></details>"  # noqa: SLF001 - looking is no read
-            for name, item in self.named_parameters()
-        ]
-        return {"text/plain": repr(self), "text/html": f"<b>{escape(type(self).__name__)}</b>{''.join(items)}"}
-
-
-def _outline(value: Any, seen: dict[int, Any]) -> list[str]:
-    """Return one line per parameter in *value*, and per container of some, drawn as a tree."""
-    branches: list[list[str]] = []
-    for step, item in members_of(value):
-        # What holds nothing new is not shown; looking for that must not mark it as seen.
-        if not any(parameters_in(item, "", dict(seen))):
-            continue
-        label = step.removeprefix(".")
-        if isinstance(item, FunModule):
-            item = item.parameter  # noqa: PLW2901 - a function stands for its code
-        if isinstance(item, ParameterNode):
-            seen[id(item)] = item
-            branches.append([f"{label} = {_brief(item)}{_notes(item)}"])
-        else:
-            seen[id(item)] = item
-            branches.append([f"{label}: {type(item).__name__}", *_outline(item, seen)])
-    return [
-        f"{mark}{line}"
-        for number, branch in enumerate(branches, start=1)
-        for mark, line in zip(_marks(len(branch), is_last=number == len(branches)), branch, strict=True)
-    ]
-
-
-def _marks(length: int, *, is_last: bool) -> list[str]:
-    first, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-    return [first, *[rest] * (length - 1)]
-
-
-def _brief(parameter: ParameterNode[Any]) -> str:
-    """Return the value of *parameter* in one line."""
-    value = parameter._data  # noqa: SLF001 - looking is no read
-    if isinstance(parameter.domain, Code):
-        first, _, rest = value.partition("\n")
-        return f"{first} … ({rest.count(chr(10)) + 1} lines)"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _notes(parameter: ParameterNode[Any]) -> str:
-    return "" if parameter.trainable else "  (frozen)"
+        return "\n".join(outline(self))
 
 
 def _class_members(kind: type) -> dict[str, Any]:
@@ -170,12 +115,33 @@ def model(cls: C) -> C:
         >>> [name for name, _ in Agent().named_parameters()], Agent.__name__
         (['act'], 'Agent')
     """
+    if not isinstance(cls, type):
+        raise GraphError(
+            f"{getattr(cls, '__name__', cls)!r} is no class.", mend="Put @model on a class, and @bundle on a function."
+        )
     if issubclass(cls, Module):
         return cls
     # A subclass under the same name: methods keep their zero-argument super(), pickling finds the class.
-    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+    members: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    if type_parameters := getattr(cls, "__parameters__", ()):
+        members["__orig_bases__"] = (cls[type_parameters], Module)  # type: ignore[index]  # it is generic
+    members |= _fields_to_be(cls)
+    if getattr(getattr(cls, "__deepcopy__", None), "__module__", "").startswith("pydantic."):
+        members["__deepcopy__"] = deep_copy  # which shares locks; pydantic's would fail
+    try:
+        made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+    except TypeError as error:
+        raise GraphError(
+            f"No model can be made of {cls.__name__}: {str(error).rstrip('.')}.",
+            mend=f"Make Module a base of it, class {cls.__name__}(…, Module), instead of @model.",
+        ) from error
     return made
 
 
-# Below modules, containers need to know how their source is written; here is how.
+def _fields_to_be(cls: type) -> dict[str, Any]:
+    """Return what decorators above `model`, such as `dataclass`, look for in a class itself."""
+    known = vars(cls)
+    if type(cls) not in (type, ABCMeta) or "__slots__" in known or "__dataclass_fields__" in known:
+        return {}
+    annotations = known.get("__annotations__", {})
+    return {"__annotations__": annotations, **{name: known[name] for name in annotations if name in known}}

@@ -5,13 +5,12 @@ Nodes do all this by Python's own syntax as well, which graphs show as expressio
 """
 
 import builtins
-import math
-from copy import copy, deepcopy
+from copy import copy
 from typing import Any
 
 from opto.llm import as_llm
-from opto.nodes import node
-from opto.trace.bundle import bundle
+from opto.nodes import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, node
+from opto.trace.bundle import FunModule, bundle
 
 __all__ = [
     "abs",
@@ -101,45 +100,56 @@ __all__ = [
     "xor",
 ]
 
+
+def _of_one(operator: Operator) -> FunModule:
+    compute = operator.function
+    return bundle(f"[{operator.name}] {operator.description}")(lambda x: compute(x))
+
+
+def _of_two(operator: Operator) -> FunModule:
+    compute = operator.function
+    return bundle(f"[{operator.name}] {operator.description}")(lambda x, y: compute(x, y))
+
+
 # One value.
 
-clone = bundle("[clone] A deep copy of x.")(lambda x: deepcopy(x))
+clone = _of_one(CLONE)
 identity = clone
-pos = bundle("[pos] x with its sign unchanged.")(lambda x: +x)
-neg = bundle("[neg] x with its sign changed.")(lambda x: -x)
-abs = bundle("[abs] The absolute value of x.")(lambda x: builtins.abs(x))
-invert = bundle("[invert] x with its bits inverted.")(lambda x: ~x)
-floor = bundle("[floor] The largest integer that is at most x.")(lambda x: math.floor(x))
-ceil = bundle("[ceil] The smallest integer that is at least x.")(lambda x: math.ceil(x))
-trunc = bundle("[trunc] x without its fraction.")(lambda x: math.trunc(x))
+pos = _of_one(UNARY["__pos__"])
+neg = _of_one(UNARY["__neg__"])
+abs = _of_one(UNARY["__abs__"])
+invert = _of_one(UNARY["__invert__"])
+floor = _of_one(UNARY["__floor__"])
+ceil = _of_one(UNARY["__ceil__"])
+trunc = _of_one(UNARY["__trunc__"])
 not_ = bundle("[not_] True if x is false or empty.")(lambda x: not x)
-len_ = bundle("[len_] The number of items of x.")(lambda x: len(x))
+len_ = _of_one(LENGTH)
 ord_ = bundle("[ord_] The code point of a character.")(lambda x: ord(x))
 chr_ = bundle("[chr_] The character with a code point.")(lambda x: chr(x))
 round = bundle("[round] x rounded to n digits after the point.")(lambda x, n=None: builtins.round(x, n))
 
 # Two values.
 
-add = bundle("[add] The sum of numbers, or sequences joined.")(lambda x, y: x + y)
-subtract = bundle("[subtract] The difference x - y.")(lambda x, y: x - y)
-multiply = bundle("[multiply] The product, or a sequence repeated.")(lambda x, y: x * y)
-divide = bundle("[divide] The quotient x / y.")(lambda x, y: x / y)
-floor_divide = bundle("[floor_divide] The quotient x / y, rounded down.")(lambda x, y: x // y)
-mod = bundle("[mod] The remainder of x / y.")(lambda x, y: x % y)
+add = _of_two(BINARY["__add__"])
+subtract = _of_two(BINARY["__sub__"])
+multiply = _of_two(BINARY["__mul__"])
+divide = _of_two(BINARY["__truediv__"])
+floor_divide = _of_two(BINARY["__floordiv__"])
+mod = _of_two(BINARY["__mod__"])
 node_divmod = bundle("[node_divmod] The quotient, rounded down, and the remainder of x / y.")(lambda x, y: divmod(x, y))
-power = bundle("[power] x to the power of y.")(lambda x, y: x**y)
-lshift = bundle("[lshift] x shifted left by y bits.")(lambda x, y: x << y)
-rshift = bundle("[rshift] x shifted right by y bits.")(lambda x, y: x >> y)
-and_ = bundle("[and_] Bitwise and, or what two sets share.")(lambda x, y: x & y)
-or_ = bundle("[or_] Bitwise or, or two sets or dicts united.")(lambda x, y: x | y)
-xor = bundle("[xor] Bitwise exclusive or, or what is in one of two sets only.")(lambda x, y: x ^ y)
-lt = bundle("[lt] True if x is less than y.")(lambda x, y: x < y)
-le = bundle("[le] True if x is at most y.")(lambda x, y: x <= y)
-eq = bundle("[eq] True if x equals y.")(lambda x, y: x == y)
-neq = bundle("[neq] True if x differs from y.")(lambda x, y: x != y)
+power = _of_two(BINARY["__pow__"])
+lshift = _of_two(BINARY["__lshift__"])
+rshift = _of_two(BINARY["__rshift__"])
+and_ = _of_two(BINARY["__and__"])
+or_ = _of_two(BINARY["__or__"])
+xor = _of_two(BINARY["__xor__"])
+lt = _of_two(BINARY["__lt__"])
+le = _of_two(BINARY["__le__"])
+eq = _of_two(EQUAL)
+neq = _of_two(NOT_EQUAL)
 ne = bundle("[ne] True if x differs from y.")(lambda x, y: x != y)
-ge = bundle("[ge] True if x is at least y.")(lambda x, y: x >= y)
-gt = bundle("[gt] True if x is greater than y.")(lambda x, y: x > y)
+ge = _of_two(BINARY["__ge__"])
+gt = _of_two(BINARY["__gt__"])
 is_ = bundle("[is_] True if x and y are the same object.")(lambda x, y: x is y)
 is_not = bundle("[is_not] True if x and y are two objects.")(lambda x, y: x is not y)
 in_ = bundle("[in_] True if x is in y.")(lambda x, y: x in y)

@@ -2,19 +2,26 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from importlib import import_module
+from itertools import count
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Self
 
 from opto.errors import ModuleError
-from opto.nodes import ParameterNode
+from opto.nodes import Node, ParameterNode, container_of
 
 if TYPE_CHECKING:
     import os
 
     from opto.trace.checkpoint import Loaded
 
-__all__ = ["ParameterOwner", "members_of", "near_misses", "parameters_in"]
+__all__ = ["ParameterOwner", "attributes_of", "items_of", "members_of", "near_misses", "parameters_in"]
+
+#: What holds nothing, and is met so often that it is not looked at.
+_ATOMS = {type(None), bool, int, float, str, bytes}
 
 
 def _late(name: str) -> Any:
@@ -182,6 +189,11 @@ class ParameterOwner:
             _late("checkpoint").replace_file(file_name, source)
         return source
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002 - IPython's
+        """Show notebooks the parameters, each of which can be opened."""
+        shown: dict[str, str] = _late("showing").represented(self)
+        return shown
+
     def _members(self) -> Iterator[tuple[str, Any]]:
         """Yield what this holds, each with its step in a path: ``.name``, ``[key]``, or "" for itself."""
         for parameter in self.parameters():
@@ -190,26 +202,67 @@ class ParameterOwner:
 
 def parameters_in(value: Any, path: str, seen: dict[int, Any]) -> Iterator[tuple[str, ParameterNode[Any]]]:
     """Yield the parameters in *value* that are not yet *seen*, each with its path below *path*."""
-    # By id, because two lists may be equal; with the object, because the id of a method that was bound for the
-    # occasion would be free for the next one.
-    if id(value) in seen:
-        return
-    if isinstance(value, ParameterNode):
-        seen[id(value)] = value
-        yield path, value
-    elif isinstance(value, ParameterOwner | list | tuple | dict):
-        seen[id(value)] = value
-        for step, item in members_of(value):
-            yield from parameters_in(item, f"{path}{step}".removeprefix("."), seen)
+    # On a list, not by recursion: modules may be nested thousands deep. By id, because two lists may be equal; with
+    # the object, because the id of a method that was bound for the occasion would be free for the next one.
+    waiting = [(path, iter([("", value)]))]
+    while waiting:
+        above, members = waiting[-1]
+        for step, item in members:
+            if id(item) in seen or type(item) in _ATOMS:
+                continue
+            seen[id(item)] = item
+            below = f"{above}{step}".removeprefix(".")
+            if isinstance(item, ParameterNode):
+                yield below, item
+            else:
+                waiting.append((below, members_of(item)))
+                break
+        else:
+            waiting.pop()
 
 
 def members_of(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what an owner, a list or a dict holds, each with its step in a path; nothing for all else."""
+    """Yield what an owner or a container holds, each with its step in a path; nothing for all else."""
     if isinstance(value, ParameterOwner):
-        yield from value._members()  # noqa: SLF001 - its own class
-    elif isinstance(value, list | tuple | dict):
-        for key, item in list(value.items()) if isinstance(value, dict) else enumerate(value):
-            yield f"[{key}]", item
+        return value._members()  # noqa: SLF001 - its own class
+    return items_of(value)
+
+
+def items_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the items of a container, or the arguments of a `functools.partial`, as `members_of` does.
+
+    Containers are those in which operators find nodes: with lists, tuples and dicts also sets, deques and dataclasses.
+    """
+    if isinstance(value, dict):
+        # A text stands without quotes, if nothing else does that reads the same.
+        others = {str(key) for key in list(value) if not isinstance(key, str)}
+        for key, item in list(value.items()):
+            is_clear = not isinstance(key, str) or (key not in others and not re.search(r"""[][]|^['"]""", key))
+            yield f"[{key if is_clear else repr(key)}]", item
+    elif isinstance(value, partial):
+        yield "", value.func
+        yield ".args", value.args
+        yield ".keywords", value.keywords
+    elif not isinstance(value, Node) and (container := container_of(type(value))) is not None:
+        if container.names is None or isinstance(value, tuple):
+            names: Iterable[str] = (f"[{index}]" for index in count())
+        else:
+            names = [f".{name}" for name in container.names(value)]
+        yield from zip(names, container.items(value), strict=False)
+
+
+def attributes_of(instance: Any) -> dict[str, Any]:
+    """Return the attributes of *instance* by name, in slots as well; no property is evaluated."""
+    found: dict[str, Any] = {}
+    for base in reversed(type(instance).__mro__):
+        for name, member in vars(base).items():
+            if type(member) is MemberDescriptorType and base.__module__ != "builtins":
+                with suppress(AttributeError):  # not assigned
+                    found[name] = member.__get__(instance)
+    for slot in ("__pydantic_extra__", "__pydantic_private__"):
+        # Where pydantic keeps attributes that are no fields.
+        found.update(found.pop(slot, None) or {})
+    return {**found, **vars(instance)}
 
 
 def near_misses(names: Iterable[str], known: Iterable[str]) -> str:

@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import Any
 
 from opto.errors import ModuleError
-from opto.nodes import Node, node
+from opto.nodes import Node, ParameterNode, node
 from opto.trace.bundle import FunModule, bundle
-from opto.trace.ownership import ParameterOwner
+from opto.trace.ownership import ParameterOwner, attributes_of
 from opto.trace.splice import NoLiteralError, Splice, literal
 
-__all__ = ["DATA_HELPER", "Rewriter", "decorators_of_opto", "global_names", "is_inlined", "is_of_opto", "meaning_of"]
+__all__ = ["DATA_HELPER", "Rewriter", "decorators_of_opto", "is_inlined", "is_of_opto", "meaning_of"]
 
 MISSING: Any = object()
 
@@ -22,6 +22,9 @@ _ATOMS = (
     *(ast.Name, ast.Constant, ast.JoinedStr, ast.Attribute, ast.Call, ast.Subscript),
     *(ast.List, ast.Dict, ast.Set),
 )
+
+#: What values do not have.
+_OF_NODES = {name for name in dir(ParameterNode) if name[0] != "_"} - {"data", "call"}
 
 #: Stands in exported source for ``.data`` where the source does not show whether that was asked of a node.
 DATA_HELPER = '''\
@@ -37,6 +40,8 @@ def is_of_opto(value: Any) -> bool:
     """True for modules, classes and functions of opto."""
     if isinstance(value, ModuleType):
         name = value.__name__
+    elif isinstance(value, FunModule):
+        name = getattr(value.fun, "__module__", None) or ""
     elif isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         name = getattr(value, "__module__", None) or ""
     else:
@@ -53,30 +58,6 @@ def is_inlined(value: Any, home: str) -> bool:
     return not is_of_opto(value) and any(
         isinstance(item, Node | ParameterOwner) or is_of_opto(item) for item in list(found.values())
     )
-
-
-def global_names(text: str) -> list[str]:
-    """Return the names that *text*, which is Python, takes from outside, in the order of their letters.
-
-    Example:
-        >>> global_names("def f(x): return len(x + Y)")
-        ['Y', 'len']
-    """
-    import symtable  # noqa: PLC0415 - only for exports
-
-    found: set[str] = set()
-    top = symtable.symtable(text, "<export>", "exec")
-    waiting = [top]
-    while waiting:
-        table = waiting.pop()
-        waiting += table.get_children()
-        found |= {
-            symbol.get_name()
-            for symbol in table.get_symbols()
-            if symbol.is_referenced() and (table is top or symbol.is_global())
-        }
-    made = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    return sorted(found - made)
 
 
 def decorators_of_opto(definition: Any, names: Mapping[str, Any]) -> list[ast.expr]:
@@ -113,6 +94,7 @@ class Rewriter:
         unique: True if there is no other: nodes in its attributes are written as literals in place of what made them.
         written: The nodes that were, by id.
         imports: Modules that the source goes into by name, such as ``os.path``.
+        functions: Functions of opto that the source calls, by the names that it has for them now.
         needs_helper: True if `DATA_HELPER` is needed.
     """
 
@@ -125,6 +107,7 @@ class Rewriter:
         self.unique = False
         self.written: set[int] = set()
         self.imports: set[str] = set()
+        self.functions: dict[str, Any] = {}
         self.needs_helper = False
         self._in_function = False
         self._in_bundle = False
@@ -149,6 +132,14 @@ class Rewriter:
                 self.visit(child)
         self._in_function, self._in_bundle, self._locals = outer
 
+    def _meaning(self, expression: ast.expr) -> Any:
+        root = expression
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        # A variable of the function may have the name of something else outside.
+        is_local = isinstance(root, ast.Name) and root.id in self._locals
+        return MISSING if is_local else meaning_of(expression, self.names)
+
     def _decorators(self, part: Any) -> None:
         gone = decorators_of_opto(part, self.names)
         for item in part.decorator_list:
@@ -162,7 +153,7 @@ class Rewriter:
 
     def _visit_FunctionDef(self, part: Any) -> bool:  # noqa: N802 - named as in ast.NodeVisitor
         is_bundle = self._in_bundle or any(
-            meaning_of(_called(item), self.names) is bundle and not _is_open(item) for item in part.decorator_list
+            self._meaning(_called(item)) is bundle and not _is_open(item) for item in part.decorator_list
         )
         self.function(part, in_bundle=is_bundle)
         return True
@@ -177,7 +168,7 @@ class Rewriter:
         """Leave out an annotation that speaks of opto."""
         if annotation is None:
             return
-        if any(is_of_opto(meaning_of(item, self.names)) for item in ast.walk(annotation) if isinstance(item, ast.expr)):
+        if any(is_of_opto(self._meaning(item)) for item in ast.walk(annotation) if isinstance(item, ast.expr)):
             start = self.splice.start(annotation)
             begin = self.splice.rstrip(self.splice.rfind(sign, start)) if sign else start
             self.splice.change(begin, self.splice.end(annotation), "" if sign else "object")
@@ -230,17 +221,17 @@ class Rewriter:
                 self.visit(child)
 
     def _is_node_call(self, expression: ast.expr) -> bool:
-        return isinstance(expression, ast.Call) and meaning_of(expression.func, self.names) is node
+        return isinstance(expression, ast.Call) and self._meaning(expression.func) is node
 
     def _visit_Call(self, part: ast.Call) -> bool:  # noqa: N802 - named after the class of ast
-        called = meaning_of(part.func, self.names)
-        makes_bundle = isinstance(part.func, ast.Call) and meaning_of(part.func.func, self.names) is bundle
+        called = self._meaning(part.func)
+        makes_bundle = isinstance(part.func, ast.Call) and self._meaning(part.func.func) is bundle
         if called is node or called is bundle or makes_bundle or getattr(called, "__name__", "") == "model":
             if called is node or makes_bundle or is_of_opto(called):
                 self._unwrap(part)
                 return True
         elif called is isinstance and len(part.args) == 2:
-            kind = meaning_of(part.args[1], self.names)
+            kind = self._meaning(part.args[1])
             if isinstance(kind, type) and issubclass(kind, Node):
                 self.splice.replace(part, "False")
                 return True
@@ -276,10 +267,19 @@ class Rewriter:
         return True
 
     def _visit_Attribute(self, part: ast.Attribute) -> bool:  # noqa: N802 - named after the class of ast
-        found = meaning_of(part, self.names)
+        found = self._meaning(part)
         if isinstance(found, ModuleType) and not is_of_opto(found):
             self.imports.add(found.__name__)
+        elif isinstance(found, FunModule) and is_of_opto(found) and isinstance(part.ctx, ast.Load):
+            # Such as `operators.concat`: a function that can stand in the file, as others can.
+            if part.attr in self._locals or self.names.get(part.attr, found) is not found:
+                raise self._refused(part, ast.unparse(part), f"{part.attr} is something else there")
+            self.functions[part.attr] = found
+            self.splice.replace(part, part.attr)
+            return True
         self._refuse_own_methods(part)
+        if part.attr in _OF_NODES and self._is_node(part.value):
+            raise self._refused(part, f".{part.attr}", "it is opto's")
         if part.attr != "data" or not isinstance(part.ctx, ast.Load) or found is not MISSING:
             return False
         is_node = self._is_node(part.value)
@@ -300,12 +300,12 @@ class Rewriter:
         is_self = isinstance(part.value, ast.Name) and part.value.id == "self" and self.instance is not None
         if is_self and part.attr != "forward" and not part.attr.startswith("__"):
             owner = next((kind for kind in type(self.instance).__mro__ if part.attr in vars(kind)), object)
-            if part.attr not in vars(self.instance) and is_of_opto(owner):
+            if part.attr not in attributes_of(self.instance) and is_of_opto(owner):
                 raise self._refused(part, f"self.{part.attr}", "it is opto's")
 
     def _refuse_opto(self, part: ast.AST) -> None:
         if isinstance(part, ast.Name | ast.Attribute) and isinstance(part.ctx, ast.Load):
-            found = meaning_of(part, self.names)
+            found = self._meaning(part)
             if is_of_opto(found) and not isinstance(found, ModuleType):
                 raise self._refused(part, ast.unparse(part), "it is opto's")
 
@@ -325,7 +325,7 @@ class Rewriter:
         elif isinstance(expression, ast.Attribute):
             base = self._attribute(expression.value)
             return _held(base, expression.attr) if isinstance(base, ParameterOwner) else MISSING
-        return meaning_of(expression, self.names)
+        return self._meaning(expression)
 
     def _is_node(self, expression: ast.expr) -> bool | None:
         """True if *expression* gives a node in opto, False if it does not, None if that cannot be seen."""
@@ -396,8 +396,9 @@ def _items(expression: ast.expr, held: Any) -> list[tuple[ast.expr, Any]]:
 
 def _held(instance: Any, name: str) -> Any:
     """Return the attribute *name* of a module without running a property."""
-    if name in vars(instance):
-        return vars(instance)[name]
+    attributes = attributes_of(instance)
+    if name in attributes:
+        return attributes[name]
     member = next((vars(kind)[name] for kind in type(instance).__mro__ if name in vars(kind)), MISSING)
     return getattr(member, "__func__", member)
 

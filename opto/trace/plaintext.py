@@ -108,8 +108,8 @@ _WRITERS: dict[type, Callable[[Any, int], str]] = {
 }
 
 # What TOML forbids in literal strings, and what people cannot see: other controls, line separators, marks of
-# byte order. Line feeds and tabs may stand as they are.
-_HIDDEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff"
+# byte order, and marks that let a text be shown in another order. Line feeds and tabs may stand as they are.
+_HIDDEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff"
 # Patterns, not compiled ones: `re` keeps what it has compiled, and importing this module compiles nothing.
 _NO_LITERAL_LINES = f"[{_HIDDEN}]|'''|'\\Z"
 _NO_LITERAL_LINE = f"[{_HIDDEN}\n']"

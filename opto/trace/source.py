@@ -1,14 +1,12 @@
-"""The source of a function, and the function of a source. By syntax tree, never by searching text."""
+"""The function of a source, and what a source may be. By syntax tree, never by searching text."""
 
 import __future__
 
 import ast
 import linecache
 import re
-import sys
 import textwrap
 import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from types import CellType, CodeType, FunctionType
@@ -17,81 +15,12 @@ from typing import Any
 from opto.errors import DomainError, SourceError
 from opto.nodes import Domain, Frozen, unfenced
 
-__all__ = ["Code", "closure_values", "compile_source", "signature_line", "source_of"]
+__all__ = ["Code", "Definition", "closure_values", "compile_source", "make_code", "parse", "signature_line"]
 
 #: Tells sources apart in tracebacks: two functions may have the same text, and different lives.
 _version = count(1).__next__
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def source_of(function: FunctionType) -> str:
-    """Return the source of *function* from ``def`` on, without decorators and without outer indentation.
-
-    Works wherever Python can show the lines of a traceback: files, notebooks, doctests.
-
-    Raises:
-        SourceError: The lines are not to be had, or are no longer those of the function.
-    """
-    code = function.__code__
-    lines = [line.rstrip("\n") for line in linecache.getlines(code.co_filename, function.__globals__)] or _command()
-    first, last = code.co_firstlineno, _last_line(code)
-    # The last statement may go on below its last instruction. The rest of the file is not looked at: it may be
-    # no Python at all, as where examples of a document are run.
-    for end in range(last, min(last + 100, len(lines)) + 1):
-        # Below an `if`, lines may keep their indentation; line 1 of the file is line 2 of the text.
-        text = "\n".join(["if True:" if lines[first - 1][:1].isspace() else "", *lines[first - 1 : end]])
-        try:
-            tree = ast.parse(text)
-        except SyntaxError:
-            continue
-        for found in ast.walk(tree):
-            if isinstance(found, Definition) and found.name == code.co_name and _first_line(found) == 2:
-                return _cut_out(text.split("\n"), found)
-        break
-    raise SourceError(
-        f"The source of {function.__qualname__}() is not to be found in {code.co_filename}.",
-        mend="Define it with def in a file or a notebook, or pass its text: bundle(trainable=True, source='def …').",
-    )
-
-
-def _command() -> list[str]:
-    """Return the program of ``python -c``, which no file holds."""
-    arguments = sys.orig_argv
-    return arguments[arguments.index("-c") + 1].splitlines() if "-c" in arguments[:-1] else []
-
-
-def _last_line(code: CodeType) -> int:
-    """Return the last line that *code*, or code inside it, has an instruction for."""
-    inner = [_last_line(item) for item in code.co_consts if isinstance(item, CodeType)]
-    return max([code.co_firstlineno, *inner, *(line for _, _, line in code.co_lines() if line is not None)])
-
-
-def _first_line(found: Definition) -> int:
-    # A code object starts at its first decorator, a syntax tree at `def`.
-    return min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
-
-
-def _cut_out(lines: list[str], found: Definition) -> str:
-    # The lines of a text that spans several of them are part of a value: only layout may be moved.
-    fixed = {
-        number
-        for part in ast.walk(found)
-        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes))
-        if not _is_docstring(part, found)
-        for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
-    }
-    cut = []
-    for number in range(found.lineno, (found.end_lineno or found.lineno) + 1):
-        line = lines[number - 1]
-        margin = min(found.col_offset, len(line) - len(line.lstrip()))
-        cut.append(line if number in fixed else line[margin:])
-    return "\n".join(cut).rstrip() + "\n"
-
-
-def _is_docstring(part: ast.AST, found: Definition) -> bool:
-    first = found.body[0]
-    return isinstance(first, ast.Expr) and first.value is part
 
 
 def closure_values(function: FunctionType) -> dict[str, Any]:
@@ -110,7 +39,7 @@ def signature_line(definition: Definition) -> str:
     return f"{kind} {definition.name}({ast.unparse(definition.args)}){returns}:"
 
 
-def _parse(source: str, name: str) -> tuple[ast.Module, Definition]:
+def parse(source: str, name: str) -> tuple[ast.Module, Definition]:
     """Return *source* as a tree, and the function *name* that it defines at its top level."""
     try:
         tree = ast.parse(source)
@@ -148,7 +77,9 @@ def _parses(text: str) -> bool:
 def _unparsable(error: BaseException) -> SourceError:
     where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
-    return SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.")
+    return SourceError(
+        f"The code does not parse{where} ({type(error).__name__}: {reason}).", mend="Give complete, valid Python."
+    )
 
 
 def _globals_in(tree: ast.AST) -> frozenset[str]:
@@ -192,24 +123,27 @@ class Code(Frozen, Domain):
         Raises:
             SourceError: *source* does not define it.
         """
-        _, definition = _parse(source, name)
+        _, definition = parse(source, name)
         return cls(name, signature_line(definition), free, _globals_in(definition))
 
     def read(self, raw: Any) -> str:
         """Return *raw* without a Markdown fence or an indentation of all lines around it."""
-        if not isinstance(raw, str):
-            raise DomainError(f"{raw!r:.200} is not source text.", mend=f"Give {self.describe()}.")
-        text = re.sub(r"\A\s*\n", "", unfenced(raw)).rstrip() + "\n"
+        text = re.sub(r"\A\s*\n", "", unfenced(self._text(raw))).rstrip() + "\n"
         # Models like to indent what stands between tags.
         return text if _parses(text) or not _parses(textwrap.dedent(text)) else textwrap.dedent(text)
+
+    def _text(self, raw: Any) -> str:
+        if not isinstance(raw, str):
+            raise DomainError(f"{raw!r:.200} is not source text.", mend=f"Give {self.describe()}.")
+        return raw
 
     def write(self, value: Any) -> str:
         return str(value).rstrip("\n")
 
     def check(self, value: str) -> None:
         try:
-            tree, definition = _parse(value, self.name)
-            _make_code(tree, self.name, self.free, "<check>")
+            tree, definition = parse(self._text(value), self.name)
+            make_code(tree, self.name, self.free, "<check>")
         except SourceError as error:
             raise DomainError(error.problem, mend=error.mend) from error
         if foreign := _globals_in(tree) - self.assigns:
@@ -266,27 +200,30 @@ def compile_source(
         Exception: Whatever statements beside the function raise.
     """
     name = like.__name__
-    tree, _ = _parse(source, name)
+    tree, _ = parse(source, name)
     filename = f"<{name}, version {_version()}>"
-    make_code = _make_code(
+    tree.body = [item for item in tree.body if not _is_main_block(item)]  # as where a module is imported
+    making = make_code(
         tree, name, like.__code__.co_freevars, filename, class_name=None if owner is None else owner.__name__
     )
     cells = dict(zip(like.__code__.co_freevars, like.__closure__ or (), strict=True))
     if owner is not None:
         # For super() without arguments, which the original need not have used.
         cells.setdefault("__class__", CellType(owner))
-    closure = tuple(cells[cell] for cell in make_code.co_freevars)
-    made: FunctionType = FunctionType(make_code, like.__globals__, "make", None, closure)()
+    closure = tuple(cells[cell] for cell in making.co_freevars)
+    shown = _show_lines(making, filename, source)  # to whoever looks at an error of what stands beside the function
+    made: FunctionType = FunctionType(making, like.__globals__, "make", None, closure)()
     made.__module__, made.__qualname__ = like.__module__, like.__qualname__
     if written is not None:
         _keep_defaults(made, like, _default_texts(source, name), _default_texts(written, name))
+    shown.detach()
     _show_lines(made, filename, source)
     return made
 
 
 def _default_texts(source: str, name: str) -> dict[str, str]:
     """Return the default values of the function *name*, by argument, as they are written."""
-    args = _parse(source, name)[1].args
+    args = parse(source, name)[1].args
     leading = [*args.posonlyargs, *args.args]
     pairs = zip(leading[len(leading) - len(args.defaults) :], args.defaults, strict=True)
     named = zip(args.kwonlyargs, args.kw_defaults, strict=True)
@@ -309,8 +246,15 @@ def _keep_defaults(made: FunctionType, like: FunctionType, new: dict[str, str], 
     made.__kwdefaults__ = {name: now[name] for name in made.__kwdefaults__ or {}} or None
 
 
-def _make_code(
-    tree: ast.Module, name: str, free: tuple[str, ...], filename: str, *, class_name: str | None = None
+def make_code(
+    tree: ast.Module,
+    name: str,
+    free: tuple[str, ...],
+    filename: str,
+    *,
+    class_name: str | None = None,
+    # Annotations are not evaluated: they may speak of names that the code itself never needs.
+    flags: int = __future__.annotations.compiler_flag,
 ) -> CodeType:
     """Compile *tree* as the body of a function that returns the function *name*, with *free* as closure variables."""
     body = [item for item in tree.body if not (isinstance(item, ast.ImportFrom) and item.module == "__future__")]
@@ -332,13 +276,31 @@ def _make_code(
     if any(isinstance(item, ast.Return) for item in body):
         raise SourceError("The code does not parse: 'return' outside function.", mend="Give complete, valid Python.")
     try:
-        # Annotations are not evaluated: they may speak of names that the code itself never needs.
-        module = compile(
-            ast.fix_missing_locations(around), filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True
-        )
+        module = compile(ast.fix_missing_locations(around), filename, "exec", flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise _unparsable(error) from error
-    return _inner(_inner(_inner(module, enclosing.name), "outer"), "make")
+    made = _inner(_inner(_inner(module, enclosing.name), "outer"), "make")
+    return _renamed(made, f"{made.co_qualname}.<locals>.").replace(co_name="<module>", co_qualname="<module>")
+
+
+def _renamed(code: CodeType, prefix: str) -> CodeType:
+    """Return *code* without *prefix* in the qualified names of functions and classes in it."""
+
+    def renamed(constant: Any) -> Any:
+        if isinstance(constant, CodeType):
+            return _renamed(constant, prefix)
+        return constant.removeprefix(prefix) if isinstance(constant, str) else constant
+
+    return code.replace(
+        co_qualname=code.co_qualname.removeprefix(prefix), co_consts=tuple(map(renamed, code.co_consts))
+    )
+
+
+def _is_main_block(item: ast.stmt) -> bool:
+    if not isinstance(item, ast.If) or not isinstance(item.test, ast.Compare):
+        return False
+    sides = [item.test.left, *item.test.comparators]
+    return {getattr(side, "id", getattr(side, "value", None)) for side in sides} == {"__name__", "__main__"}
 
 
 def _function(name: str, body: list[Any]) -> ast.FunctionDef:
@@ -353,9 +315,9 @@ def _inner(code: CodeType, name: str) -> CodeType:
     return next(item for item in code.co_consts if isinstance(item, CodeType) and item.co_name == name)
 
 
-def _show_lines(function: Callable[..., Any], filename: str, source: str) -> None:
-    """Let tracebacks show the lines of *source* for as long as *function* lives."""
-    lines = source.splitlines(keepends=True)
+def _show_lines(owner: Any, filename: str, source: str) -> Any:
+    """Let tracebacks show the lines of *source* for as long as *owner* lives; return what ends that."""
+    lines = [f"{line}\n" for line in source.removesuffix("\n").split("\n")]  # only those that Python counts
     # No modification time: linecache.checkcache() then leaves the entry alone.
     linecache.cache[filename] = (len(source), None, lines, filename)
-    weakref.finalize(function, linecache.cache.pop, filename, None)
+    return weakref.finalize(owner, linecache.cache.pop, filename, None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from opto.nodes import unpack
 
-__all__ = ["NoLiteralError", "Splice", "cut", "indent", "literal"]
+__all__ = ["NoLiteralError", "Splice", "cut", "global_names", "indent", "literal", "spread"]
 
 
 class NoLiteralError(Exception):
@@ -114,6 +114,50 @@ def _text_lines(tree: ast.AST) -> set[int]:
     }
 
 
+def global_names(text: str) -> list[str]:
+    """Return the names that *text*, which is Python, takes from outside, in the order of their letters.
+
+    Example:
+        >>> global_names("def f(x): return len(x + Y)")
+        ['Y', 'len']
+    """
+    import symtable  # noqa: PLC0415 - only for exports
+
+    found: set[str] = set()
+    top = symtable.symtable(text, "<export>", "exec")
+    waiting = [top]
+    while waiting:
+        table = waiting.pop()
+        waiting += table.get_children()
+        found |= {
+            symbol.get_name()
+            for symbol in table.get_symbols()
+            if symbol.is_referenced() and (table is top or symbol.is_global())
+        }
+    made = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    return sorted(found - made)
+
+
+def spread(text: str) -> str:
+    r"""Return the class *text* with its body, and those of its functions, below their headers.
+
+    Example:
+        >>> print(spread("class A:\n    def f(self): self.x = 1; self.y = 2"))
+        class A:
+            def f(self):
+                self.x = 1; self.y = 2
+    """
+    splice = Splice(text)
+    definition = splice.tree.body[0]
+    assert isinstance(definition, ast.ClassDef)
+    functions = [part for part in definition.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for part in (definition, *functions):
+        begin = splice.start(part.body[0])
+        if splice.has_text_before(begin):
+            splice.change(splice.rstrip(begin), begin, f"\n{splice.margin(part)}    ")
+    return splice.result()
+
+
 class Splice:
     """A source text and changes to it, which are made all together.
 
@@ -155,6 +199,10 @@ class Splice:
     def rstrip(self, end: int) -> int:
         """Return where the blanks begin that stand before *end*."""
         return len(self._bytes[:end].rstrip(b" \t"))
+
+    def has_text_before(self, offset: int) -> bool:
+        """True if there is more than blanks before *offset* in its line."""
+        return bool(self._bytes[self.line(offset) : offset].strip())
 
     def line(self, offset: int) -> int:
         """Return where the line of *offset* begins."""

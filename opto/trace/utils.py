@@ -40,8 +40,7 @@ def sum_feedback(nodes: Iterable[Node[Any]]) -> Any:
     graphs = list({id(item): item for item in items if isinstance(item, TraceGraph)}.values())
     if not graphs:
         return reduce(add, items) if items else 0
-    outputs = [output for graph in graphs for output in graph.outputs]
-    return graphs[0] if len(graphs) == 1 else TraceGraph(outputs, [said for graph in graphs for said in graph.feedback])
+    return TraceGraph.joined(graphs)
 
 
 def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[C], C]:
@@ -76,10 +75,10 @@ def render_opt_step(step_idx: int, optimizer: Any, no_trace_graph: bool = False,
         ) from error
     record = optimizer.records[step_idx]
     seen = record.messages[-1]["content"] if record.messages else ""
-    changed = "\n".join(f"{name} = {value}" for name, value in record.changed.items())
+    changed = "\n".join(f"{name} = {value}" for name, value in record.update.items())
     parts = {
         "Trace graph": "" if no_trace_graph else seen,
-        "Feedback": "\n".join(record.feedback),
+        "Feedback": "\n".join(map(str, record.feedback)),
         "Reasoning": record.reasoning,
         "Improvement": "" if no_improvement else changed or str(record),
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 from opto.errors import ModuleError, SourceError
 from opto.trace.bundle import FunModule
-from opto.trace.source import closure_values, source_of
+from opto.trace.origin import source_of
+from opto.trace.source import closure_values
 from opto.trace.splice import cut
 
 __all__ = [

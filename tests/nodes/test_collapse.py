@@ -79,7 +79,34 @@ def two_modules(turns=1_500):
     return [state]
 
 
-SHAPES = [chain, fan_in, minibatch, lattice, two_modules]
+@bundle()
+def use(tool, call):
+    return f"{tool} {call}"[:20]
+
+
+@bundle()
+def remember(memory, result):
+    return result or memory
+
+
+def tool_agent(turns=3_000):
+    """Choose a tool, use it, remember; at times ask a critic first, or forget."""
+    planner = node("Plan.", name="planner", trainable=True)
+    critic = node("Criticise.", name="critic", trainable=True)
+    tools = [node(text, name=text, trainable=True) for text in ("search", "compute", "write")]
+    ways = random.Random(0)
+    memory = node("", name="memory")
+    for _ in range(turns):
+        call = ask(planner, memory)
+        if ways.random() < 0.3:
+            call = ask(critic, call)
+        memory = remember(memory, use(ways.choice(tools), call))
+        if ways.random() < 0.1:
+            memory = memory[:10]
+    return [memory]
+
+
+SHAPES = [chain, fan_in, minibatch, lattice, two_modules, tool_agent]
 
 
 def sketch(outputs, **settings):
@@ -112,6 +139,30 @@ def test_ten_thousand_nodes_become_a_picture_that_can_be_read(shape):
     drawn = graph._sketch("auto", 150, simple=True)
     assert len(drawn.boxes) <= READABLE
     assert len(graph.to_text().splitlines()) == len(graph.to_mermaid().split(":::")) - 1 == len(drawn.boxes)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_arrows_can_be_followed(shape):
+    drawn = sketch(shape())
+    assert len(drawn.arrows) <= 2.2 * len(drawn.boxes)
+
+
+def test_a_loop_that_takes_another_way_in_each_turn_is_drawn_as_its_body():
+    drawn = sketch(tool_agent())
+    counts = Counter(box.title.partition(" ")[0] for box in drawn.boxes if len(box.rows) > 1)
+    assert counts == {"ask": 2, "use": 3, "remember": 1, "getitem": 1}
+    assert ("planner", "ask") in arrows(drawn)
+    assert {target for source, target in arrows(drawn) if source == "critic"} == {"ask #2"}
+
+
+def test_programs_that_never_do_the_same_again_fold_as_well():
+    choices = random.Random(1)
+    values = [node(number, name=f"p{number}", trainable=True) for number in range(5)]
+    for _ in range(5_000):
+        left, right = choices.choice(values[-50:]), choices.choice(values[-50:])
+        values.append(choices.choice([lambda x, y: x + y, lambda x, y: x * y % 7, lambda x, y: x - y])(left, right))
+    drawn = sketch([values[-1]])
+    assert len(drawn.boxes) <= 15
 
 
 def test_a_chain_is_one_box_that_leads_to_itself():

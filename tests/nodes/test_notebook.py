@@ -21,7 +21,7 @@ class Unruly:
     def _ipython_display_(self): raise ValueError("no display")
 
 @bundle()
-def keep(value): return [value]
+def keep(value, **more): return [value]
 
 @bundle()
 def fail(value): raise KeyError(value)
@@ -45,12 +45,13 @@ CELLS = [
     "TraceGraph([keep(node(Unruly()))])",
     "keep(node('\\x00\\ud800 <b>'))",
     "keep(node(knot))",
+    "keep(price, **{'\\ud800': 1})",
 ]
 
 
-def run_cells(path):
-    """Return what each cell shows, by MIME type, in a kernel that finds programs on *path*."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in [SETUP, *CELLS]])
+def run_cells(path, setup=SETUP, cells=CELLS):
+    """Return what each of the *cells* shows, by MIME type, in a kernel that finds programs on *path*."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in [setup, *cells]])
     client = NotebookClient(notebook, timeout=120, kernel_name="python3")
     client.create_kernel_manager()
     with client.setup_kernel(env={**os.environ, "PATH": path}):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.errors import BackwardError
+from opto.errors import BackwardError, ExecutionError
 from opto.nodes import Feedback, GraphPropagator, Propagator, SumPropagator, TraceGraph, backward, node
 
 
@@ -86,6 +86,42 @@ def test_several_outputs_in_one_pass():
     (graph,) = kept(x)
     assert [said.text for said in graph.feedback] == ["a", "b", "c"]
     assert [a is b for a, b in zip(graph.outputs, outputs, strict=True)] == [True] * 3
+
+
+def test_one_feedback_may_be_said_of_all_outputs():
+    x = node(1, trainable=True)
+    for said in ("so so", (0.5, "so so"), Feedback("so so", score=0.5)):
+        x.zero_feedback()
+        backward([x + 1, x + 2], said)
+        (graph,) = kept(x)
+        assert graph.feedback == (Feedback.of(said),) * 2
+
+
+def test_a_single_output_needs_no_list():
+    x = node([1, 2], trainable=True)
+    backward(x.clone(), "too long")  # iterating the node would send feedback from each of its items
+    (graph,) = kept(x)
+    assert graph.feedback == (Feedback("too long"),)
+    assert graph.outputs[0].data == [1, 2]
+
+
+def test_caught_errors_are_outputs():
+    x = node(0, trainable=True)
+    with pytest.raises(ExecutionError) as caught:
+        1 / x
+    backward(caught.value, "do not divide by zero")
+    backward([caught.value, x + 1], ["no", "yes"])
+    assert [[said.text for said in graph.feedback] for graph in kept(x)] == [["do not divide by zero"], ["no", "yes"]]
+
+
+def test_a_million_nodes_pass_in_one_walk():
+    x = node(0, trainable=True)
+    total = x
+    for _ in range(1_000_000):
+        total = total + 1
+    assert len(backward(total, "too much")) == 1_000_001
+    assert kept(x)[0].outputs[0] is total
+    x.zero_feedback()  # what a parameter was told holds the graph, and the graph the parameter
 
 
 @pytest.mark.parametrize(("outputs", "said"), [(0, 0), (1, 0), (1, 2), (2, 1)])
@@ -248,3 +284,61 @@ def test_the_default_can_be_asked_for():
     x = node(1, trainable=True)
     (x + 1).backward("good", propagator=GraphPropagator())
     assert len(kept(x)) == 1
+
+
+# The graph, by rules.
+
+
+def test_a_graph_does_not_come_where_a_rule_does_not_send_it():
+    x, y, z = (node(number, name=name, trainable=True) for number, name in enumerate("xyz"))
+    one_way = GraphPropagator()
+    one_way.register("multiply", lambda child: {child.inputs["x"]: child.feedback[next(iter(child.feedback))][0]})
+
+    (x * y + z).backward("too small", propagator=one_way)
+
+    assert [len(kept(item)) for item in (x, y, z)] == [1, 0, 1]
+    (graph,) = kept(x)
+    assert graph is kept(z)[0]
+    assert graph.feedback == (Feedback("too small"),)
+    assert graph.values == {x: 0, y: 1, z: 2}
+
+
+def test_a_subclass_says_where_the_graph_goes():
+    class WithoutFirst(GraphPropagator):
+        def _propagate(self, child):
+            sent = super()._propagate(child)
+            return {parent: graph for parent, graph in sent.items() if parent.stem != "x"}
+
+    x, y = node(1, name="x", trainable=True), node(1, name="y", trainable=True)
+    backward([x + y, y + 1], ["one", "two"], propagator=WithoutFirst())
+
+    assert kept(x) == []
+    assert {id(graph) for graph in kept(y)} == {id(kept(y)[0])}
+    assert [said.text for said in kept(y)[0].feedback] == ["one", "two"]
+
+
+def test_a_subclass_may_reword_what_was_said():
+    class Polite(GraphPropagator):
+        def init_feedback(self, output, feedback):
+            return super().init_feedback(output, f"Please: {feedback}")
+
+    x = node(1, trainable=True)
+    (x + 1).backward("more", propagator=Polite())
+    assert kept(x)[0].feedback == (Feedback("Please: more"),)
+
+
+def test_graphs_of_passes_by_rules_are_one_where_ways_meet():
+    x = node(1, trainable=True)
+    seen = []
+    watch = GraphPropagator()
+
+    def rule(child):
+        seen.append([item for items in child.feedback.values() for item in items])
+        return watch.propagate(child, watch.aggregate(child, seen[-1]))
+
+    watch.register("add", rule)
+    y = x + 1
+    (y * y + y).backward("hm", propagator=watch)
+    assert [len(items) for items in seen] == [1, 2]
+    assert len({id(item) for items in seen for item in items}) == 1
+    assert [len(items) for items in x.feedback.values()] == [1]

@@ -168,3 +168,13 @@ def test_no_value_or_name_means_anything_to_mermaid(value, name):
 def test_texts_that_mermaid_would_misread(value, shown):
     labels, _ = read(TraceGraph([node(value, name="x")]).to_mermaid())
     assert labels["0"] == f"x0<br/>{shown}"
+
+
+def test_half_characters_can_be_printed():
+    @bundle()
+    def keep(x, **more):
+        return x
+
+    graph = TraceGraph([keep(node("\ud800", trainable=True), **{"\ud800": 1})])
+    for text in (graph.to_tree(), graph.to_text(), graph.to_mermaid(), graph.to_graphviz().source):
+        assert text.encode()

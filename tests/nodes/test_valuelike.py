@@ -300,8 +300,14 @@ def test_a_node_that_holds_a_function_can_be_called():
 
 
 def test_there_is_no_assignment_to_items():
-    with pytest.raises(TypeError):
-        node([1])[0] = 2
+    x = node([1])
+    with pytest.raises(TypeError, match="changed copy"):
+        x[0] = 2
+    with pytest.raises(TypeError, match="changed copy"):
+        x[0] += 2
+    with pytest.raises(TypeError, match="changed copy"):
+        del x[0]
+    assert x == [1]
 
 
 # Plain answers.

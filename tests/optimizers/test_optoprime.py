@@ -290,9 +290,24 @@ def test_a_parameter_out_of_reach_is_named_once(count):
     lost = node(2, name="lost", trainable=True)
     optimizer, _ = optimizer_of([count, lost], [answer(), answer()])
 
-    with pytest.warns(UserWarning, match="No feedback reaches lost"):
+    with pytest.warns(UserWarning, match="No feedback reaches lost: .* its value may be .* plain input 'y' of add0"):
         judge(optimizer, count + lost.data)
     judge(optimizer, count + lost.data)
+
+
+def test_a_step_that_no_feedback_reaches_says_where_it_was_lost_although_the_output_is_gone():
+    prompt = node("Answer in one word.", name="prompt", trainable=True)
+    optimizer, _ = optimizer_of([prompt], [])
+
+    optimizer.backward(node("Q: ") + f"{prompt} What is 2 + 2?", "wrong")
+    record = optimizer.step()
+
+    assert record.outcome == "failed"
+    assert "No feedback reaches prompt" in record.reason
+    assert "its value stands in the plain input 'y' of add0" in record.reason
+
+    optimizer.zero_feedback()
+    assert "No feedback has come" in optimizer.step().reason
 
 
 def test_names_of_trace_are_understood_unless_something_else_is_called_so(count):
@@ -304,6 +319,13 @@ def test_names_of_trace_are_understood_unless_something_else_is_called_so(count)
     record = judge(optimizer, upper.upper())
     assert record.outcome == "rejected"
     assert upper.data == "a"
+
+
+def test_scripts_for_trace_go_by_the_name_of_the_node():
+    first, second = (node(number, name="twin", trainable=True) for number in (1, 2))
+    assert int(second.py_name.removeprefix("twin")) > 0
+    optimizer, _ = optimizer_of([second], [answer(**{second.py_name: "4"})])
+    assert judge(optimizer, first.data + second * 2).update == {"twin": 4}
 
 
 def test_one_variable_takes_one_value(count):

@@ -1,14 +1,21 @@
 """Everything that people decorate behaves as it does undecorated."""
 
+import abc
 import asyncio
 import functools
+import gc
 import inspect
+import linecache
 import operator
+import types
+import weakref
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import get_type_hints
 
 import pytest
 
-from opto.errors import ExecutionError, MissingInputsError
+from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import Node, node
 from opto.trace import Module, TraceGraph, bundle
 
@@ -316,3 +323,532 @@ def test_opened_code_shows_what_is_inside():
         scaled("a" * 2 and node(None))
     caught.value.exception_node.backward("mend")
     assert len(weight.feedback) == 1
+
+
+# The same program, traced and not
+
+
+def plain(value):
+    """Return *value* with the values of nodes in place of them."""
+    if isinstance(value, Node):
+        return plain(value.data)
+    if type(value) in {list, tuple}:
+        return type(value)(map(plain, value))
+    return value
+
+
+class Shop:
+    rate = 2
+
+    def __init__(self, price=3):
+        self.price = price
+        self.log = []
+
+
+def looks(decorate):
+    @decorate
+    def work(x: int, /, y: str = "a", *, z=None) -> float:
+        """Do it."""
+
+    work.tag = 1
+    names = ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__")
+    return [getattr(work, name) for name in names], str(inspect.signature(work)), get_type_hints(work), work.tag
+
+
+def kinds(decorate):
+    @decorate
+    def function(): ...
+
+    @decorate
+    def generator():
+        yield
+
+    @decorate
+    async def coroutine(): ...
+
+    @decorate
+    async def asynchronous_generator():
+        yield
+
+    class Kinds:
+        pass
+
+    Kinds.generator, Kinds.coroutine = generator, coroutine
+    made = [function, generator, coroutine, asynchronous_generator, Kinds().generator, Kinds().coroutine]
+    asked = [inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction, callable]
+    return [[ask(item) for ask in asked] for item in made], inspect.isroutine(function), bool(function)
+
+
+def bound_looks(decorate):
+    class Sub(Shop):
+        @decorate
+        def method(self, x):
+            return self.price * x
+
+        @classmethod
+        @decorate
+        def of_class(cls, x):
+            return cls.rate * x
+
+    shop = Sub()
+    taken = shop.method
+    return taken.__self__ is shop, taken(2), taken.__name__, Sub.of_class.__self__ is Sub, Sub.method(shop, 5)
+
+
+def attributes_of_wrappers(decorate):
+    cached = decorate(functools.lru_cache(lambda x: x + 1))
+    generic = decorate(functools.singledispatch(lambda x: "any"))
+    generic.register(int)(lambda x: "int")
+    first = [cached(1), cached(1), cached.cache_info().hits, generic(1), generic("a")]
+
+    @functools.singledispatch
+    def other(x):
+        return "any"
+
+    @other.register
+    @decorate
+    def _(x: int):
+        return "int"
+
+    return first, other(1), other("a"), decorate(functools.partial(pow, 2)).args
+
+
+class Value:
+    """What Python itself asks of a value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __str__(self):
+        return f"<{self.value}>"
+
+    def __bool__(self):
+        return self.value > 0
+
+    def __hash__(self):
+        return self.value
+
+    def __eq__(self, other):
+        return NotImplemented
+
+    def __add__(self, other):
+        return self.value + other if isinstance(other, int) else NotImplemented
+
+    def __iter__(self):
+        return iter([self.value])
+
+    def __len__(self):
+        return self.value
+
+    def __call__(self, x):
+        return x + self.value
+
+
+class Other:
+    def __radd__(self, other):
+        return "reflected"
+
+
+def special_methods(decorate):
+    methods = {name: decorate(method) for name, method in vars(Value).items() if isinstance(method, types.FunctionType)}
+    value = type("Value", (), methods)(3)
+    results = [str(value), bool(value), hash(value), value == 3, value + 1, value + Other(), list(value), len(value)]
+    return results, value(4)
+
+
+def bound_and_unbound_callables(decorate):
+    class Tools(Shop):
+        double = decorate(functools.partial(pow, 2))
+        size = decorate(len)
+        other = decorate(Shop(7).__init__)
+        kind = decorate(dict)
+
+    shop = Shop(5)
+    take = decorate(shop.log.append)
+    take(1)
+    tools = Tools()
+    return tools.double(3), tools.size([1, 2]), tools.other(4), tools.kind(a=1), shop.log
+
+
+def bound_methods(decorate):
+    class Sub(Shop):
+        def cost(self, count=2):
+            return self.price * count
+
+    shop = Sub()
+    cost = decorate(shop.cost)
+    return cost(), cost(count=4), cost.__self__ is shop, str(inspect.signature(cost))
+
+
+def descriptors(decorate):
+    class Sub(Shop):
+        @decorate
+        @functools.cached_property
+        def once(self):
+            self.log.append("once")
+            return len(self.log)
+
+        part = decorate(functools.partialmethod(lambda self, x, y: (x, y), 1))
+
+        @property
+        @decorate
+        def level(self):
+            return self.price
+
+        @level.setter
+        @decorate
+        def level(self, value):
+            self.price = value
+
+        @level.deleter
+        @decorate
+        def level(self):
+            del self.price
+
+    shop = Sub()
+    found = [shop.once, shop.once, shop.log, shop.part(2), shop.level]
+    shop.level = 9
+    found.append(shop.price)
+    del shop.level
+    return found, hasattr(shop, "price")
+
+
+def abstract_methods(decorate):
+    class Base(abc.ABC):
+        @decorate
+        @abc.abstractmethod
+        def work(self): ...
+
+        @property
+        @decorate
+        @abc.abstractmethod
+        def level(self): ...
+
+    return sorted(Base.__abstractmethods__)
+
+
+def classes(decorate):
+    made = decorate(Shop)
+    return made(4).price, isinstance(made(4), made), isinstance(3, made)
+
+
+def generators_resumed(decorate):
+    log = []
+
+    @decorate
+    def steps():
+        try:
+            got = yield 1
+            yield got
+        except KeyError as error:
+            yield ("caught", *error.args)
+        finally:
+            log.append("closed")
+        return "done"
+
+    thrown, sent, closed, started = steps(), steps(), steps(), steps()
+    found = [next(thrown), thrown.throw(KeyError("k")), next(sent), sent.send("hi"), next(closed)]
+    closed.close()
+    for generator, error in ((thrown, ValueError("v")), (started, ValueError("w"))):
+        try:
+            generator.throw(error)
+        except ValueError as same:
+            found.append(same is error)
+    return found, [*sent], log, steps().__name__
+
+
+def generators_that_will_not_end(decorate):
+    @decorate
+    def stubborn():
+        try:
+            yield 1
+        except GeneratorExit:
+            yield 2
+
+    generator = stubborn()
+    next(generator)
+    try:
+        generator.close()
+    except RuntimeError as error:
+        return str(error)
+
+
+def managers(decorate):
+    log = []
+
+    def manage(x):
+        log.append("in")
+        try:
+            yield x + 1
+        except ValueError:
+            log.append("caught")
+        finally:
+            log.append("out")
+
+    found = []
+    for manager in (contextmanager(decorate(manage)), decorate(contextmanager(manage))):
+        with manager(1) as value:
+            found.append(value)
+            raise ValueError
+    error = KeyError("passes")
+    try:
+        with manager(1):
+            raise error
+    except KeyError as same:
+        found.append(same is error)
+    return found, log
+
+
+def asynchronous_managers_and_generators(decorate):
+    log = []
+
+    @decorate
+    async def numbers():
+        try:
+            got = yield 1
+            yield got
+        except KeyError:
+            yield "caught"
+        finally:
+            log.append("closed")
+
+    async def manage():
+        with suppress(KeyError):
+            yield 1
+        log.append("left")
+
+    async def main():
+        sent, thrown, closed = numbers(), numbers(), numbers()
+        found = [await anext(sent), await sent.asend("hi"), await anext(thrown), await thrown.athrow(KeyError())]
+        await anext(closed)
+        for generator in (sent, thrown, closed):
+            await generator.aclose()
+        for manager in (asynccontextmanager(decorate(manage)), decorate(asynccontextmanager(manage))):
+            async with manager() as value:
+                found.append(value)
+                raise KeyError
+        return found
+
+    return asyncio.run(main()), log
+
+
+def coroutines_of_all_kinds(decorate):
+    async def add(x, y=1):
+        await asyncio.sleep(0)
+        return x + y
+
+    @functools.wraps(add)
+    def wrapper(*args):
+        return add(*args)
+
+    def passing(x):
+        return add(x)
+
+    @types.coroutine
+    def old(x):
+        yield
+        return x + 1
+
+    class Adder:
+        async def __call__(self, x):
+            return await add(x)
+
+        async def method(self, x):
+            return await add(x)
+
+    async def main():
+        made = [functools.partial(add, 1), wrapper, passing, old, Adder(), Adder().method]
+        return [await decorate(function)(5) for function in made]
+
+    return asyncio.run(main())
+
+
+def cancelled_and_timed_out(decorate):
+    log = []
+
+    @decorate
+    async def wait(seconds):
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    @decorate
+    async def fail(x):
+        await asyncio.sleep(0)
+        if x:
+            raise ValueError(x)
+
+    async def main():
+        task = asyncio.create_task(wait(60))
+        await asyncio.sleep(0)
+        task.cancel()
+        found = [type(result) for result in await asyncio.gather(task, return_exceptions=True)]
+        try:
+            async with asyncio.timeout(0):
+                await wait(60)
+        except TimeoutError:
+            found.append("late")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(2):
+                    group.create_task(fail(number))
+        except* ValueError as failures:
+            found.append([failure.args for failure in failures.exceptions])
+        coroutine = fail(1)
+        coroutine.close()
+        return found, coroutine.__name__
+
+    return asyncio.run(main()), log
+
+
+def errors_that_stop_iteration(decorate):
+    @decorate
+    def following(items):
+        return next(items)
+
+    def all_of(items):
+        while True:
+            try:
+                yield following(items)
+            except StopIteration:
+                return
+
+    return [*all_of(iter([1, 2]))]
+
+
+PROGRAMS = [
+    looks,
+    kinds,
+    bound_looks,
+    attributes_of_wrappers,
+    special_methods,
+    bound_and_unbound_callables,
+    bound_methods,
+    descriptors,
+    abstract_methods,
+    classes,
+    generators_resumed,
+    generators_that_will_not_end,
+    managers,
+    asynchronous_managers_and_generators,
+    coroutines_of_all_kinds,
+    cancelled_and_timed_out,
+    errors_that_stop_iteration,
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"traceable_code": True}, {"catch_execution_error": False}], ids=str)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_the_same_traced_and_not(program, options):
+    traced = bundle(**options)
+    assert plain(program(traced)) == program(lambda function: function)
+
+
+# What is recorded of it
+
+
+def test_what_is_sent_to_a_generator_and_what_it_returns_are_part_of_the_graph():
+    @bundle
+    def doubling(start):
+        got = yield start
+        assert type(got) is int
+        return got * 2
+
+    def main():
+        result = yield from doubling(node(1))
+        results.append(result)
+
+    results, sent = [], node(5, name="sent", trainable=True)
+    items = main()
+    next(items)
+    with pytest.raises(StopIteration):
+        items.send(sent)
+    assert (results[0].data, text(results[0])) == (10, "doubling0 = doubling(start=int0)  # sent sent  → 10  (output)")
+    results[0].backward("more")
+    assert len(sent.feedback) == 1
+
+
+def test_all_items_depend_on_what_was_read_before_the_first():
+    weight = node(2, name="weight")
+
+    @bundle(allow_external_dependencies=True)
+    def scaled(limit):
+        factor = weight.data
+        for number in range(limit):
+            yield number * factor
+
+    assert [[parent is weight for parent in item.parents] for item in scaled(2)] == [[True], [True]]
+
+
+def test_generators_and_coroutines_record_inside_where_they_are_open():
+    weight = node(2, name="weight", trainable=True)
+
+    @bundle(traceable_code=True)
+    def scaled(limit):
+        for number in range(limit.data):
+            yield weight * number
+
+    @bundle(traceable_code=True)
+    async def shifted(x):
+        await asyncio.sleep(0)
+        return x + weight
+
+    items = [*scaled(node(2)), asyncio.run(shifted(node(1)))]
+    assert [item.data for item in items] == [0, 2, 3]
+    for item in items:
+        item.backward("more")
+        assert len(weight.feedback) == 1
+        weight.zero_feedback()
+
+
+def test_generators_leave_nothing_behind():
+    class Held:
+        pass
+
+    @bundle
+    def items(held):
+        yield 1
+        yield 2
+
+    gc.collect()
+    gc.disable()
+    try:
+        for end in (lambda generator: None, lambda generator: generator.throw(KeyError("k"))):
+            held = Held()
+            gone, generator = weakref.ref(held), items(held)
+            next(generator)
+            with suppress(KeyError):
+                end(generator)
+            del generator, held
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_warning_of_a_change_names_the_line_of_the_call():
+    @bundle
+    def push(items):
+        items.append(1)
+
+    with pytest.warns(UserWarning, match="changed its input") as caught:
+        push([])  # this line
+    assert linecache.getline(caught[0].filename, caught[0].lineno).strip() == "push([])  # this line"
+
+
+def test_info_holds_what_programs_for_trace_read():
+    @bundle(traceable_code=True)
+    def line(x, **more):
+        return x * 2 + more["by"]
+
+    x = node(3, name="x")
+    info = line(x, by=1).info
+    assert (info["fun_name"], info["output"].op_name, info["output"].data) == ("line", "add", 7)
+    assert info["inputs"]["args"][0] is x
+    assert {name: item.data for name, item in info["inputs"]["kwargs"].items()} == {"by": 1}
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(GraphError, match="3 cannot be called"):
+        bundle()(3)

@@ -278,13 +278,14 @@ def test_values_of_a_domain_of_ones_own(tmp_path):
 
 def test_numbers_of_numpy_stay_numbers_of_numpy(tmp_path):
     numpy = pytest.importorskip("numpy")
-    module = Holder(x=numpy.float32(0.5), n=numpy.int64(7), flag=numpy.bool_(True))
+    module = Holder(x=numpy.float32(0.5), n=numpy.int64(7), flag=numpy.bool_(True), far=numpy.float32("inf"))
     module.save(tmp_path / "file")
     for parameter in module.parameters():
         parameter._set(type(parameter.data)(0))
     module.load(tmp_path / "file")
-    assert [type(item.data) for item in module.parameters()] == [numpy.float32, numpy.int64, numpy.bool_]
-    assert [item.data for item in module.parameters()] == [0.5, 7, True]
+    kinds = [numpy.float32, numpy.int64, numpy.bool_, numpy.float32]
+    assert [type(item.data) for item in module.parameters()] == kinds
+    assert [item.data for item in module.parameters()] == [0.5, 7, True, float("inf")]
 
 
 # What cannot be done
@@ -338,14 +339,72 @@ def test_deep_values_are_saved_and_loaded(tmp_path):
 
 
 def test_a_value_that_could_not_be_loaded_is_not_saved(tmp_path):
-    with pytest.raises(ModuleError, match="'x' cannot be saved, because it could not be loaded again: nan"):
-        Holder(x=float("nan")).save(tmp_path / "file")
+    module = Module()
+    module.x = node(3, trainable=True, domain=Range(0, 5))
+    module.x._set(7)
+    with pytest.raises(ModuleError, match="'x' cannot be saved, because it could not be loaded again: 7 lies outside"):
+        module.save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("source", [f"{NEW}\n\n", NEW.replace("\n", "\r\n"), NEW.rstrip("\n"), f"\n{NEW}"])
+def test_sources_come_back_with_their_blanks(tmp_path, source):
+    own = double.detach()
+    own.parameter._set(source)
+    own.save(tmp_path / "file")
+    own.parameter._set(NEW)
+    own.load(tmp_path / "file")
+    assert own.parameter.data == source
+    assert own(2).data == 4
+
+
+def test_names_of_files(tmp_path):
+    module = Holder(x=1)
+    for name in ("x" * 250, "\udc80", "prompt.pkl"):
+        module.save(tmp_path / name)
+        module.load(tmp_path / name)
+    for use in (module.save, module.load):
+        with pytest.raises(ModuleError, match="null"):
+            use(tmp_path / "a\x00")
+
+
+def test_pipes_and_devices_stay_what_they_are(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        Holder(x=1).save(pipe)
+        assert os.read(reading, 1000).endswith(b"[parameters]\nx = 1\n")
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+    finally:
+        os.close(reading)
+
+
+def test_what_cannot_be_seen_stands_as_an_escape(tmp_path):
+    values = {"x": "a\u202eb", "y": "a\n\u2066b\x00"}
+    module = Holder(**values)
+    module.save(tmp_path / "file")
+    assert not set((tmp_path / "file").read_text(encoding="utf-8")) & set("\u202e\u2066\x00")
+    module.load(tmp_path / "file")
+    assert {name: item.data for name, item in module.named_parameters()} == values
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), [float("nan")]])
+def test_what_nobody_may_suggest_can_still_be_saved(tmp_path, value):
+    module, other = Holder(x=value), Holder(x=type(value)())
+    module.save(tmp_path / "file")
+    other.load(tmp_path / "file")
+    assert repr(other.x.data) == repr(value)
+    with pytest.raises(DomainError):
+        Holder(x=1).load(tmp_path / "file")
 
 
 def test_two_parameters_of_one_name_are_not_saved(tmp_path):
     module = Module()
-    module.steps = {1: node(1, trainable=True), "1": node(2, trainable=True)}
-    with pytest.raises(ModuleError, match=r"two parameters 'steps\[1\]'"):
+    module.a = Module()
+    module.a.b = node(1, trainable=True)
+    setattr(module, "a.b", node(2, trainable=True))
+    with pytest.raises(ModuleError, match=r"two parameters 'a\.b'"):
         module.save(tmp_path / "file")
 
 
@@ -354,7 +413,10 @@ def test_two_parameters_of_one_name_are_not_saved(tmp_path):
     [
         (pickle.dumps({"a": 1}), "is a pickle"),
         (b"", "does not say 'format = 1'"),
-        (b"format = 2\n[parameters]\n", "does not say 'format = 1'"),
+        (b"format = 2\n[parameters]\n", "has format 2, but this version of opto reads format 1"),
+        (b"format = true\n[parameters]\na = 1\n", "does not say 'format = 1'"),
+        (b"format = 1\nnotes = ''\n[parameters]\na = 1\n", "has 'notes' beside 'format' and 'parameters'"),
+        (b"format = 1\n[parameters]\na = 1\n[extra]\n", "has 'extra' beside"),
         (b"format = 1\n[parameters]\na = '''\n", "Expected"),
         (b'format = 1\n[parameters]\na = { "$what" = 1 }\n', r"no value \$what"),
         (b'format = 1\n[parameters]\na = { "$tuple" = 1 }\n', r"\$tuple holds something else"),

@@ -670,3 +670,19 @@ def test_an_optimizer_written_for_trace_runs():
 
     assert abs(x.data) < 0.1
     assert record.outcome == "updated"
+
+
+def test_backward_takes_its_settings_by_position():
+    x = node(1, name="x", trainable=True)
+    picture = (x + 1).backward("more", None, False, True, True, False, 5)
+    assert "add0" in picture.source
+    assert len(x.feedback) == 1
+
+
+def test_the_source_of_any_function_is_known():
+    @bundle()
+    def double(x):
+        return 2 * x
+
+    assert "return 2 * x" in double.info["source"]
+    assert bundle()(len).info["source"] is None

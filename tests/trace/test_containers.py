@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from opto.errors import GraphError, SourceError
+from opto.errors import ExecutionError, GraphError, SourceError
 from opto.nodes import node
 from opto.trace import Module, NodeContainer, apply_op, bundle
 from opto.trace import operators as ops
@@ -27,6 +27,14 @@ def test_a_sequence_is_its_items_and_a_node_is_one():
     assert Seq() == []
     assert Seq(7) == [7]
     assert len(Seq(node([1, 2]))) == 1
+
+
+@pytest.mark.parametrize("container", [Seq(1, 2), Map({"a": 1})])
+def test_programs_for_trace_look_inside(container):
+    assert container.data == container
+    assert isinstance(container, NodeContainer)
+    container.data.pop("a" if isinstance(container, Map) else 0)
+    assert container in ([2], {})
 
 
 def test_parameters_in_nested_containers():
@@ -108,7 +116,14 @@ def test_by_keyword_and_nodes_alone():
 
 @pytest.mark.parametrize(
     ("output", "given"),
-    [([1], (node(1),)), ([1, 2], [node(1)]), ({"a": 1}, {"b": node(1)}), (Pair("x"), Seq(1)), ([1], 5)],
+    [
+        ([1], (node(1),)),
+        ([1, 2], [node(1)]),
+        ([1], [node(1), node(2)]),
+        ({"a": 1}, {"b": node(1)}),
+        (Pair("x"), Seq(1)),
+        ([1], 5),
+    ],
 )
 def test_other_shapes_are_refused(output, given):
     with pytest.raises(GraphError, match="shape"):
@@ -143,9 +158,24 @@ def test_items_of_sets_and_dicts():
     assert contain(value.parents, x)
 
 
+def test_items_one_by_one():
+    items = iterate(node([1, 2]))
+    assert (next(items), next(items)) == (1, 2)
+    with pytest.raises(StopIteration):
+        next(items)
+    assert [item.data for item in items] == [1, 2]
+    key, value = next(DictIterable(node({"a": 1})))
+    assert (key, value) == ("a", 1)
+
+
 def test_what_has_no_items():
     with pytest.raises(TypeError, match="not iterable"):
         iterate(3)
+    x = node(3, trainable=True)
+    with pytest.raises(ExecutionError) as caught:
+        iterate(x)
+    caught.value.exception_node.backward("a list is needed")
+    assert len(x.feedback) == 1
 
 
 # Projections.

@@ -508,9 +508,150 @@ def test_loops_enums_lambdas_and_decorated_functions(program):
 
 # What cannot be exported
 
+
+LAYOUTS = """
+from collections import deque
+from dataclasses import dataclass
+import opto.trace.operators as ops
+from opto.trace import Module, bundle, model, node
+
+class Line(Module): prompt = node("v", trainable=True); size = 3
+
+class In(Module):
+    def __init__(self, s): self.p = s
+    def forward(self, x): return self.p + x
+
+class Short(Module):
+    def __init__(self): p = node("s", trainable=True); self.a = In(p); self.b = In(p)
+    def forward(self, x): return self.a(x), self.b(x), self.a.p is self.b.p
+    async def later(self): return await self.later()
+
+class Slotted(Module):
+    __slots__ = ("p", "__q")
+    def __init__(self, p):
+        self.p, self.__q = node(p, trainable=True), node(p + "q", trainable=True)
+    def forward(self, x):
+        return self.p + self.__q + x
+
+@dataclass
+class Settings:
+    prompt: object
+    size: int = 3
+
+class Held(Module):
+    def __init__(self):
+        self.settings, self.queue = Settings(node("x", trainable=True)), deque([node("y", trainable=True)])
+        self.odd, self.pair = {node("z", trainable=True)}, (1, node("t", trainable=True))
+        def inner(): return 1
+        self.one = inner()
+    def forward(self, x):
+        return self.settings.prompt + self.queue[0] + next(iter(self.odd)) + self.pair[1] + x
+
+class Shadows(Module):
+    def __init__(self):
+        self.p = node("x", trainable=True)
+    @bundle(trainable=True)
+    def act(self, bundle, model=""):
+        node = bundle
+        return node + model
+    def forward(self, model):
+        for node in [model]:
+            pass
+        return self.act(self.p, model) + node
+
+class Named(Module):
+    def __init__(self):
+        self.p = node("Ab", trainable=True)
+    def forward(self, x):
+        return ops.upper(ops.concat(self.p, x))
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "use"),
+    [
+        ("Line()", "it.prompt"),
+        ("Short()", "it('x')"),
+        ("Slotted('s')", "it('x')"),
+        ("Held()", "it('x')"),
+        ("Shadows()", "it('x')"),
+        ("Named()", "it('x')"),
+    ],
+)
+def test_layouts_and_holders(program, made, use):
+    module = program(LAYOUTS)
+    owner = eval(made, vars(module))
+    for number, parameter in enumerate(owner.parameters()):
+        if "def " not in parameter.data:
+            parameter._set(f"{parameter.data}{number}\n")
+    same(module, owner, made, use)
+
+
+@pytest.mark.parametrize("margin", ["\t", "  ", " "])
+def test_any_indentation(program, margin):
+    lines = """
+from opto.trace import Module, bundle, node
+
+class Base(Module):
+>def forward(self, x):
+>>return x
+
+class Agent(Base):
+>"A docstring."
+>def __init__(self):
+>>self.prompts = [node(number, trainable=True) for number in range(2)]
+>@bundle(trainable=True)
+>def act(self, x):
+>>return x
+>def forward(self, x):
+>>return self.act(super().forward(x)) + self.prompts[1]
+
+class Short(Base): prompts = [node(number, trainable=True) for number in range(2)]
+"""
+    module = program(lines.replace(">", margin))
+    for kind, use in ((module.Agent, "it(3)"), (module.Short, "(it(3), it.prompts[1])")):
+        agent = kind()
+        agent.prompts[1]._set("two\nlines" if kind is module.Short else 5)
+        if kind is module.Agent:
+            agent.act.parameter._set("def act(self, x):\n    return x * 2\n")
+        source = same(module, agent, f"{kind.__name__}()", use)
+    assert '            "two\\n"\n            "lines"\n' in source
+
+
+def test_functions_of_one_factory_keep_what_they_were_made_with(program):
+    module = program(
+        """
+        from opto.trace import Module, bundle
+
+        def power(exponent):
+            @bundle(trainable=True)
+            def raised(x):
+                return x ** exponent
+            return raised
+
+        class Powers(Module):
+            def __init__(self):
+                self.square, self.cube, self.more = power(2), power(3), [power(4)]
+            def forward(self, x):
+                return self.square(x), self.cube(x), self.more[0](x)
+        """
+    )
+    powers = module.Powers()
+    powers.cube.parameter._set("def raised(x):\n    return -(x ** exponent)\n")
+    same(module, powers, "Powers()", "it(2)")
+
+
+def test_what_is_shared_stays_shared(program):
+    module = program(LAYOUTS)
+    short = module.Short()
+    short.a.p._set([1, 2])
+    assert run(short.export(), "Short()([3])") == ([1, 2, 3], [1, 2, 3], True)
+
+
 REFUSED = """
 import threading
-from opto.trace import Module, bundle, node, stop_tracing
+from dataclasses import dataclass
+from opto.trace import Module, bundle, node, operators, stop_tracing
 from opto.trace import ExecutionError
 from opto.llm import ScriptedLLM
 
@@ -547,6 +688,37 @@ class Held(Module):
         self.x = [node(object(), trainable=True)][0]
 
 two = bundle()(lambda x: x)
+
+class Asks(Module):
+    def forward(self, x):
+        return operators.call_llm("Be brief.", x)
+
+class Early(Module):
+    def __init__(self, p=None):
+        self.ps = [node(i, trainable=True) for i in range(2)]
+        if p is None:
+            return
+        self.p = p
+
+class Clash(Module):
+    def forward(self, concat):
+        return operators.concat(concat, "x")
+
+@dataclass(frozen=True)
+class Fixed:
+    prompt: object
+
+class Learns(Module):
+    def __init__(self):
+        self.p = node("x", trainable=True)
+    def forward(self, x):
+        y = self.p + x
+        y.backward("more")
+        return y
+
+class Holds(Module):
+    def __init__(self):
+        self.fixed = Fixed(node("x", trainable=True))
 """
 
 
@@ -558,12 +730,18 @@ two = bundle()(lambda x: x)
         ("Lists()", r"because of self\.parameters in its line 3"),
         ("asks", "ScriptedLLM"),
         ("Held()", "x is in a object, which has no literal"),
+        ("Asks()", r"call_llm\(\) cannot be exported because of as_llm"),
+        ("Early()", "returns early, before its values could be set"),
+        ("Clash()", r"because of operators\.concat in its line 3: concat is something else there"),
+        ("Learns()", r"because of \.backward in its line 6: it is opto's"),
+        ("Holds()", r"fixed\.prompt is in a Fixed, which has no literal"),
     ],
 )
-def test_what_needs_opto_is_named(program, made, words):
+def test_what_needs_opto_is_named(program, tmp_path, made, words):
     module = program(REFUSED)
     with pytest.raises(ModuleError, match=words):
-        eval(made, vars(module)).export()
+        eval(made, vars(module)).export(tmp_path / "exported.py")
+    assert not (tmp_path / "exported.py").exists()
 
 
 def test_a_plain_module_has_no_class_of_its_own():

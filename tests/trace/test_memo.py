@@ -1,6 +1,8 @@
 """Results that are computed once, and never served when they no longer hold."""
 
+import asyncio
 import enum
+import functools
 import os
 import random
 import subprocess
@@ -15,23 +17,22 @@ import pytest
 
 import opto
 from opto.errors import GraphError
+from opto.llm import LLM, Adapter, Reply
 from opto.nodes import node
-from opto.trace import Memo, bundle, rollout
-
-
-class Counter:
-    """Counts calls of a function without being reachable from it."""
-
-    count = 0
+from opto.trace import Memo, Module, bundle, rollout
+from opto.trace.content import Content
 
 
 def tick():
-    Counter.count += 1
+    """Count a call where the memo does not look, in a module of Python: a counter of the program would be content."""
+    sys.opto_ticks += 1
 
 
 @pytest.fixture(autouse=True)
 def fresh_counter():
-    Counter.count = 0
+    sys.opto_ticks = 0
+    yield
+    del sys.opto_ticks
 
 
 @bundle(memo=True)
@@ -45,7 +46,7 @@ def test_hits_and_misses_are_counted():
     results = [slow(value) for value in (3, node(3), 4, 3)]
 
     assert [result.data for result in results] == [[6], [6], [8], [6]]
-    assert (Counter.count, slow.memo.hits, slow.memo.misses) == (2, 2, 2)
+    assert (sys.opto_ticks, slow.memo.hits, slow.memo.misses) == (2, 2, 2)
 
 
 def test_a_result_that_was_reused_has_its_own_edges():
@@ -56,7 +57,7 @@ def test_a_result_that_was_reused_has_its_own_edges():
     result = slow(x)
     result.backward("good")
 
-    assert Counter.count == 1
+    assert sys.opto_ticks == 1
     assert len(x.feedback) == 1
 
 
@@ -73,7 +74,7 @@ def test_types_and_content_tell_inputs_apart():
     for value in (1, True, 1.0, "1", (1,), [1]):
         slow(value, scale=1)
 
-    assert Counter.count == 6
+    assert sys.opto_ticks == 6
 
 
 def test_a_changed_parameter_is_never_served_stale():
@@ -87,7 +88,7 @@ def test_a_changed_parameter_is_never_served_stale():
     assert [scaled(3).data, scaled(3).data] == [6, 6]
     factor._set(5)
     assert [scaled(3).data, scaled(3).data] == [15, 15]
-    assert Counter.count == 2
+    assert sys.opto_ticks == 2
     scaled(3).backward("good")
     assert len(factor.feedback) == 1, "what a reused result depends on is recorded, too"
 
@@ -170,7 +171,7 @@ def test_what_has_no_content_is_run_each_time():
     loop = []
     loop.append(loop)
     work(loop)
-    assert (Counter.count, work.memo.unkeyed) == (3, 3)
+    assert (sys.opto_ticks, work.memo.unkeyed) == (3, 3)
 
 
 def test_chance_is_drawn_once_per_rollout():
@@ -196,7 +197,7 @@ def test_errors_are_not_kept():
     for _ in range(2):
         with pytest.raises(ValueError, match="1"):
             fail(1)
-    assert Counter.count == 2
+    assert sys.opto_ticks == 2
 
 
 PROGRAM = """
@@ -304,3 +305,220 @@ def test_a_folder_notices_changed_helpers_in_other_files(tmp_path):
     assert run(5, 4) == "[10, 8, 2] 0"
     assert run(5, 7) == "[10, 14, 2] 0"
     assert run(3, 4) == "[6, 8, 2] 1"
+
+
+# What a call depends on besides its arguments.
+
+
+def ran(function, *args):
+    """Return how many times `tick` was called in a call, and the result."""
+    before = sys.opto_ticks
+    result = function(*args).data
+    return sys.opto_ticks - before, result
+
+
+class Agent(Module):
+    rate = 1
+
+    def __init__(self):
+        self.prompt = node("hi ", trainable=True)
+
+    @bundle(memo=True, allow_external_dependencies=True)
+    def greet(self, name):
+        tick()
+        return self.prompt.data + name * self.rate
+
+    @bundle(trainable=True)
+    def shout(self, name):
+        return name + "!"
+
+    @bundle(memo=True, allow_external_dependencies=True)
+    def call(self, name):
+        tick()
+        return self.shout(name).data
+
+
+def test_a_changed_parameter_runs_again_only_what_is_computed_from_it():
+    first, second = node(1, trainable=True), node(2, trainable=True)
+
+    @bundle(memo=True)
+    def add(weight, x):
+        tick()
+        return x + weight
+
+    def program():
+        return add(second, add(first, 10))
+
+    runs = [ran(program)]
+    for weight, value in ((second, 5), (first, 3), (first, 1)):
+        weight._set(value)
+        runs.append(ran(program))
+    assert runs == [(2, 13), (1, 16), (2, 18), (0, 16)]
+
+
+def test_what_an_instance_and_its_class_hold_is_noticed(monkeypatch):
+    agent = Agent()
+    runs = [ran(agent.greet, "Ada"), ran(agent.greet, "Ada")]
+    agent.prompt._set("yo ")
+    runs.append(ran(agent.greet, "Ada"))
+    monkeypatch.setattr(Agent, "rate", 2)
+    runs.append(ran(agent.greet, "Ada"))
+    assert runs == [(1, "hi Ada"), (0, "hi Ada"), (1, "yo Ada"), (1, "yo AdaAda")]
+
+
+def test_instances_with_equal_content_share_results_and_keep_their_edges():
+    agents = [Agent(), Agent()]
+    Agent.greet.memo.clear()
+    results = [agent.greet("Eve") for agent in agents]
+
+    assert (Agent.greet.memo.hits, Agent.greet.memo.misses) == (1, 1)
+    for agent, other, result in zip(agents, reversed(agents), results, strict=True):
+        assert any(parent is agent.prompt for parent in result.parents)
+        assert not any(parent is other.prompt for parent in result.parents)
+
+
+def test_the_code_that_an_instance_owns_is_part_of_it():
+    changed, other = Agent(), Agent()
+    changed.shout.parameter._set("def shout(self, name):\n    return name + '?'\n")
+    assert [agent.call("Bo").data for agent in (other, changed, other)] == ["Bo!", "Bo?", "Bo!"]
+    assert any(parent is changed.shout.parameter for parent in changed.call("Bo").parents)
+
+
+def test_nothing_is_kept_of_a_call_that_changes_what_it_was_computed_from():
+    @bundle(memo=True)
+    def push(items):
+        items.append(len(items))
+        return items[-1]
+
+    with pytest.warns(UserWarning, match="changed its input"):
+        lists = [[], [], [0]]
+        assert [push(items).data for items in lists] == [0, 0, 1]
+    assert lists == [[0], [0], [0, 1]]
+
+
+def test_partials_with_other_arguments_are_other_functions():
+    def scale(by, x):
+        return by * x
+
+    memo = Memo()
+    double, triple = (bundle(memo=memo)(functools.partial(scale, by)) for by in (2, 3))
+    assert [double(5).data, triple(5).data] == [10, 15]
+
+
+def test_coroutine_functions_have_a_memo_too():
+    @bundle(memo=True)
+    async def answer(question):
+        tick()
+        await asyncio.sleep(0)
+        return question.upper()
+
+    async def main():
+        return [(await answer(node(question))).data for question in ("a", "a", "b")]
+
+    assert asyncio.run(main()) == ["A", "A", "B"]
+    assert (sys.opto_ticks, answer.memo.hits) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"traceable_code": True}])
+def test_where_there_is_no_one_result_a_memo_is_refused(options):
+    def items(limit):
+        if options:
+            return limit
+        yield limit
+
+    with pytest.raises(GraphError, match="no one result to reuse"):
+        bundle(memo=True, **options)(items)
+
+
+class Shouting(Adapter):
+    model = "local:shout"
+
+    def complete(self, messages, settings):
+        tick()
+        return Reply(f"{messages[-1]['content'].upper()} {settings.get('temperature')}", model=self.model)
+
+
+def test_replies_are_reused_while_the_model_and_its_settings_are_the_same():
+    memo = Memo()
+
+    def asking(**settings):
+        llm = LLM(adapter=Shouting(), **settings)
+        return bundle(memo=memo)(lambda prompt: llm(prompt).text)
+
+    cold, warm = asking(temperature=0), asking(temperature=1)
+    assert [ran(ask, "hi") for ask in (cold, cold, warm)] == [(1, "HI 0"), (0, "HI 0"), (1, "HI 1")]
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"\xff\xfe", b"[1]\n()\n# en", b"[1]\n# end", b"{[]: 1}\n()\n# end of result and reads"]
+)
+def test_files_that_were_torn_or_written_by_others_are_computed_again(tmp_path, left):
+    @bundle(memo=Memo(tmp_path))
+    def boxed(x):
+        tick()
+        return [x]
+
+    boxed(1)
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    boxed.memo._entries.clear()
+    file.write_bytes(left)
+    assert ran(boxed, 1) == (1, [1])
+    boxed.memo._entries.clear()
+    assert ran(boxed, 1) == (0, [1])
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("value", [[Name("a")], [float("nan")], [10**5000], "\ud800", [-0.0], ..., {1: (None, {2})}])
+def test_a_folder_gives_back_what_was_put_in_or_nothing(tmp_path, value):
+    @bundle(memo=Memo(tmp_path))
+    def give():
+        return value
+
+    give()
+    give.memo._entries.clear()
+    again = give().data
+    assert Content().of(again) == Content().of(value)
+
+
+def test_results_that_cannot_be_copied_are_not_kept():
+    class Unwilling:
+        def __deepcopy__(self, memo):
+            raise RuntimeError("no copies")
+
+    @bundle(memo=True)
+    def make(x):
+        tick()
+        return Unwilling()
+
+    make(1), make(1)
+    assert sys.opto_ticks == 2
+
+
+WRITER = """
+import sys
+from opto.trace import Memo, bundle
+
+@bundle(memo=Memo(sys.argv[1]))
+def long_text(x):
+    return str(x) * 200_000
+
+for number in range(1_000_000):
+    long_text(number)
+"""
+
+
+def test_two_processes_and_a_sudden_death_leave_nothing_torn(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(opto.__file__).parents[1])}
+    processes = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    try:
+        while len(files := list(tmp_path.rglob("*.txt"))) < 50:
+            assert all(process.poll() is None for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert all(file.read_text(encoding="utf-8").endswith("# end of result and reads") for file in files)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from opto.errors import DomainError, ExecutionError, MissingInputsError, SourceError
 from opto.nodes import TraceGraph, node, stop_tracing
 from opto.trace import Module, bundle
-from opto.trace.source import Code, source_of
+from opto.trace.origin import source_of
+from opto.trace.source import Code
 
 OFFSET = 10
 
@@ -770,3 +771,50 @@ def test_failures_of_traceable_code_reach_the_code():
         work(x)
     caught.value.exception_node.backward("mend it")
     assert [len(x.feedback), len(work.parameter.feedback)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("def work(x, y=2):\n    return (", "does not parse in line 2"),
+        ("def other(x):\n    return x", "does not define work()"),
+        ("def work(z, y=2):\n    return z", "Keep the signature"),
+        (5, "5 is not source text"),
+        ("import math\n\nLIMIT = math.log(-1)\n\ndef work(x, y=2):\n    return x", "line 3: LIMIT = math.log(-1)"),
+        ("def work(x, y=nowhere):\n    return x", "line 1: def work(x, y=nowhere):"),
+        ("def half(x):\n    return x / 0\n\ndef work(x, y=2):\n    return half(x)", "line 2: return x / 0"),
+    ],
+)
+def test_whatever_is_wrong_with_a_source_becomes_a_node_and_an_old_source_can_come_back(source, line):
+    work = make()
+    old = work.parameter.data
+    work.parameter._set(source)
+    with pytest.raises(ExecutionError) as caught:
+        work(1)
+    assert line in caught.value.exception_node.create_feedback("full")
+    caught.value.exception_node.backward("mend it")
+    assert len(work.parameter.feedback) == 1
+
+    work.parameter._set(old)
+    assert work(1).data == make()(1).data
+
+
+def test_what_a_source_does_as_a_program_is_not_done(capsys):
+    work = make()
+    learn(work, 'def work(x, y=2):\n    return x\n\nif __name__ == "__main__":\n    print(work(1))')
+    work.fun.__globals__["__name__"], name = "__main__", __name__
+    try:
+        work(1)
+    finally:
+        work.fun.__globals__["__name__"] = name
+    assert not capsys.readouterr().out
+
+
+def test_classes_beside_the_function_go_by_their_own_names():
+    work = make()
+    learn(
+        work,
+        "from dataclasses import dataclass\n\n@dataclass\nclass Point:\n    x: int\n\n"
+        "def work(x, y=2):\n    return Point(x)",
+    )
+    assert repr(work(1).data) == "Point(x=1)"

@@ -1,0 +1,72 @@
+"""What is asked of parameters and of values before a step uses them."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+from opto.errors import OptimizerError
+from opto.nodes import Node, ParameterNode
+from opto.runs import Rejection, as_json
+
+__all__ = ["checked", "copied", "rejection", "same", "sendable"]
+
+
+def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
+    """Return the trainable ones of *parameters*, each once.
+
+    Raises:
+        OptimizerError: There is none, or something is no parameter.
+    """
+    if hasattr(parameters, "parameters") and not isinstance(parameters, Node):
+        raise OptimizerError(
+            f"The parameters are a {type(parameters).__name__}.",
+            mend="Give its parameters: Optimizer(it.parameters()).",
+        )
+    if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
+        raise OptimizerError(
+            f"The parameters are a single {type(parameters).__name__}.", mend="Give a list: Optimizer([parameter])."
+        )
+    found: dict[ParameterNode[Any], None] = {}
+    for item in parameters:
+        if hasattr(item, "parameters") and not isinstance(item, Node):
+            raise OptimizerError(
+                f"{item!r:.80} is no parameter, but has some.", mend="Give those: Optimizer(it.parameters())."
+            )
+        if not isinstance(item, ParameterNode):
+            raise OptimizerError(f"{item!r:.80} is no parameter.", mend="Make it one with node(value, trainable=True).")
+        if item.trainable:
+            found[item] = None
+    if not found:
+        raise OptimizerError(
+            "There is no trainable parameter to optimize.",
+            mend="Give node(value, trainable=True), or .parameters() of a trainable bundle or a module.",
+        )
+    return list(found)
+
+
+def rejection(name: str, raw: Any, reason: str) -> Rejection:
+    return Rejection(name=name, suggested=as_json(raw), reason=reason)
+
+
+def sendable(value: Any) -> Any:
+    """Return *value*, unless it is a text that could not be sent to a model again."""
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
+    try:
+        return deepcopy(value)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return value
+
+
+def same(new: Any, old: Any) -> bool:
+    """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
+    try:
+        # By text as well: [1, 0] equals [True, False].
+        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,203 @@
+"""What a step gives back is a dict from parameters to new values, as in Trace, and tells all that the record does."""
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from opto.errors import DomainError, RunError
+from opto.llm import ScriptedLLM
+from opto.nodes import Range, node
+from opto.optimizers import LocalSearch, OptoPrime, Step
+from opto.optimizers.suggestion import FORMATS, Suggestion
+from opto.runs import Run, StepRecord
+
+
+@pytest.fixture
+def parameters():
+    return [node(1, name="size", trainable=True, domain=Range(0, 9)), node("a", name="mode", trainable=True)]
+
+
+def optimizer_of(parameters, *suggestions, **settings):
+    llm = ScriptedLLM([FORMATS["tags"].write(Suggestion(values, "because")) for values in suggestions])
+    return OptoPrime(parameters, llm, **settings)
+
+
+def judged(optimizer):
+    size, mode = optimizer.parameters
+    optimizer.zero_feedback()
+    optimizer.backward(mode * size, "Make it longer.")
+    return optimizer
+
+
+def test_a_step_maps_parameters_to_their_new_values(parameters):
+    size, mode = parameters
+    step = judged(optimizer_of(parameters, {"size": "3", "mode": "b"})).step()
+
+    assert isinstance(step, dict), "programs for Trace ask"
+    assert step[size] == 3
+    assert [(parameter.stem, value) for parameter, value in step.items()] == [("size", 3), ("mode", "b")]
+    assert list(step.values()) == [size.data, mode.data] == [3, "b"]
+    assert dict(step) == {size: 3, mode: "b"} == step
+    assert size in step
+    assert len(step) == 2
+    assert step.update == {"size": 3, "mode": "b"}
+    assert str(step) == "step 1: updated size, mode"
+
+
+def test_only_what_changed_is_in_it_and_nothing_is_false(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of(parameters, {"size": "1", "mode": "b"}, {"size": "1"})
+
+    changed, unchanged = judged(optimizer).step(), judged(optimizer).step()
+
+    assert changed
+    assert list(changed) == [mode]
+    assert size not in changed
+    assert changed.get(size, "as it was") == "as it was"
+    assert not unchanged
+    assert unchanged == {}
+    assert unchanged.outcome == "unchanged"
+
+
+def test_a_program_may_complete_it_and_put_it_into_force(parameters):
+    """As search algorithms for Trace do with what is missing."""
+    size, mode = parameters
+    optimizer = judged(optimizer_of(parameters, {"mode": "b"}))
+    proposed = optimizer.step(bypassing=True)
+    for parameter in optimizer.parameters:
+        if parameter not in proposed:
+            proposed[parameter] = copy.deepcopy(parameter.data)
+    candidate = copy.deepcopy(proposed) | {size: "7"}
+
+    optimizer.update(proposed)
+    assert (size.data, mode.data) == (1, "b")
+    optimizer.update(candidate)
+    assert (size.data, mode.data) == (7, "b")
+    assert proposed.update == {"mode": "b"}, "what the step did is not what a program makes of it"
+    proposed[size] = 12
+    with pytest.raises(DomainError):
+        optimizer.update(proposed)
+
+
+def test_a_twin_of_a_parameter_is_another_key(parameters):
+    step = judged(optimizer_of(parameters, {"size": "3"})).step()
+
+    assert node(3, name="size", trainable=True) not in step
+    assert parameters[0].detach() not in step
+
+
+def test_values_are_those_of_the_parameter_not_their_json():
+    point = node((1, 2), name="point", trainable=True)
+    optimizer = optimizer_of([point], {"point": "(3, 4)"})
+    optimizer.backward(point[0], "larger")
+
+    step = optimizer.step()
+
+    assert step[point] == (3, 4)
+    assert step.update == {"point": [3, 4]}
+    assert step[point] is point.data
+
+
+def test_a_step_in_two_parts(parameters):
+    size, mode = parameters
+    optimizer = judged(optimizer_of(parameters, {"size": "3", "mode": "b"}))
+
+    proposed = optimizer.propose()
+
+    assert (size.data, mode.data) == (1, "a")
+    assert proposed == {size: 3, mode: "b"}
+    assert proposed.after == proposed.before
+    mode.trainable = False
+    optimizer.update(proposed)
+    assert (size.data, mode.data) == (3, "a"), "frozen parameters keep their value"
+
+
+def test_an_update_by_hand_is_checked_before_any_of_it_is_done(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of(parameters)
+
+    with pytest.raises(DomainError):
+        optimizer.update({mode: "b", size: 12})
+    assert (size.data, mode.data) == (1, "a")
+    optimizer.update({size: "7"})
+    assert size.data == 7, "read as the parameter reads a suggestion"
+
+
+def test_a_proposed_value_is_not_projected_twice():
+    x = node(1, name="x", trainable=True, projections=[lambda value: value + 1])
+    optimizer = optimizer_of([x], {"x": "5"})
+    optimizer.backward(x * 2, "larger")
+
+    optimizer.update(optimizer.propose())
+
+    assert x.data == 6
+
+
+def test_the_record_has_no_nodes(parameters, tmp_path):
+    optimizer = judged(optimizer_of(parameters, {"size": "3"}, run=tmp_path))
+    step = optimizer.step()
+
+    (written,) = Run(tmp_path).steps()
+    assert type(step.record) is StepRecord
+    assert optimizer.records == [step.record] == [written]
+    assert json.loads(step.model_dump_json()) == written.model_dump(mode="json")
+    assert step.seconds == written.seconds
+
+
+def test_copies_are_about_the_same_parameters(parameters):
+    size, _ = parameters
+    step = judged(optimizer_of(parameters, {"size": "3"})).step()
+
+    for twin in (copy.copy(step), step.copy(), copy.deepcopy(step)):
+        assert type(twin) is Step
+        assert twin == step
+        assert twin[size] == 3
+        twin[size] = 4
+        assert step[size] == 3
+
+    there = pickle.loads(pickle.dumps(step))
+    assert there == step
+    assert [(item.stem, value) for item, value in there.items()] == [("size", 3)]
+    assert size not in there, "in another process, it is another node"
+
+
+def test_steps_are_compared_as_records_and_with_dicts_as_dicts(parameters):
+    size, _ = parameters
+    step = judged(optimizer_of(parameters, {"size": "3"})).step()
+
+    assert step == step.record
+    assert step.record == step
+    assert step != step.record.model_copy(update={"reason": "another"})
+    assert step == {size: 3}
+    assert step != {size: 4}
+    assert step != "step 1"
+    assert repr(step) == "<step 1: updated size>"
+    with pytest.raises(AttributeError, match="nonsense"):
+        step.nonsense
+
+
+def test_a_step_that_could_not_be_kept_is_recorded_as_failed(parameters, tmp_path):
+    optimizer = judged(optimizer_of(parameters, {"size": "3"}, run=tmp_path / "run"))
+    (tmp_path / "run").rmdir()
+    (tmp_path / "run").write_text("in the way")
+
+    with pytest.raises(RunError):
+        optimizer.step()
+
+    assert optimizer.records[-1].outcome == "failed"
+    assert optimizer.records[-1].update == {}
+    assert parameters[0].data == 1
+
+
+def test_the_last_thousand_records_are_kept_and_steps_are_counted_on():
+    x = node(1, name="x", trainable=True, domain=range(10))
+    optimizer = LocalSearch([x], seed=0)
+    for _ in range(1_003):
+        optimizer.zero_feedback()
+        optimizer.backward(x + 0, 1.0)
+        optimizer.step()
+
+    assert len(optimizer.records) == 1_000
+    assert [record.step for record in optimizer.records] == list(range(4, 1_004))
