@@ -378,6 +378,7 @@ class Optimizer:
             rejected=draft.rejected,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
             reasoning=proposal.suggestion.reasoning,
+            left_out=list(proposal.left_out),
             messages=[dict(message) for message in proposal.messages],
             reply=proposal.reply,
             usage=proposal.usage,

@@ -1,22 +1,27 @@
 """OptoPrime: a language model is shown the trace and the feedback, and proposes better values."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from opto.errors import LLMError, OptimizerError, SuggestionError
-from opto.llm import LLM, Message, Reply, Usage, as_llm
+from opto.llm import LLM, Message, Reply, Usage, as_llm, estimate_tokens
 from opto.nodes import ParameterNode, Propagator
 from opto.optimizers.function_feedback import FunctionFeedback, node_to_function_feedback
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.problem import Problem, describe_feedback, render_value
+from opto.optimizers.problem import Problem, describe_feedback, render_value, summary
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
 from opto.runs import Rejection, Run, StepRecord, as_json
 
 __all__ = ["FunctionFeedback", "OptoPrime", "node_to_function_feedback"]
 
+#: Below this many tokens, a prompt has no room for a problem.
+_LEAST_PROMPT = 1_000
+#: What was said about more outputs than this is summed up when it is shown again.
+_MOST_FEEDBACK = 5
 OBJECTIVE = "Change the values of the variables so that the outputs improve, as judged by the feedback."
 
 SYSTEM = """\
@@ -53,6 +58,8 @@ class OptoPrime(Optimizer):
         objective: The instruction at the head of the problem.
         memory_size: Past values and their feedback that the model is shown again; 0 for none.
         max_tokens: Limit for an answer; None leaves it to the provider.
+        max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
+            `estimate_tokens`). What is left out of a trace that is too long is said in the prompt and in the record.
         answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
@@ -86,6 +93,7 @@ class OptoPrime(Optimizer):
         objective: str | None = None,
         memory_size: int = 5,
         max_tokens: int | None = None,
+        max_prompt_tokens: int = 16_000,
         answer_format: FormatName = "tags",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
@@ -105,13 +113,21 @@ class OptoPrime(Optimizer):
         self.llm = as_llm(llm)
         self.objective = objective or self.default_objective
         self.memory_size = memory_size
+        if not isinstance(max_prompt_tokens, int) or max_prompt_tokens < _LEAST_PROMPT:
+            raise OptimizerError(
+                f"max_prompt_tokens is {max_prompt_tokens!r}.", mend=f"Give a number from {_LEAST_PROMPT} on."
+            )
+        self.max_prompt_tokens = max_prompt_tokens
         self._format = FORMATS[answer_format]
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._max_repairs = max_repairs
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
-        return Problem.of(evidence.graph, self.variables_for(evidence))
+        # What else is in the prompt comes first: it is short, but for the memory, which has a share of its own.
+        around = sum(estimate_tokens(message["content"]) for message in self.messages(Problem()))
+        left = max(self.max_prompt_tokens - around, _LEAST_PROMPT // 2)
+        return Problem.of(evidence.graph, self.variables_for(evidence), max_tokens=left)
 
     def summarize(self) -> Evidence:
         """Return what has arrived at the parameters, as Trace's method of that name does.
@@ -140,7 +156,7 @@ class OptoPrime(Optimizer):
         parts = [
             f"# Instruction\n{self.objective}",
             problem.render(),
-            _render_memory(self._memory()),
+            _render_memory(self._memory(), self.max_prompt_tokens // 4),
             _render_rejected(before),
             f"What should become of {', '.join(item.name for item in problem.variables)}?",
         ]
@@ -171,7 +187,8 @@ class OptoPrime(Optimizer):
         return recent
 
     def _propose(self, evidence: Evidence) -> Proposal:
-        proposal = Proposal(messages=self.messages(self.problem(evidence)))
+        problem = self.problem(evidence)
+        proposal = Proposal(messages=self.messages(problem), left_out=problem.left_out)
         for _ in range(self._max_repairs + 1):
             proposal = self._ask(proposal)
             if not isinstance(proposal.error, SuggestionError):
@@ -211,13 +228,29 @@ def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
     return spent + more if spent is not None and more is not None else spent or more
 
 
-def _render_memory(records: Sequence[StepRecord]) -> str:
-    blocks = []
-    for record in records:
-        values = "\n".join(_render_past(name, value) for name, value in record.before.items())
-        several = f"mean score {record.score:g}\n" if record.score is not None and len(record.feedback) > 1 else ""
-        blocks.append(f"{values}\n-> {several}" + "\n".join(map(describe_feedback, record.feedback)))
-    return "# Tried before, with the feedback it got\n" + "\n\n".join(blocks) if blocks else ""
+def _render_memory(records: Sequence[StepRecord], max_tokens: int) -> str:
+    """Return *records* as text: all that there is room for, the best and the latest first of all."""
+    best = max(records, key=lambda record: -math.inf if record.score is None else record.score, default=None)
+    kept: dict[int, str] = {}
+    for record in sorted(records, key=lambda record: (record is not best, -record.step)):
+        block = _render_tried(record)
+        max_tokens -= estimate_tokens(block)
+        if max_tokens < 0:
+            break
+        kept[record.step] = block
+    if not kept:
+        return ""
+    left_out = [f"({len(records) - len(kept)} more were tried.)"] if len(kept) < len(records) else []
+    blocks = [kept[step] for step in sorted(kept)]
+    return "# Tried before, with the feedback it got\n" + "\n\n".join(left_out + blocks)
+
+
+def _render_tried(record: StepRecord) -> str:
+    values = "\n".join(_render_past(name, value) for name, value in record.before.items())
+    if len(record.feedback) > _MOST_FEEDBACK:
+        return f"{values}\n-> {summary(record.feedback)}"
+    several = f"mean score {record.score:g}\n" if record.score is not None and len(record.feedback) > 1 else ""
+    return f"{values}\n-> {several}" + "\n".join(map(describe_feedback, record.feedback))
 
 
 def _render_past(name: str, value: Any) -> str:

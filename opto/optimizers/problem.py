@@ -13,7 +13,7 @@ from opto.nodes import Feedback, ParameterNode, TraceGraph, canonical_names, wri
 from opto.optimizers.selection import by_importance
 from opto.optimizers.suggestion import as_cdata
 
-__all__ = ["Problem", "Variable", "describe_feedback", "render_value"]
+__all__ = ["Problem", "Variable", "describe_feedback", "render_value", "summary"]
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class _Writer:
             yield f"{missing:,} of {len(calls):,} calls"
         if len(judged) < len(outputs):
             others = [said for item in outputs if item not in judged for said in self.said[item]]
-            yield f"{len(outputs) - len(judged):,} of {len(outputs):,} outputs{_summary(others)}"
+            yield f"{len(outputs) - len(judged):,} of {len(outputs):,} outputs: {summary(others) or 'nothing was said'}"
 
     def _line(self, item: Any) -> str:
         call = write_call(item, self.names.__getitem__, self._constant)
@@ -271,8 +271,8 @@ def _gap(skipped: Mapping[str, int]) -> list[str]:
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def _summary(feedback: Sequence[Feedback]) -> str:
-    """Return what was said about outputs that are not shown, in a line."""
+def summary(feedback: Sequence[Feedback]) -> str:
+    """Return what was said about many outputs, in a line."""
     scores = [said.score for said in feedback if said.score is not None and not math.isnan(said.score)]
     parts = []
     if scores:
@@ -280,7 +280,7 @@ def _summary(feedback: Sequence[Feedback]) -> str:
         parts.append(f"scores from {min(scores):g} to {max(scores):g}, mean {mean:g}")
     texts = Counter(" ".join(said.text.split()) for said in feedback if said.text)
     parts += [f"{text[:200]!r} {_TIMES}{number:,}" for text, number in texts.most_common(3)]
-    return f" ({'; '.join(parts)})" if parts else ""
+    return "; ".join(parts)
 
 
 #: Characters up to which a plain input stands in the call itself.

@@ -44,6 +44,7 @@ class Proposal:
         messages: What it was shown last.
         reply: What it answered last.
         usage: Tokens of all calls.
+        left_out: What of the trace the model was not shown, in words.
     """
 
     suggestion: Suggestion = field(default_factory=Suggestion)
@@ -52,6 +53,7 @@ class Proposal:
     messages: Sequence[Message] = ()
     reply: str = ""
     usage: Usage | None = None
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ class StepRecord(BaseModel):
         rejected: Suggested values that were not accepted, each with its reason.
         unreached: Variables that no feedback of this step is about.
         reasoning: What the model gave as its reasons.
+        left_out: What of the trace the model was not shown, because the prompt would have been too long.
         messages: What the model was shown, in full; [] if none was asked.
         reply: What it answered last, in full.
         usage: Tokens of all calls of this step; None if no model was asked.
@@ -114,6 +115,7 @@ class StepRecord(BaseModel):
     rejected: list[Rejection] = Field(default_factory=list)
     unreached: list[str] = Field(default_factory=list)
     reasoning: str = ""
+    left_out: list[str] = Field(default_factory=list)
     messages: list[dict[str, Any]] = Field(default_factory=list)
     reply: str = ""
     usage: Usage | None = None

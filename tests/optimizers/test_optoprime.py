@@ -1,10 +1,12 @@
 """OptoPrime: what the model is shown, and what becomes of its answers."""
 
+import re
+
 import pytest
 
 from opto import trace
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError, StepsFailedError
-from opto.llm import Reply, ScriptedLLM, Usage
+from opto.llm import Reply, ScriptedLLM, Usage, estimate_tokens
 from opto.nodes import Choices, Domain, Range, node, pack
 from opto.optimizers import OptoPrime
 from opto.optimizers.suggestion import Suggestion, TagFormat
@@ -483,3 +485,41 @@ def test_variables_that_the_feedback_is_not_about_are_not_offered(count):
     assert (count.data, other.data) == (3, 5)
     assert record.unreached == ["other"]
     assert [item.name for item in record.rejected] == ["other"]
+
+
+def tokens_of(messages):
+    return sum(estimate_tokens(message["content"]) for message in messages)
+
+
+def test_a_long_run_is_shown_within_the_budget_and_the_record_says_what_is_missing(count):
+    optimizer, llm = optimizer_of([count], [answer(count="2")], max_prompt_tokens=2_000)
+
+    optimizer.backward(
+        [count + number for number in range(500)], [(number / 500, f"{number}") for number in range(500)]
+    )
+    record = optimizer.step()
+
+    assert tokens_of(llm.calls[0].messages) <= 2_000
+    assert "-> score 0\n0\n" in shown(llm)
+    assert re.search(r"# Left out, because it would be too long\n\d+ of 500 calls\n\d+ of 500 outputs: ", shown(llm))
+    assert all(line in shown(llm) for line in record.left_out)
+    assert len(record.left_out) == 2
+
+
+def test_the_memory_has_a_share_of_the_budget_and_the_best_is_always_in_it():
+    prompt = node("start", name="prompt", trainable=True)
+    replies = [answer(prompt=f"{letter} " * 300) for letter in "abcdef"]
+    optimizer, llm = optimizer_of([prompt], replies, max_prompt_tokens=2_000)
+
+    for score in (0.1, 0.9, 0.2, 0.3, 0.4, 0.5):
+        judge(optimizer, prompt + "!", score)
+
+    assert tokens_of(llm.calls[-1].messages) <= 2_000
+    assert "prompt = '" + "a " * 300 + "'\n-> score 0.9" in shown(llm)
+    assert "more were tried.)" in shown(llm)
+
+
+@pytest.mark.parametrize("tokens", [0, 999, "many", 2.5])
+def test_a_budget_without_room_is_refused(count, tokens):
+    with pytest.raises(OptimizerError, match="max_prompt_tokens is .* Give a number from 1000 on"):
+        optimizer_of([count], [], max_prompt_tokens=tokens)
