@@ -49,6 +49,7 @@ class Operator:
         template: How Python writes a call, such as ``{x} + {y}``, or a function from the written inputs, by
             key, to the call; None for ``name(x=…, y=…)``.
         packs: True if it only puts its inputs into a container.
+        source: Returns the text of a function of the user's own, or None if it cannot be found.
 
     Example:
         >>> add = BINARY["__add__"]
@@ -56,7 +57,7 @@ class Operator:
         ('add', 'price0 + 2')
     """
 
-    __slots__ = ("description", "function", "keys", "name", "packs", "template")
+    __slots__ = ("description", "function", "keys", "name", "packs", "source", "template")
 
     def __init__(
         self,
@@ -67,8 +68,10 @@ class Operator:
         description: str | None = None,
         template: str | Callable[[Mapping[str, str]], str] | None = None,
         packs: bool = False,
+        source: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.packs = packs
+        self.source = source
         self.name = name
         self.function = function
         self.keys = keys

@@ -20,6 +20,8 @@ __all__ = ["FunctionFeedback", "OptoPrime", "node_to_function_feedback"]
 
 #: Below this many tokens, a prompt has no room for a problem.
 _LEAST_PROMPT = 1_000
+#: For rounding, where parts are counted one by one.
+_SLACK = 10
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
 OBJECTIVE = "Change the values of the variables so that the outputs improve, as judged by the feedback."
@@ -29,6 +31,7 @@ You improve a program by changing some of its variables. You see one run of the 
 those with nothing to say are left out:
 - Code: the calls that were made, in order, as lines of Python.
 - Documentation: what the called functions do.
+- Source: how some of them do it.
 - Variables: what you may change, with its current value and what it must be.
 - Inputs: values that are given and cannot be changed.
 - Others: values between the variables and the outputs.
@@ -60,6 +63,7 @@ class OptoPrime(Optimizer):
         max_tokens: Limit for an answer; None leaves it to the provider.
         max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
             `estimate_tokens`). What is left out of a trace that is too long is said in the prompt and in the record.
+        show_sources: Show the model the source of functions that are called, where it is short and there is room.
         answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
@@ -94,6 +98,7 @@ class OptoPrime(Optimizer):
         memory_size: int = 5,
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
+        show_sources: bool = True,
         answer_format: FormatName = "tags",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
@@ -118,16 +123,19 @@ class OptoPrime(Optimizer):
                 f"max_prompt_tokens is {max_prompt_tokens!r}.", mend=f"Give a number from {_LEAST_PROMPT} on."
             )
         self.max_prompt_tokens = max_prompt_tokens
+        self.show_sources = show_sources
         self._format = FORMATS[answer_format]
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._max_repairs = max_repairs
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
+        variables = self.variables_for(evidence)
         # What else is in the prompt comes first: it is short, but for the memory, which has a share of its own.
-        around = sum(estimate_tokens(message["content"]) for message in self.messages(Problem()))
-        left = max(self.max_prompt_tokens - around, _LEAST_PROMPT // 2)
-        return Problem.of(evidence.graph, self.variables_for(evidence), max_tokens=left)
+        around = [message["content"] for message in self.messages(Problem())]
+        around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
+        left = max(self.max_prompt_tokens - around_it - _SLACK, _LEAST_PROMPT // 2)
+        return Problem.of(evidence.graph, variables, max_tokens=left, show_sources=self.show_sources)
 
     def summarize(self) -> Evidence:
         """Return what has arrived at the parameters, as Trace's method of that name does.

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from opto.llm import estimate_tokens
-from opto.nodes import Feedback, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
+from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
 from opto.optimizers.selection import by_importance
 from opto.optimizers.suggestion import as_cdata
 
@@ -42,6 +42,7 @@ class Problem:
     Attributes:
         code: One line per recorded call, in the order in which they ran, and where some are left out, how many.
         documentation: What each operator does, by name; several texts if several operators share the name.
+        sources: The source of functions of the user's own, by name. Documentation that stands in it is not repeated.
         variables: The parameters that may be changed.
         inputs: Values that are given, by name.
         others: Values in between, by name.
@@ -52,6 +53,7 @@ class Problem:
 
     code: Sequence[str] = ()
     documentation: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
     variables: Sequence[Variable] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class Problem:
         *,
         max_tokens: int = 16_000,
         count: Callable[[str], int] = estimate_tokens,
+        show_sources: bool = True,
     ) -> "Problem":
         """Return the problem of changing *variables* (by name), as *graph* shows it, in at most *max_tokens*.
 
@@ -79,6 +82,7 @@ class Problem:
             variables: The parameters that may be changed.
             max_tokens: Tokens that the text may have.
             count: Returns the number of tokens of a text.
+            show_sources: Show the source of functions that are called, if it is short and all of the graph fits.
 
         Example:
             >>> from opto.nodes import node
@@ -89,8 +93,9 @@ class Problem:
         """
         order = by_importance(graph, set(variables.values()))
         names = canonical_names(graph.nodes, variables)
-        for max_value in _VALUE_LENGTHS:
-            writer = _Writer(graph, variables, names, max_value)
+        longest = _VALUE_LENGTHS[0]
+        for max_value, with_sources in ((longest, show_sources), *((length, False) for length in _VALUE_LENGTHS)):
+            writer = _Writer(graph, variables, names, max_value, with_sources=with_sources)
             shown = writer.fitting(order, max_tokens, count)
             if len(shown) == len(order):
                 break
@@ -114,6 +119,9 @@ class Problem:
             "Code": "\n".join(self.code),
             "Documentation": "\n".join(
                 f"[{name}] {text}" for name, texts in self.documentation.items() for text in texts
+            ),
+            "Source": "\n".join(
+                render_value("code", text, of=name) for name, texts in self.sources.items() for text in texts
             ),
             "Variables": "\n".join(map(_render_variable, self.variables)),
             "Inputs": _render_values(self.inputs),
@@ -148,8 +156,16 @@ class _Writer:
     """Writes one graph as a problem, with values of at most *max_value* characters."""
 
     def __init__(
-        self, graph: TraceGraph, variables: Mapping[str, ParameterNode[Any]], names: Mapping[Any, str], max_value: int
+        self,
+        graph: TraceGraph,
+        variables: Mapping[str, ParameterNode[Any]],
+        names: Mapping[Any, str],
+        max_value: int,
+        *,
+        with_sources: bool,
     ) -> None:
+        self.with_sources = with_sources
+        self.texts: dict[Operator, str | None] = {}
         self.graph = graph
         self.variables = variables
         self.names = names
@@ -170,7 +186,7 @@ class _Writer:
             parts += [describe_feedback(said) for said in self.said.get(node, ())]
             if node.operator is not None and node.operator not in documented:
                 documented.add(node.operator)
-                parts.append(node.operator.description)
+                parts.append(self._source(node.operator) or node.operator.description)
             left -= count("\n".join(parts))
             if left < 0 and position:
                 return list(order[:position])
@@ -180,58 +196,71 @@ class _Writer:
         """Return the problem in which the nodes *shown* are, and the variables."""
         self.constants.clear()
         self.long_constants.clear()
-        kept = set(shown)
-        variables = set(self.variables.values())
-        outputs = [item for item in self.graph if item in self.said]
-        code: list[str] = []
-        skipped: Counter[str] = Counter()
-        documentation: dict[str, list[str]] = {}
-        values: dict[Any, str] = {}
-        for item in self.graph:
-            line = self._line(item) if item in kept else ""
-            if item in kept or item in variables:
-                values[item] = self._shown(item._data)  # noqa: SLF001 - no read of the program
-            elif item.is_recorded:
-                skipped[item.operator.name] += 1
-            if not line:
-                continue
-            code += _gap(skipped)
-            skipped.clear()
-            code.append(line)
-            # Where a value comes from that was computed by a call left out: as an input of what is shown.
-            for above in item.parents:
-                if above not in kept and above not in variables:
-                    values.setdefault(above, self._shown(above._data))  # noqa: SLF001 - as above
-            # What a trainable function does stands in its source, among the variables.
-            if item.operator.description and "__code" not in dict(item.raw_inputs()):
-                texts = documentation.setdefault(item.operator.name, [])
-                text = " ".join(item.operator.description.split())
-                texts += [] if text in texts else [text]
-        code += _gap(skipped)
-        judged = {item: self.said[item] for item in outputs if item in kept or item in variables}
+        kept, variables = set(shown), set(self.variables.values())
+        judged = {item: said for item, said in self.said.items() if item in kept or item in variables}
+        calls = [item for item in self.graph if item in kept and item.is_recorded]
+        code = list(self._code(kept | variables))
+        documentation, sources = self._documents(calls)
+        # Where a value comes from that was computed by a call left out: as an input of what is shown.
+        visible = kept.union(*(item.parents for item in calls)) - judged.keys() - variables
         inputs: dict[str, str] = {}
         others: dict[str, str] = {}
-        for item in sorted(values, key=by_birth):
-            if item not in variables and item not in judged:
-                (others if item.is_recorded else inputs)[self.names[item]] = values[item]
+        for item in sorted(visible, key=by_birth):
+            (others if item.is_recorded else inputs)[self.names[item]] = self._shown(item._data)  # noqa: SLF001 - no read of the program
         return Problem(
             code=code,
             documentation=documentation,
+            sources=sources,
             variables=[_variable(name, parameter) for name, parameter in self.variables.items()],
             inputs={**inputs, **self.long_constants},
             others=others,
-            outputs={self.names[item]: values[item] for item in judged},
+            outputs={self.names[item]: self._shown(item._data) for item in judged},  # noqa: SLF001 - as above
             feedback={self.names[item]: said for item, said in judged.items()},
-            left_out=list(self._left_out(kept, outputs, judged)),
+            left_out=list(self._left_out(kept | variables, judged)),
         )
 
-    def _left_out(self, kept: set[Any], outputs: Sequence[Any], judged: Collection[Any]) -> Iterator[str]:
+    def _code(self, kept: set[Any]) -> Iterator[str]:
+        """Yield the calls in order, and where some are not *kept*, which."""
+        skipped: Counter[str] = Counter()
+        for item in self.graph:
+            if item not in kept:
+                skipped.update([item.operator.name] if item.is_recorded else [])
+            elif line := self._line(item):
+                yield from _gap(skipped)
+                skipped.clear()
+                yield line
+        yield from _gap(skipped)
+
+    def _documents(self, calls: Sequence[Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return documentation and sources of the operators of *calls*, by name, each once."""
+        documentation: dict[str, list[str]] = {}
+        sources: dict[str, list[str]] = {}
+        # What a trainable function does stands in its source, among the variables.
+        for operator in dict.fromkeys(item.operator for item in calls if "__code" not in dict(item.raw_inputs())):
+            source, text = self._source(operator), " ".join(operator.description.split())
+            if source is not None:
+                _note(sources, operator.name, source)
+            # A docstring stands in the source as well.
+            if text and text not in " ".join((source or "").split()):
+                _note(documentation, operator.name, text)
+        return documentation, sources
+
+    def _left_out(self, kept: set[Any], judged: Collection[Any]) -> Iterator[str]:
         calls = [item for item in self.graph if item.is_recorded]
         if missing := sum(item not in kept for item in calls):
             yield f"{missing:,} of {len(calls):,} calls"
-        if len(judged) < len(outputs):
-            others = [said for item in outputs if item not in judged for said in self.said[item]]
-            yield f"{len(outputs) - len(judged):,} of {len(outputs):,} outputs: {summary(others) or 'nothing was said'}"
+        if others := [said for item, items in self.said.items() if item not in judged for said in items]:
+            missing = len(self.said) - len(judged)
+            yield f"{missing:,} of {len(self.said):,} outputs: {summary(others) or 'nothing was said'}"
+
+    def _source(self, operator: Operator) -> str | None:
+        """Return the source of *operator* as it is to be shown, if it is."""
+        if not self.with_sources:
+            return None
+        if operator not in self.texts:
+            text = operator.source()
+            self.texts[operator] = text.rstrip() if text is not None and len(text) <= _SHORT_SOURCE else None
+        return self.texts[operator]
 
     def _line(self, item: Any) -> str:
         call = write_call(item, self.names.__getitem__, self._constant)
@@ -256,6 +285,11 @@ class _Writer:
             return text
         half = self.max_value // 2
         return f"{text[:half]}\n… ({len(text) - 2 * half:,} of {len(text):,} characters left out) …\n{text[-half:]}"
+
+
+def _note(texts: dict[str, list[str]], name: str, text: str) -> None:
+    known = texts.setdefault(name, [])
+    known += [] if text in known else [text]
 
 
 def _gap(skipped: Mapping[str, int]) -> list[str]:
@@ -283,6 +317,8 @@ def summary(feedback: Sequence[Feedback]) -> str:
     return "; ".join(parts)
 
 
+#: Characters up to which a source is shown.
+_SHORT_SOURCE = 1_500
 #: Characters up to which a plain input stands in the call itself.
 _SHORT = 60
 

@@ -8,13 +8,13 @@ from functools import cached_property, partial, partialmethod, update_wrapper
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from opto.errors import ExecutionError, GraphError, MissingInputsError, SourceError
+from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import ExceptionNode, ParameterNode, unpack
 from opto.trace.calls import Options
 from opto.trace.definition import CodeVersions, Definition
 from opto.trace.dependencies import disable_external_dependencies_check
 from opto.trace.memo import Memo
-from opto.trace.origin import source_of
+from opto.trace.origin import text_of
 from opto.trace.ownership import ParameterOwner
 
 __all__ = [
@@ -110,19 +110,10 @@ class FunModule(ParameterOwner):
         return {
             "fun_name": self.name,
             "doc": getattr(function, "__doc__", None),
-            "source": self._source(),
+            "source": self._definition.source or text_of(function),
             "file": code and code.co_filename,
             "line_number": code and code.co_firstlineno,
         }
-
-    def _source(self) -> str | None:
-        function = self._definition.function
-        if self._definition.source is not None or not isinstance(function, FunctionType):
-            return self._definition.source
-        try:
-            return source_of(function)
-        except SourceError:
-            return None
 
     def detach(self) -> "FunModule":
         """Return a copy with code of its own."""

@@ -11,7 +11,7 @@ from opto.errors import DomainError, SourceError
 from opto.nodes import Operator, ParameterNode, node, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
-from opto.trace.origin import source_of
+from opto.trace.origin import source_of, text_of
 from opto.trace.source import Code, compile_source
 
 __all__ = ["CodeVersions", "Definition", "Version"]
@@ -41,7 +41,11 @@ class Definition:
             name, description = prefix[1], description[prefix.end() :]
         is_method = argument_names(function)[:1] == ("self",)
         self.operator = Operator(
-            options.output_name or name, function, description=description, template=_writer(name, is_method=is_method)
+            options.output_name or name,
+            function,
+            description=description,
+            template=_writer(name, is_method=is_method),
+            source=partial(text_of, function),
         )
         self.runner = make_runner(Call(function, self.operator, options))
         self.source: str | None = None

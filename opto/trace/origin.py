@@ -14,7 +14,7 @@ from typing import Any
 from opto.errors import SourceError
 from opto.trace.source import Definition, make_code, parse
 
-__all__ = ["source_of"]
+__all__ = ["source_of", "text_of"]
 
 
 def source_of(function: FunctionType) -> str:
@@ -34,6 +34,14 @@ def source_of(function: FunctionType) -> str:
         f"The source of {function.__qualname__}() is not to be found in {code.co_filename}.",
         mend="Define it with def in a file or a notebook, or pass its text: bundle(trainable=True, source='def …').",
     )
+
+
+def text_of(function: Any) -> str | None:
+    """Return the source of *function*, or None if it has none that can be found."""
+    try:
+        return source_of(function) if isinstance(function, FunctionType) else None
+    except SourceError:
+        return None
 
 
 def _texts(function: FunctionType) -> Iterator[list[str]]:

@@ -54,8 +54,10 @@ def test_the_model_is_shown_the_program(count):
         "strip0 = knock0.strip()\n\n"
         "# Documentation\n"
         "[add] Sum of numbers, or concatenation of sequences.\n"
-        "[knock] Knock some times.\n"
         "[strip] Return a copy of the string with leading and trailing whitespace removed.\n\n"
+        "# Source\n"
+        '<code of="knock">\ndef knock(times, on="door"):\n    """Knock some times."""\n'
+        '    return f"{on}: " + "knock " * times\n</code>\n\n'
         "# Variables\n"
         "<variable>\n<name>count</name>\n<value>1</value>\n"
         "<constraint>must be an integer from 0 to 10</constraint>\n"

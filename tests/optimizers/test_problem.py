@@ -189,3 +189,39 @@ def is_shown(line):
 def test_estimates_are_positive_for_text_and_add_up(text):
     assert estimate_tokens(text) >= bool(text)
     assert estimate_tokens(text + "\n" + text) >= estimate_tokens(text)
+
+
+def test_the_source_of_the_users_functions_is_shown_once():
+    prompt = prompt_node()
+
+    problem = Problem.of(batch(6, prompt), {"prompt": prompt})
+
+    assert list(problem.sources) == ["ask", "grade"]
+    assert problem.sources["ask"] == [
+        'def ask(prompt, question):\n    """Ask the model."""\n    return f"{prompt} {question}"'
+    ]
+    assert "Ask the model" in problem.render()
+    assert list(problem.documentation) == ["strip"]
+    assert not Problem.of(batch(6, prompt), {"prompt": prompt}, show_sources=False).sources
+
+
+def test_a_description_of_its_own_is_shown_beside_the_source():
+    prompt = prompt_node()
+
+    @bundle(description="[decide] Approves up to the limit, in euro.")
+    def decide(text):
+        return "approve"
+
+    problem = Problem.of(TraceGraph([decide(prompt)], [Feedback("no")]), {"prompt": prompt})
+
+    assert problem.documentation == {"decide": ["Approves up to the limit, in euro."]}
+    assert problem.sources["decide"][0].startswith("def decide(text)")
+
+
+def test_sources_go_first_where_there_is_no_room():
+    prompt = prompt_node()
+
+    problem = Problem.of(batch(100, prompt), {"prompt": prompt}, max_tokens=900)
+
+    assert not problem.sources
+    assert problem.documentation["ask"] == ["Ask the model."]
