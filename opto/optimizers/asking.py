@@ -1,0 +1,149 @@
+"""What optimizers have in common that ask a language model: the client, the formats of answers, asking again."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from opto.errors import LLMError, OptimizerError, SuggestionError
+from opto.llm import LLM, Message, Reply, Usage, as_llm
+from opto.nodes import ParameterNode, Propagator
+from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.proposal import Evidence, Proposal
+from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
+from opto.runs import Run
+
+__all__ = ["AskingOptimizer", "Prompt"]
+
+#: Below this many tokens, a prompt has no room for a problem.
+LEAST_PROMPT = 1_000
+#: What programs written for Trace set besides: see docs/compatibility.md.
+_OF_TRACE = frozenset(
+    {
+        *("config_list", "filter_dict", "highlight_variables", "ignore_extraction_error", "include_example"),
+        *("json_keys", "log", "prompt_symbols", "use_json_object_format"),
+    }
+)
+
+
+class Prompt(NamedTuple):
+    """What a model is to be shown, and what of the trace is left out of it, in words."""
+
+    messages: Sequence[Message]
+    left_out: Sequence[str] = ()
+
+
+class AskingOptimizer(Optimizer):
+    """An optimizer that asks a language model. A subclass defines `prompt`.
+
+    Args:
+        parameters: What may be changed.
+        llm: The model: an `LLM`, ``"provider:model"``, a function from messages to text, or None for the one of
+            `use_llm` or else the environment (see `LLM`).
+        objective: The instruction at the head of the prompt.
+        memory_size: Past values and their feedback that the model is shown again; 0 for none.
+        max_tokens: Limit for an answer; None leaves it to the provider.
+        max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
+            `estimate_tokens`).
+        answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
+        propagator: How feedback passes a node.
+        run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
+        max_failures: How many steps in a row may fail: the last of them raises.
+        max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+        trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
+            so that its programs run.
+
+    Raises:
+        AuthenticationError: No model is given, and the environment names none.
+    """
+
+    #: What is asked for if the user does not say.
+    default_objective = "Change the values of the variables so that the outputs improve, as judged by the feedback."
+
+    def __init__(
+        self,
+        parameters: Iterable[ParameterNode[Any]],
+        llm: LLM | str | Callable[..., Any] | None = None,
+        *,
+        objective: str | None = None,
+        memory_size: int = 5,
+        max_tokens: int | None = None,
+        max_prompt_tokens: int = 16_000,
+        answer_format: FormatName = "tags",
+        propagator: Propagator | None = None,
+        run: Run | str | os.PathLike[str] | None = None,
+        max_failures: int = 3,
+        max_repairs: int = 1,
+        **trace_settings: Any,
+    ) -> None:
+        if unknown := [name for name in trace_settings if name not in _OF_TRACE]:
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        if answer_format not in FORMATS:
+            raise OptimizerError(
+                f"There is no answer format {answer_format!r}.", mend=f"Choose one of {', '.join(FORMATS)}."
+            )
+        for name, value, least in (
+            ("memory_size", memory_size, 0),
+            ("max_prompt_tokens", max_prompt_tokens, LEAST_PROMPT),
+            ("max_repairs", max_repairs, 0),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise OptimizerError(f"{name} is {value!r}.", mend=f"Give a number from {least} on.")
+        self.llm = as_llm(llm)
+        self.objective = objective or self.default_objective
+        self.memory_size = memory_size
+        self.max_prompt_tokens = max_prompt_tokens
+        self._format = FORMATS[answer_format]
+        self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
+        self._max_repairs = max_repairs
+
+    def prompt(self, evidence: Evidence) -> Prompt:
+        """Return what to ask for *evidence*: the same evidence and history give the same prompt."""
+        raise NotImplementedError(f"{type(self).__name__} must define prompt(evidence).")
+
+    def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:
+        """Return the variables that the feedback is about: a model can say nothing sensible about others."""
+        reached = set(evidence.graph.parameters)
+        return {name: item for name, item in self.active.items() if item in reached}
+
+    def _propose(self, evidence: Evidence) -> Proposal:
+        prompt = self.prompt(evidence)
+        proposal = Proposal(messages=prompt.messages, left_out=prompt.left_out)
+        for _ in range(self._max_repairs + 1):
+            proposal = self._ask(proposal)
+            if not isinstance(proposal.error, SuggestionError):
+                break
+        return proposal
+
+    def _ask(self, before: Proposal) -> Proposal:
+        """Ask the model, once more if *before* holds an answer that could not be read."""
+        messages = list(before.messages)
+        if before.error is not None:
+            messages.append({"role": "assistant", "content": before.reply})
+            messages.append({"role": "user", "content": f"That answer cannot be used. {before.error}"})
+        # For the record, should a function in place of a model raise what it likes.
+        self._in_progress = replace(before, messages=messages, model=self.llm.model)
+        try:
+            reply = self.llm(messages, **self._settings)
+        except LLMError as error:
+            return replace(before, messages=messages, model=self.llm.model, error=error)
+        asked = replace(
+            before, model=reply.model, messages=messages, reply=reply.text, usage=_total(before.usage, reply.usage)
+        )
+        try:
+            return replace(asked, suggestion=self._read(reply), error=None)
+        except SuggestionError as error:
+            return replace(asked, error=error)
+
+    def _read(self, reply: Reply) -> Suggestion:
+        if reply.finish_reason in {"length", "max_tokens"}:  # the second in words of functions in place of a model
+            # What is left of a cut answer may well read as a whole one, with half a prompt in it.
+            raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
+        if reply.finish_reason == "refusal":
+            raise SuggestionError("The model refused to answer.", mend="Answer with a suggestion.")
+        return read_answer(reply.text)
+
+
+def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
+    return spent + more if spent is not None and more is not None else spent or more
