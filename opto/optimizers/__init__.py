@@ -1,5 +1,6 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
+from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem import Problem, Variable, describe_feedback
@@ -9,6 +10,7 @@ from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 
 __all__ = [
+    "OPRO",
     "Candidate",
     "Evidence",
     "LocalSearch",

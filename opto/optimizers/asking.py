@@ -41,7 +41,7 @@ class AskingOptimizer(Optimizer):
         llm: The model: an `LLM`, ``"provider:model"``, a function from messages to text, or None for the one of
             `use_llm` or else the environment (see `LLM`).
         objective: The instruction at the head of the prompt.
-        memory_size: Past values and their feedback that the model is shown again; 0 for none.
+        memory_size: Past values and their feedback that the model is shown again; 0 for none. The default is 5.
         max_tokens: Limit for an answer; None leaves it to the provider.
         max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
             `estimate_tokens`).
@@ -59,6 +59,8 @@ class AskingOptimizer(Optimizer):
 
     #: What is asked for if the user does not say.
     default_objective = "Change the values of the variables so that the outputs improve, as judged by the feedback."
+    #: How many past values are shown if the user does not say.
+    default_memory_size = 5
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class AskingOptimizer(Optimizer):
         llm: LLM | str | Callable[..., Any] | None = None,
         *,
         objective: str | None = None,
-        memory_size: int = 5,
+        memory_size: int | None = None,
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         answer_format: FormatName = "tags",
@@ -79,6 +81,7 @@ class AskingOptimizer(Optimizer):
         if unknown := [name for name in trace_settings if name not in _OF_TRACE]:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        memory_size = self.default_memory_size if memory_size is None else memory_size
         if answer_format not in FORMATS:
             raise OptimizerError(
                 f"There is no answer format {answer_format!r}.", mend=f"Choose one of {', '.join(FORMATS)}."

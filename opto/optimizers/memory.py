@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.llm import estimate_tokens
+from opto.nodes import Feedback
 from opto.optimizers.problem import describe_feedback, render_value, summary
 from opto.runs import Rejection, StepRecord, as_json
 
-__all__ = ["judged_before", "render_rejected", "render_tried", "with_best"]
+__all__ = ["describe_tried", "judged_before", "render_rejected", "render_tried", "with_best"]
 
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
@@ -40,7 +41,7 @@ def render_tried(records: Sequence[StepRecord], max_tokens: int) -> str:
     best = _best(records)
     kept: dict[int, str] = {}
     for record in sorted(records, key=lambda record: (record is not best, -record.step)):
-        block = _render(record)
+        block = describe_tried(record.before, record.feedback, record.score)
         max_tokens -= estimate_tokens(block)
         if max_tokens < 0:
             break
@@ -65,12 +66,13 @@ def _best(records: Sequence[StepRecord]) -> StepRecord | None:
     return max(scored, key=lambda record: record.score or 0.0, default=None)
 
 
-def _render(record: StepRecord) -> str:
-    values = "\n".join(_render_value(name, value) for name, value in record.before.items())
-    if len(record.feedback) > _MOST_FEEDBACK:
-        return f"{values}\n-> {summary(record.feedback)}"
-    several = f"mean score {record.score:g}\n" if record.score is not None and len(record.feedback) > 1 else ""
-    return f"{values}\n-> {several}" + "\n".join(map(describe_feedback, record.feedback))
+def describe_tried(values: Mapping[str, Any], feedback: Sequence[Feedback], score: float | None) -> str:
+    """Return *values* by name, and what was said about the outputs that they led to."""
+    shown = "\n".join(_render_value(name, value) for name, value in values.items())
+    if len(feedback) > _MOST_FEEDBACK:
+        return f"{shown}\n-> {summary(feedback)}"
+    several = f"mean score {score:g}\n" if score is not None and len(feedback) > 1 else ""
+    return f"{shown}\n-> {several}" + "\n".join(map(describe_feedback, feedback))
 
 
 def _render_value(name: str, value: Any) -> str:

@@ -77,7 +77,7 @@ class OptoPrime(AskingOptimizer):
         llm: LLM | str | Callable[..., Any] | None = None,
         *,
         objective: str | None = None,
-        memory_size: int = 5,
+        memory_size: int | None = None,
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         show_sources: bool = True,

@@ -13,7 +13,7 @@ from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_
 from opto.optimizers.selection import by_importance
 from opto.optimizers.suggestion import as_cdata
 
-__all__ = ["Problem", "Variable", "describe_feedback", "render_value", "summary"]
+__all__ = ["Problem", "Variable", "describe_feedback", "describe_variables", "render_value", "summary"]
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Writer:
 
     def fitting(self, order: Sequence[Any], max_tokens: int, count: Callable[[str], int]) -> list[Any]:
         """Return as many of *order*, from the first on, as there is room for; one at least."""
-        left = max_tokens - count("\n".join(_render_variable(_variable(*item)) for item in self.variables.items()))
+        left = max_tokens - count(describe_variables(self.variables))
         documented: set[Any] = set()
         for position, node in enumerate(order):
             parts = [self._line(node), f"{self.names[node]} = {self._shown(node._data)}"]  # noqa: SLF001 - as below
@@ -326,6 +326,11 @@ _SHORT = 60
 def _variable(name: str, parameter: ParameterNode[Any]) -> Variable:
     value = parameter._data  # noqa: SLF001 - no read of the program
     return Variable(name, parameter.domain.write(value), parameter.domain.describe(), parameter.description or "")
+
+
+def describe_variables(variables: Mapping[str, ParameterNode[Any]]) -> str:
+    """Return the values of *variables*, by name, and what they must be."""
+    return "\n".join(_render_variable(_variable(*item)) for item in variables.items())
 
 
 def render_value(tag: str, text: str, *, of: str = "") -> str:
