@@ -8,6 +8,7 @@ from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
+from opto.optimizers.textgrad import TextGrad
 
 __all__ = [
     "OPRO",
@@ -21,6 +22,7 @@ __all__ = [
     "Sampler",
     "Step",
     "Suggestion",
+    "TextGrad",
     "Variable",
     "describe_feedback",
 ]

@@ -13,7 +13,7 @@ from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
 from opto.runs import Run
 
-__all__ = ["AskingOptimizer", "Prompt"]
+__all__ = ["AskingOptimizer", "Prompt", "total"]
 
 #: Below this many tokens, a prompt has no room for a problem.
 LEAST_PROMPT = 1_000
@@ -112,7 +112,10 @@ class AskingOptimizer(Optimizer):
 
     def _propose(self, evidence: Evidence) -> Proposal:
         prompt = self.prompt(evidence)
-        proposal = Proposal(messages=prompt.messages, left_out=prompt.left_out)
+        return self._asked(Proposal(messages=prompt.messages, left_out=prompt.left_out))
+
+    def _asked(self, proposal: Proposal) -> Proposal:
+        """Return what the model answers to the messages of *proposal*, asked again if the answer cannot be read."""
         for _ in range(self._max_repairs + 1):
             proposal = self._ask(proposal)
             if not isinstance(proposal.error, SuggestionError):
@@ -132,7 +135,7 @@ class AskingOptimizer(Optimizer):
         except LLMError as error:
             return replace(before, messages=messages, model=self.llm.model, error=error)
         asked = replace(
-            before, model=reply.model, messages=messages, reply=reply.text, usage=_total(before.usage, reply.usage)
+            before, model=reply.model, messages=messages, reply=reply.text, usage=total(before.usage, reply.usage)
         )
         try:
             return replace(asked, suggestion=self._read(reply), error=None)
@@ -148,5 +151,5 @@ class AskingOptimizer(Optimizer):
         return read_answer(reply.text)
 
 
-def _total(spent: Usage | None, more: Usage | None) -> Usage | None:
+def total(spent: Usage | None, more: Usage | None) -> Usage | None:
     return spent + more if spent is not None and more is not None else spent or more

@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.nodes import Feedback, TraceGraph
 
-__all__ = ["by_importance", "most_telling"]
+__all__ = ["by_importance", "distances", "most_telling"]
 
 
 def most_telling(outputs: Sequence[Any], feedback: Sequence[Feedback]) -> list[Any]:
@@ -38,7 +38,7 @@ def by_importance(graph: TraceGraph, variables: Collection[Any]) -> list[Any]:
 
     Takes time in proportion to nodes and edges.
     """
-    from_variable = _distances(graph, variables)
+    from_variable = distances(graph, variables)
     shown: set[Any] = set()
     path: dict[Any, int] = {}
     order: list[tuple[tuple[int, bool, float, int], Any]] = []
@@ -56,7 +56,7 @@ def by_importance(graph: TraceGraph, variables: Collection[Any]) -> list[Any]:
     return [node for node in [*sorted(path, key=lambda node: (path[node], node.birth)), *rest] if node not in variables]
 
 
-def _distances(graph: TraceGraph, variables: Collection[Any]) -> dict[Any, int]:
+def distances(graph: TraceGraph, variables: Collection[Any]) -> dict[Any, int]:
     """Return how many calls lie between each node and the nearest of *variables* behind it, if there is one."""
     found: dict[Any, int] = {}
     for node in graph:  # oldest first

@@ -7,7 +7,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError, RunError, StepsFailedError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, SumPropagator, node
-from opto.optimizers import OPRO, LocalSearch, Optimizer, OptoPrime, Sampler
+from opto.optimizers import OPRO, LocalSearch, Optimizer, OptoPrime, Sampler, TextGrad
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 
@@ -18,10 +18,26 @@ def answers(format_name):
     return ScriptedLLM([FORMATS[format_name].write(Suggestion(item, "because")) for item in values])
 
 
+def edits():
+    """A model that answers TextGrad: with words about inputs, and with a new value for each variable in turn."""
+    numbers = itertools.count(2)
+
+    def reply(messages):
+        asked = messages[-1]["content"].splitlines()[-1]
+        if asked.startswith("How should"):
+            return "It should be more."
+        value = next(numbers)
+        suggested = {"size": value} if "size" in asked else {"mode": ["b", "c"][value % 2]}
+        return FORMATS["tags"].write(Suggestion(suggested, "because"))
+
+    return ScriptedLLM(reply)
+
+
 MAKERS = {
     "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
     "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
+    "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
     "LocalSearch": lambda parameters, **more: LocalSearch(parameters, seed=3, **more),
     "Sampler": lambda parameters, **more: Sampler(parameters, seed=3, **more),
 }
