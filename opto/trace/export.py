@@ -13,22 +13,17 @@ from opto.trace.bundle import FunModule
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
 from opto.trace.places import owners_in, places_in
-from opto.trace.plain import (
-    DATA_HELPER,
-    Rewriter,
-    decorators_of_opto,
-    is_inlined,
-    is_of_opto,
-    meaning_of,
-)
+from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, is_inlined, is_of_opto, meaning_of
 from opto.trace.source import closure_values
 from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
+    NAMES_OF_OPERATORS,
     class_text,
     function_text,
     has_path,
     names_of,
     names_of_class,
+    source_now,
     statement_of,
     unwrapped,
     written_class,
@@ -223,7 +218,10 @@ class _Export:
         # The version that the exported module holds, if it holds one of its own.
         function = self.functions.get(function._definition, function)  # noqa: SLF001 - as above
         if function.fun.__name__ == "<lambda>":
-            self._add_constant(name, function)
+            if (written := function._definition.options.source) is None:  # noqa: SLF001 - as above
+                self._add_constant(name, function)
+            elif written != f"lambda x: {name}(x)":  # which Python has
+                self._add_text(f"{name} = {written}\n", NAMES_OF_OPERATORS, name)
             return
         if not isinstance(function.fun, FunctionType):
             self._import(name, function.fun.__module__, function.fun.__qualname__)
@@ -234,7 +232,7 @@ class _Export:
         if own == name or own not in self.named:
             self.named[own] = _key(function)
             owner = function._owner if isinstance(function._owner, ParameterOwner) else None  # noqa: SLF001
-            self.parts.append(self._function_text(function._definition, _source(function), owner))  # noqa: SLF001
+            self.parts.append(self._function_text(function._definition, source_now(function), owner))  # noqa: SLF001
         else:
             self._add(own, function)
         if own != name:
@@ -401,7 +399,7 @@ class _Export:
         # Made by a function like another one: each keeps what it was made with.
         made = f"_make_{name}_{sum(part.startswith(f'def _make_{name}') for part in self.parts)}"
         own = "".join(f"{key} = {literal(value)}\n" for key, value in closure.items())
-        body = indent(f"{own}{_source(function)}", "    ")
+        body = indent(f"{own}{source_now(function)}", "    ")
         self._add_text(f"def {made}():\n{body}    return {name}\n", names_of(original), f"{name}()", in_bundle=True)
         self.written |= {id(parameter) for parameter in function.parameters()}
         return f"{made}()"
@@ -440,10 +438,6 @@ def _key(value: Any) -> Any:
     if isinstance(value, FunModule):
         return value._definition if value.trainable else value.fun  # noqa: SLF001 - as above
     return value
-
-
-def _source(function: FunModule) -> str | None:
-    return None if function.parameter is None else function.parameter._data  # noqa: SLF001 - as above
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,8 +2,10 @@
 
 import ast
 import linecache
+import math
 import sys
 from collections.abc import Iterator
+from copy import copy, deepcopy
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -14,15 +16,26 @@ from opto.trace.source import closure_values
 from opto.trace.splice import cut
 
 __all__ = [
+    "NAMES_OF_OPERATORS",
     "class_text",
     "function_text",
     "has_path",
     "names_of",
     "names_of_class",
+    "source_now",
     "statement_of",
     "unwrapped",
     "written_class",
 ]
+
+
+#: What the names stand for with which Python's own operators are written.
+NAMES_OF_OPERATORS: dict[str, Any] = {"copy": copy, "deepcopy": deepcopy, "math": math}
+
+
+def source_now(function: FunModule) -> str | None:
+    """Return the source that a trainable function runs now."""
+    return None if function.parameter is None else function.parameter._data  # noqa: SLF001 - no read of the program
 
 
 def names_of(function: FunctionType) -> dict[str, Any]:

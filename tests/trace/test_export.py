@@ -506,6 +506,27 @@ def test_loops_enums_lambdas_and_decorated_functions(program):
     assert "import sys" not in source
 
 
+NAMED = """
+from opto.trace import Module, node, operators
+from opto.trace import operators as ops
+
+class Uses(Module):
+    def __init__(self):
+        self.p = node(-2.5, trainable=True)
+    def forward(self, x):
+        one = [ops.floor(self.p), ops.ceil(self.p), operators.abs(self.p), ops.neg(x), ops.not_(x), ops.clone(x)]
+        two = [operators.add(self.p, 1), ops.power(x, 2), ops.mod(x, 2), ops.lt(x, 2), ops.eq(x, 3), ops.ne(x, 3)]
+        return one + two + [ops.round(self.p), ops.upper("a"), ops.concat("a", "b"), ops.len_("abc")]
+"""
+
+
+def test_operators_by_name(program):
+    module = program(NAMED)
+    made = module.Uses()
+    expected = [getattr(item, "data", item) for item in made(3)]
+    assert run(made.export(), "Uses()(3)") == expected
+
+
 # What cannot be exported
 
 
