@@ -105,7 +105,7 @@ class FunModule(ParameterOwner):
     @property
     def info(self) -> dict[str, Any]:
         """What is known of the function, by the names that Trace uses."""
-        function = self._definition.function
+        function = self._definition.inner
         code = getattr(function, "__code__", None)
         return {
             "fun_name": self.name,
@@ -116,7 +116,7 @@ class FunModule(ParameterOwner):
         }
 
     def _source(self) -> str | None:
-        function = self._definition.function
+        function = self._definition.inner
         if self._definition.source is not None or not isinstance(function, FunctionType):
             return self._definition.source
         try:
@@ -293,7 +293,8 @@ def bundle(
         function: The function, or its description.
         description: What it does, in words for whoever optimizes; the default is the docstring. A name in
             square brackets at the start becomes the operator's name: ``"[sum] Adds up the items."``
-        trainable: True if an optimizer may rewrite the function: its source becomes a parameter.
+        trainable: True if an optimizer may rewrite the function: its source, from ``def`` on, becomes a parameter.
+            Decorators between ``bundle`` and ``def`` stay around whatever takes its place.
         source: The source, for functions whose text Python cannot find (made by ``exec``, for instance).
         catch_execution_error: False to let exceptions pass instead of turning them into an `ExecutionError`
             with a node that can be given feedback.

@@ -27,7 +27,7 @@ from opto.nodes import (
 from opto.trace.binding import Bound, apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
 from opto.trace.memo import Lookup, Memo
-from opto.trace.source import Code
+from opto.trace.source import Code, unwrapped
 
 __all__ = ["Call", "Options", "make_runner"]
 
@@ -401,10 +401,8 @@ def _mode(function: Any) -> str:
         direct = getattr(direct, "__call__", None)  # noqa: B004 - its code, if it is written in Python
     mode = _mode_of_code(direct)
     if mode == "plain" and hasattr(function, "__wrapped__"):
-        while hasattr(direct, "__wrapped__"):
-            direct = direct.__wrapped__
         # A wrapper may pass on what a coroutine function gave it, or run it.
-        return "plain" if _mode_of_code(direct) == "plain" else "slow"
+        return "plain" if _mode_of_code(unwrapped(direct)) == "plain" else "slow"
     return mode
 
 

@@ -21,7 +21,7 @@ from opto.trace.plain import (
     is_of_opto,
     meaning_of,
 )
-from opto.trace.source import closure_values
+from opto.trace.source import closure_values, unwrapped
 from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
     class_text,
@@ -30,7 +30,6 @@ from opto.trace.written import (
     names_of,
     names_of_class,
     statement_of,
-    unwrapped,
     written_class,
 )
 
@@ -242,7 +241,7 @@ class _Export:
 
     def _function_text(self, definition: Definition, source: str | None, instance: Any = None) -> str:
         """Return the function of *definition* with *source*, or as it was written; with the decorators that stay."""
-        function = definition.function
+        function = definition.inner
         assert isinstance(function, FunctionType)
         names = names_of(function)
         where = f"{function.__qualname__}()"

@@ -20,7 +20,6 @@ __all__ = [
     "names_of",
     "names_of_class",
     "statement_of",
-    "unwrapped",
     "written_class",
 ]
 
@@ -126,13 +125,6 @@ def statement_of(module: ModuleType, name: str) -> str | None:
         if any(isinstance(item, ast.Name) and item.id == name for target in targets for item in ast.walk(target)):
             return cut(lines, part.lineno, part.end_lineno or part.lineno)
     return None
-
-
-def unwrapped(value: Any) -> Any:
-    """Return the function inside decorators that say what they wrap."""
-    while callable(value) and hasattr(value, "__wrapped__"):
-        value = value.__wrapped__
-    return value
 
 
 def has_path(value: Any) -> bool:

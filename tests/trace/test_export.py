@@ -506,6 +506,39 @@ def test_loops_enums_lambdas_and_decorated_functions(program):
     assert "import sys" not in source
 
 
+AROUND = """
+import functools
+from opto.trace import Module, bundle
+
+def shouting(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args).upper()
+    return wrapper
+
+@bundle
+@shouting
+def name(x): return f"<{x}>"
+
+class Agent(Module):
+    @bundle(trainable=True)
+    @shouting
+    def act(self, x): return x + "!"
+
+    def forward(self, x): return self.act(name(x))
+"""
+
+
+def test_decorators_between_bundle_and_def_stay(program):
+    module = program(AROUND)
+    it = module.Agent()
+    it.act.parameter._set("def act(self, x):\n    return x + '?'\n")
+    for exported, use in ((it, "Agent()('ada')"), (module.name, "name('ada')")):
+        source = exported.export()
+        assert run(source, f"str({use})") == eval(use, {"Agent": lambda: it, "name": module.name})
+        assert source.count("def wrapper") == 1
+
+
 # What cannot be exported
 
 
