@@ -166,7 +166,7 @@ class FunModule(ParameterOwner):
         # All methods at once, before any of them runs: code that was born inside a call would count as its own.
         for definition in [*trainable_definitions(type(instance)), self._definition]:
             if definition not in owned:
-                owned[definition] = CodeVersions(definition)
+                owned.setdefault(definition, CodeVersions(definition))  # another thread may have been faster
         return owned[self._definition]
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -129,7 +129,8 @@ def model(cls: C) -> C:
     if getattr(getattr(cls, "__deepcopy__", None), "__module__", "").startswith("pydantic."):
         members["__deepcopy__"] = deep_copy  # which shares locks; pydantic's would fail
     try:
-        made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+        meta: Any = type(cls)
+        made: C = meta(cls.__name__, (cls, Module), members)
     except TypeError as error:
         raise GraphError(
             f"No model can be made of {cls.__name__}: {str(error).rstrip('.')}.",

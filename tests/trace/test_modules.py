@@ -638,3 +638,20 @@ def test_methods_that_are_bound_for_the_occasion_are_not_taken_for_each_other():
 
     assert len(many.parameters()) == 50
     assert len({id(parameter) for parameter in many.parameters()}) == 50
+
+
+def test_a_class_with_a_metaclass_that_makes_objects_its_own_way():
+    class Naming(type):
+        def __call__(cls, *args, **kwargs):
+            made = super().__call__(*args, **kwargs)
+            made.tag = cls.__name__
+            return made
+
+    @model
+    class Agent(metaclass=Naming):
+        def __init__(self, prompt):
+            self.prompt = node(prompt, trainable=True)
+
+    agent = Agent("hi")
+    assert isinstance(agent, Module)
+    assert (agent.tag, type(Agent), list(agent.parameters_dict())) == ("Agent", Naming, ["prompt"])
