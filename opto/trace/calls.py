@@ -27,7 +27,7 @@ from opto.nodes import (
 from opto.trace.binding import Bound, apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
 from opto.trace.memo import Lookup, Memo
-from opto.trace.source import Code, unwrapped
+from opto.trace.source import CodeParameter, unwrapped
 
 __all__ = ["Call", "Options", "make_runner"]
 
@@ -274,7 +274,7 @@ class Call:
         code = () if self.parameter is None else (self.parameter,)
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
         # Nobody can pass the code of a function that is called inside: it is an input in any case.
-        unknown = [item for item in hidden if not _is_code(item)] if strict else []
+        unknown = [item for item in hidden if not isinstance(item, CodeParameter)] if strict else []
         if unknown and is_checked() and not self.options.allow_external_dependencies:
             names = ", ".join(repr(item.name) for item in unknown)
             raise MissingInputsError(
@@ -416,7 +416,3 @@ def _mode_of_code(function: Any) -> str:
         if flags & flag:
             return mode
     return "plain"
-
-
-def _is_code(item: Any) -> bool:
-    return isinstance(item, ParameterNode) and isinstance(item.domain, Code)

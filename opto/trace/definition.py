@@ -8,11 +8,11 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Operator, ParameterNode, node, write_arguments
+from opto.nodes import Operator, ParameterNode, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
 from opto.trace.origin import source_of
-from opto.trace.source import Code, compile_source, rewrapped, unwrapped
+from opto.trace.source import Code, CodeParameter, compile_source, rewrapped, unwrapped
 
 __all__ = ["CodeVersions", "Definition", "Version"]
 
@@ -130,11 +130,11 @@ class CodeVersions:
 
     def __init__(self, definition: Definition) -> None:
         assert definition.code is not None
+        assert definition.source is not None
         self.definition = definition
-        self.parameter: ParameterNode[str] = node(
+        self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
             name=definition.code.name,
-            trainable=True,
             domain=definition.options.domain or definition.code,
             projections=definition.options.projections,
         )

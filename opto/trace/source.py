@@ -13,10 +13,11 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Domain, Frozen, unfenced
+from opto.nodes import Domain, Frozen, ParameterNode, unfenced
 
 __all__ = [
     "Code",
+    "CodeParameter",
     "Definition",
     "closure_values",
     "compile_source",
@@ -212,6 +213,12 @@ class Code(Frozen, Domain):
 
     def describe(self) -> str:
         return f"Python code that defines `{self.head}`"
+
+
+class CodeParameter(ParameterNode[str]):
+    """The parameter that holds the source of a function, whatever its domain is."""
+
+    __slots__ = ()
 
 
 def _shape(definition: Definition) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 import abc
 import asyncio
+import copy
 import functools
 import gc
 import inspect
@@ -18,6 +19,7 @@ import pytest
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import Node, node
 from opto.trace import Module, TraceGraph, bundle
+from opto.trace.utils import contain
 
 
 def text(result):
@@ -307,6 +309,14 @@ def test_projections_and_domains_of_code():
         return x
 
     assert free.parameter.accept("whatever") == "whatever"
+
+    for inner in (free, copy.deepcopy(free)):
+
+        @bundle
+        def outer(x, inner=inner):
+            return inner(x)
+
+        assert contain(outer(1).parents, inner.parameter)
 
 
 def test_opened_code_shows_what_is_inside():
