@@ -231,6 +231,14 @@ class _Standing(FunModule):
 _SHOWN = {"__qualname__", "__module__", "__text_signature__", "__isabstractmethod__"}
 
 
+def bundled_in(member: Any) -> Any:
+    """Return what a member of a class calls in the end: *member*, or what stands behind properties and decorators."""
+    while isinstance(member, staticmethod | classmethod | property | cached_property | FunctionType):
+        inside = [getattr(member, name, None) for name in ("__func__", "fget", "func", "__wrapped__")]
+        member = next((item for item in inside if item is not None), None)
+    return member
+
+
 def trainable_definitions(kind: type) -> dict[Definition, str]:
     """Return the trainable methods that instances of *kind* own code for, overridden ones too, each with its path."""
     found: dict[Definition, str] = {}

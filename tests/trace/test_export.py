@@ -525,14 +525,28 @@ class Agent(Module):
     @shouting
     def act(self, x): return x + "!"
 
-    def forward(self, x): return self.act(name(x))
+    @property
+    @bundle(trainable=True)
+    def tone(self): return "."
+
+    @tone.setter
+    def tone(self, value): raise AttributeError
+
+    @shouting
+    @bundle(trainable=True)
+    def end(self): return "end"
+
+    def forward(self, x): return self.act(name(x)) + self.tone + self.end()
 """
 
 
 def test_decorators_between_bundle_and_def_stay(program):
     module = program(AROUND)
     it = module.Agent()
-    it.act.parameter._set("def act(self, x):\n    return x + '?'\n")
+    codes = it.parameters_dict()
+    codes["act"]._set("def act(self, x):\n    return x + '?'")
+    codes["tone"]._set("def tone(self):\n    return '!'")
+    codes["end"]._set("def end(self):\n    return 'stop'")
     for exported, use in ((it, "Agent()('ada')"), (module.name, "name('ada')")):
         source = exported.export()
         assert run(source, f"str({use})") == eval(use, {"Agent": lambda: it, "name": module.name})
