@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
 from functools import partial
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
@@ -79,7 +79,7 @@ try:
     try:
         __value = {call}
         if __value.__class__ not in __scalars:
-            if __value.__class__ is __Coroutine:
+            if __hasattr(__value.__class__, "__await__"):
                 return __call.go_on(__value, {keys}, {inputs}, {plain})
             __value = __unpack(__value)
     finally:
@@ -104,7 +104,7 @@ _PLAINLY_NAMES: dict[str, Any] = {
     "__reads_in": reads_in,
     "__warn_of_changes": warn_of_changes,
     "__record": record,
-    "__Coroutine": CoroutineType,
+    "__hasattr": hasattr,
 }
 #: The other ways are taken by `Call.run`.
 _SPECIALLY = "return __run({keys}, {inputs}, {plain}, {named}, {mutable})"
@@ -176,7 +176,7 @@ class Call:
                 return self._run_slowly(start, bound, self._lookup(bound))
 
     def go_on(self, value: Any, *bound: Any) -> Any:
-        """Return what to give to the caller of a plain function that has returned a coroutine."""
+        """Return what to give to the caller of a plain function that has returned *value*, which can be awaited."""
         return self._named(self._run_async(lambda: value, (*bound, (), False)))
 
     def _lookup(self, bound: Bound) -> Lookup | None:

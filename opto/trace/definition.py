@@ -18,7 +18,7 @@ __all__ = ["CodeVersions", "Definition", "Version"]
 
 
 class Definition:
-    """What all calls and all bound copies of one bundled function share. Never changed after decoration.
+    """What all calls and all bound copies of one bundled function share. Never changed once the class around it is made.
 
     Attributes:
         runner: Has the signature of the function, runs it and records the call.
