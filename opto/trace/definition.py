@@ -18,7 +18,7 @@ __all__ = ["CodeVersions", "Definition", "Version"]
 
 
 class Definition:
-    """What all calls and all bound copies of one bundled function share. Never changed once the class around it is made.
+    """What all calls and all bound copies of one bundled function share. Fixed once its class is made.
 
     Attributes:
         runner: Has the signature of the function, runs it and records the call.
