@@ -194,7 +194,7 @@ class ParameterNode(Node[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived_parameter, (
-            *(self._data, self.stem, self._description, self._trainable, self.domain, self.projections),
+            *(type(self), self._data, self.stem, self._description, self._trainable, self.domain, self.projections),
         )
 
     @property
@@ -251,11 +251,9 @@ def _revived_node(data: Any, stem: str, description: str | None) -> "Node[Any]":
 
 
 def _revived_parameter(  # noqa: PLR0917 - called by pickle only
-    data: Any, stem: str, description: str | None, trainable: bool, domain: Domain, projections: Any
+    kind: Any, data: Any, stem: str, description: str | None, trainable: bool, domain: Domain, projections: Any
 ) -> Any:
-    return ParameterNode(
-        data, name=stem, description=description, trainable=trainable, domain=domain, projections=projections
-    )
+    return kind(data, name=stem, description=description, trainable=trainable, domain=domain, projections=projections)
 
 
 def restart_numbers() -> None:

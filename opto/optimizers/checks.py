@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Node, ParameterNode
+from opto.nodes import Node, ParameterNode, attempt
 from opto.runs import Rejection, as_json
 
 __all__ = ["checked", "copied", "rejection", "same", "sendable"]
@@ -57,16 +57,10 @@ def sendable(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
-    try:
-        return deepcopy(value)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return value
+    return attempt(deepcopy, value, fallback=value)
 
 
 def same(new: Any, old: Any) -> bool:
     """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
-    try:
-        # By text as well: [1, 0] equals [True, False].
-        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
-    except (TypeError, ValueError):
-        return False
+    # By text as well: [1, 0] equals [True, False].
+    return type(new) is type(old) and attempt(lambda: bool(new == old) and repr(new) == repr(old), fallback=False)

@@ -334,8 +334,8 @@ class Optimizer:
             else:
                 try:
                     accepted[name] = sendable(self.variables[name].accept(raw))
-                except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
-                    # DomainError is one of these; domains that users write raise others.
+                except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+                    # DomainError is one of these; domains and projections that users write raise others.
                     draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
         return accepted
 

@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.nodes import SCALARS, Node, Numbered, pack
+from opto.trace.source import unwrapped
 
 __all__ = ["Bound", "apply", "argument_names", "make_binder", "make_twin", "with_names"]
 
@@ -111,6 +112,7 @@ def with_names(twin: Any, **names: Any) -> Callable[..., Any]:
     return copy
 
 
+_SELF = ("self",)
 _BOUND = "__keys, __inputs, __plain, __named, __mutable"
 _PARTS = {
     "keys": "__keys",
@@ -139,6 +141,10 @@ def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tup
     return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(passed)})"}
 
 
+def _takes_self(function: FunctionType) -> bool:
+    return function.__code__.co_argcount > 0 and function.__code__.co_varnames[:1] == _SELF
+
+
 def _display(names: Sequence[str]) -> str:
     return f"({', '.join(names)}{',' * (len(names) == 1)})"
 
@@ -157,9 +163,11 @@ def _spread(
         else (*arguments.keyword_only, *(f"**{arguments.more}[{key}]" for key in more))
     )
     keys = (*first, *last) if not rest else Numbered(len(rest), form=f"*{arguments.rest}[{{}}]", first=first, last=last)
-    inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
+    given = (*leading, *rest, *keyword_only, *more.values())
+    skipped = 1 if first[:1] == _SELF else 0  # as in `_unrolled`
+    inputs = (*given[:skipped], *map(pack, given[skipped:]))
     plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
-    mutable = any(item.__class__ not in SCALARS for item in plain)
+    mutable = any(item.__class__ not in SCALARS for item in plain[skipped:])
     return keys, inputs, plain, (*arguments.keyword_only, *more), mutable
 
 
@@ -179,4 +187,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[_Arguments, tuple[Any, ...
         keyword_only=names[positional:keyword_only],
         more=names[keyword_only + has_rest] if has_more else None,
     )
+    inner = unwrapped(function)
+    if arguments[:2] == ((), ()) and has_rest and isinstance(inner, FunctionType) and _takes_self(inner):
+        arguments = arguments._replace(positional_only=_SELF)  # which the wrapper of a method passes on
     return arguments, function.__defaults__ or (), dict(function.__kwdefaults__ or {})

@@ -105,7 +105,7 @@ class FunModule(ParameterOwner):
     @property
     def info(self) -> dict[str, Any]:
         """What is known of the function, by the names that Trace uses."""
-        function = self._definition.function
+        function = self._definition.inner
         code = getattr(function, "__code__", None)
         return {
             "fun_name": self.name,
@@ -116,7 +116,7 @@ class FunModule(ParameterOwner):
         }
 
     def _source(self) -> str | None:
-        function = self._definition.function
+        function = self._definition.inner
         if self._definition.source is not None or not isinstance(function, FunctionType):
             return self._definition.source
         try:
@@ -166,7 +166,7 @@ class FunModule(ParameterOwner):
         # All methods at once, before any of them runs: code that was born inside a call would count as its own.
         for definition in [*trainable_definitions(type(instance)), self._definition]:
             if definition not in owned:
-                owned[definition] = CodeVersions(definition)
+                owned.setdefault(definition, CodeVersions(definition))  # another thread may have been faster
         return owned[self._definition]
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -231,6 +231,14 @@ class _Standing(FunModule):
 _SHOWN = {"__qualname__", "__module__", "__text_signature__", "__isabstractmethod__"}
 
 
+def bundled_in(member: Any) -> Any:
+    """Return what a member of a class calls in the end: *member*, or what stands behind properties and decorators."""
+    while isinstance(member, staticmethod | classmethod | property | cached_property | FunctionType):
+        inside = [getattr(member, name, None) for name in ("__func__", "fget", "func", "__wrapped__")]
+        member = next((item for item in inside if item is not None), None)
+    return member
+
+
 def trainable_definitions(kind: type) -> dict[Definition, str]:
     """Return the trainable methods that instances of *kind* own code for, overridden ones too, each with its path."""
     found: dict[Definition, str] = {}
@@ -293,7 +301,8 @@ def bundle(
         function: The function, or its description.
         description: What it does, in words for whoever optimizes; the default is the docstring. A name in
             square brackets at the start becomes the operator's name: ``"[sum] Adds up the items."``
-        trainable: True if an optimizer may rewrite the function: its source becomes a parameter.
+        trainable: True if an optimizer may rewrite the function: its source, from ``def`` on, becomes a parameter.
+            Decorators between ``bundle`` and ``def`` stay around whatever takes its place.
         source: The source, for functions whose text Python cannot find (made by ``exec``, for instance).
         catch_execution_error: False to let exceptions pass instead of turning them into an `ExecutionError`
             with a node that can be given feedback.

@@ -348,6 +348,17 @@ def test_own_domains_may_raise_what_they_like():
     assert digits.data == 1
 
 
+@pytest.mark.parametrize(
+    "project", [lambda text: text.split(": ")[1], lambda text: {"a": 1}[text], lambda text: text.answer]
+)
+def test_what_a_projection_cannot_read_is_rejected(project):
+    text = node("x: y", name="text", trainable=True, projections=[project])
+    optimizer, _ = optimizer_of([text], [answer(text="plain")])
+
+    assert judge(optimizer, text + "!").outcome == "rejected"
+    assert text.data == "x: y"
+
+
 def test_text_that_could_not_be_sent_again_is_rejected():
     text = node("a", name="text", trainable=True)
     optimizer, _ = optimizer_of([text], ['{"suggestion": {"text": "bad \\ud800"}}'])

@@ -527,6 +527,53 @@ def test_operators_by_name(program):
     assert run(made.export(), "Uses()(3)") == expected
 
 
+AROUND = """
+import functools
+from opto.trace import Module, bundle
+
+def shouting(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args).upper()
+    return wrapper
+
+@bundle
+@shouting
+def name(x): return f"<{x}>"
+
+class Agent(Module):
+    @bundle(trainable=True)
+    @shouting
+    def act(self, x): return x + "!"
+
+    @property
+    @bundle(trainable=True)
+    def tone(self): return "."
+
+    @tone.setter
+    def tone(self, value): raise AttributeError
+
+    @shouting
+    @bundle(trainable=True)
+    def end(self): return "end"
+
+    def forward(self, x): return self.act(name(x)) + self.tone + self.end()
+"""
+
+
+def test_decorators_between_bundle_and_def_stay(program):
+    module = program(AROUND)
+    it = module.Agent()
+    codes = it.parameters_dict()
+    codes["act"]._set("def act(self, x):\n    return x + '?'")
+    codes["tone"]._set("def tone(self):\n    return '!'")
+    codes["end"]._set("def end(self):\n    return 'stop'")
+    for exported, use in ((it, "Agent()('ada')"), (module.name, "name('ada')")):
+        source = exported.export()
+        assert run(source, f"str({use})") == eval(use, {"Agent": lambda: it, "name": module.name})
+        assert source.count("def wrapper") == 1
+
+
 # What cannot be exported
 
 
