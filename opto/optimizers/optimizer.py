@@ -173,6 +173,9 @@ class Optimizer:
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
+                if not stale:
+                    # Most likely backward() was forgotten, and nobody may look at what step() returns.
+                    warnings.warn(_NOTHING, stacklevel=2)
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
             reason = where_lost(

@@ -307,7 +307,8 @@ def test_a_step_that_no_feedback_reaches_says_where_it_was_lost_although_the_out
     assert "its value stands in the plain input 'y' of add0" in record.reason
 
     optimizer.zero_feedback()
-    assert "No feedback has come" in optimizer.step().reason
+    with pytest.warns(UserWarning, match="No feedback has come: call backward"):
+        assert "No feedback has come" in optimizer.step().reason
 
 
 def test_names_of_trace_are_understood_unless_something_else_is_called_so(count):
