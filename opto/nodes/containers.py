@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from opto.nodes.operators import Operator
 
-__all__ = ["CONTAINERS", "SCALARS", "Container", "container_of", "slots_of"]
+__all__ = ["CONTAINERS", "SCALARS", "Container", "container_of"]
 
 
 class Container(NamedTuple):
@@ -123,7 +123,7 @@ def _learnt(kind: Hashable) -> Container | None:
     if fields is not None:
         return _of_attributes(kind, lambda old: [name for name in fields if hasattr(old, name)])
     if getattr(kind, "__node_container__", False) or issubclass(kind, _OF_ATTRIBUTES):
-        slots = slots_of(kind)
+        slots = _slots_of(kind)
         return _of_attributes(kind, lambda old: [*(n for n in slots if hasattr(old, n)), *getattr(old, "__dict__", ())])
     return None
 
@@ -133,7 +133,7 @@ _FIELDS = ("__dataclass_fields__", "__pydantic_fields__")
 _OF_ATTRIBUTES = (SimpleNamespace, UserList, UserDict, ChainMap)
 
 
-def slots_of(kind: type) -> list[str]:
+def _slots_of(kind: type) -> list[str]:
     """Return the names of the attributes that objects of class *kind* keep in slots."""
     declared = [vars(base).get("__slots__", ()) for base in kind.__mro__]
     names = [name for slots in declared for name in ((slots,) if isinstance(slots, str) else slots)]
