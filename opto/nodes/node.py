@@ -9,10 +9,11 @@ from opto.nodes import valuelike
 from opto.nodes.arrays import ArrayLike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
+from opto.nodes.packing import unpack
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import ValueLike, unpack
+from opto.nodes.valuelike import ValueLike
 from opto.nodes.vertex import Vertex, births
 
 __all__ = ["Node", "ParameterNode", "node", "restart_numbers"]
