@@ -291,12 +291,12 @@ def node(
         DomainError: *data* lies outside *domain*, or a domain is given for what is no parameter.
 
     Example:
-        >>> green = node(30, name="green", trainable=True, domain=range(15, 91))
+        >>> green = node(30, name="green_seconds", trainable=True, domain=range(15, 91))
         >>> green
-        <ParameterNode green:0 = 30>
-        >>> node(97, name="red", trainable=True, domain=range(15, 91))
+        <ParameterNode green_seconds:0 = 30>
+        >>> node(97, name="red_seconds", trainable=True, domain=range(15, 91))
         Traceback (most recent call last):
-        opto.errors.DomainError: Parameter 'red:0': 97 lies outside the range. Choose an integer from 15 to 90.
+        opto.errors.DomainError: Parameter 'red_seconds:0': 97 lies outside the range. Choose an integer from 15 to 90.
     """
     if constraint:
         description = f"{description} {constraint}" if description else constraint
