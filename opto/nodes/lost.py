@@ -159,10 +159,8 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _attributes(thing: Any) -> Mapping[str, Any]:
-    try:
-        found = object.__getattribute__(thing, "__dict__")
-    except (AttributeError, LookupError, RuntimeError, TypeError):
-        return {}  # none, or an object that is another one now and then, as some proxies
+    # Some objects have none, or are another one now and then, as some proxies.
+    found = attempt(object.__getattribute__, thing, "__dict__", fallback=None)
     return found if isinstance(found, Mapping) else {}
 
 
@@ -260,7 +258,7 @@ def _folded(text: str) -> str:
 
 
 def _without_numpy(value: Any) -> Any:
-    small = hasattr(value, "tolist") and getattr(value, "size", MAX_PLAIN) < MAX_PLAIN
+    small = attempt(lambda: hasattr(value, "tolist") and getattr(value, "size", MAX_PLAIN) < MAX_PLAIN, fallback=False)
     value = value.tolist() if small else value
     return list(value) if type(value) is tuple else value
 
@@ -269,11 +267,9 @@ def _is_telling(data: Any) -> bool:
     """True if two values do not come to be the same by chance."""
     if type(data) in SCALARS:
         return len(brief(data, TELLING)) >= TELLING
-    return not hasattr(data, "__len__") or len(data) > 1
+    return attempt(len, data, fallback=2) > 1
 
 
 def _equal(data: Any, value: Any) -> bool:
-    try:
-        return type(data) is type(value) and bool(data == value)
-    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError):
-        return False  # as arrays, and whatever code of users makes of ==
+    # Arrays give no one answer, and users write what they like.
+    return type(data) is type(value) and attempt(lambda: bool(data == value), fallback=False)

@@ -9,10 +9,11 @@ from opto.nodes import valuelike
 from opto.nodes.arrays import ArrayLike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
+from opto.nodes.packing import unpack
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import ValueLike, unpack
+from opto.nodes.valuelike import ValueLike
 from opto.nodes.vertex import Vertex, births
 
 __all__ = ["Node", "ParameterNode", "node", "restart_numbers"]
@@ -288,12 +289,12 @@ def node(
         DomainError: *data* lies outside *domain*, or a domain is given for what is no parameter.
 
     Example:
-        >>> green = node(30, name="green", trainable=True, domain=range(15, 91))
+        >>> green = node(30, name="green_seconds", trainable=True, domain=range(15, 91))
         >>> green
-        <ParameterNode green:0 = 30>
-        >>> node(97, name="red", trainable=True, domain=range(15, 91))
+        <ParameterNode green_seconds:0 = 30>
+        >>> node(97, name="red_seconds", trainable=True, domain=range(15, 91))
         Traceback (most recent call last):
-        opto.errors.DomainError: Parameter 'red:0': 97 lies outside the range. Choose an integer from 15 to 90.
+        opto.errors.DomainError: Parameter 'red_seconds:0': 97 lies outside the range. Choose an integer from 15 to 90.
     """
     if constraint:
         description = f"{description} {constraint}" if description else constraint

@@ -271,7 +271,12 @@ class Proxy:
 
     @property
     def __dict__(self):
-        raise RuntimeError("no")
+        raise OSError("no")
+
+    tolist = __dict__
+
+    def __len__(self):
+        raise OSError("no")
 
 
 def test_objects_that_refuse_to_be_looked_at_do_no_harm():
@@ -288,3 +293,4 @@ def test_objects_that_refuse_to_be_looked_at_do_no_harm():
     assert type(bystander) is Shy
     assert "still in memory" in said(prompt("Never used."), judge(count([Proxy()])))
     assert "still in memory" in said(prompt("Never used."), bundle(lambda proxy: 1)(Proxy()))
+    assert "still in memory" in said(node(Proxy(), trainable=True), bundle(lambda proxy: 1)(Proxy()))
