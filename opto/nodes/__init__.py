@@ -9,7 +9,6 @@ from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_a
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
-from opto.nodes.lost import where_lost
 from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, write_arguments
@@ -70,7 +69,6 @@ __all__ = [
     "unfenced",
     "unpack",
     "warn_if_changed",
-    "where_lost",
     "without_halves",
     "write_arguments",
     "write_call",

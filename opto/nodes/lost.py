@@ -89,9 +89,14 @@ def _place(parameter: Vertex, graph: TraceGraph, plain: Sequence[Plain], derived
     if found:
         return f"{_value_of(source, parameter)} may be what stands in {_where(found, graph)}", GIVE_THE_NODE
     last = f"the last value made of it that is still in memory is {_shown(derived[-1])}" if derived else None
-    came = dict.fromkeys(_where(item, graph) for item in plain if type(item.value) not in SCALARS - {str, bytes})
+    came = dict.fromkeys(_where(item, graph) for item in plain if _could_hold_another(item.value))
     where = f"; it may have come in as {', or as '.join(list(came)[:2])}" if came else ""
-    return f"{last or 'nothing that was made of it is still in memory'}{where}", LOOK
+    return f"{last or 'no node that was made of it is still in memory, if there ever was one'}{where}", LOOK
+
+
+def _could_hold_another(value: Any) -> bool:
+    """True for what other values could be part of: no number, and no text as short as a separator."""
+    return len(value) >= TELLING if isinstance(value, str | bytes) else type(value) not in SCALARS
 
 
 def _value_of(source: Vertex, parameter: Vertex) -> str:

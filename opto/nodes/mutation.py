@@ -96,7 +96,7 @@ def warn_if_changed(operator: str, name: str, before: Fingerprint, *, stacklevel
     if was_changed(before):
         warnings.warn(
             f"{operator}() changed its input {name} in place, so the graph shows a value that it did not read. "
-            "Return a changed copy instead, such as items + [new].",
+            "Make a changed copy instead, such as items + [new].",
             stacklevel=stacklevel + 1,
         )
 

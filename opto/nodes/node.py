@@ -114,6 +114,9 @@ class Node(ValueLike, ArrayLike, Generic[T]):
         """Feedback by sender. Only parameters keep what a backward pass brings; elsewhere it is there in passing."""
         return in_flight(self)
 
+    def zero_feedback(self) -> None:
+        """Forget the feedback that has arrived. Only parameters keep any."""
+
     @property
     def inputs(self) -> dict[str, "Node[Any]"]:
         """The inputs by name. Plain values are shown as nodes made for the occasion."""

@@ -137,9 +137,10 @@ class ValueLike(Kin):
         self.__delitem__(key)
 
     def __delitem__(self, key: Any) -> None:
+        example = "{**x, key: value}" if isinstance(self._data, dict) else "x[:1] + [value] + x[2:]"
         raise TypeError(
             f"Items of a node cannot be changed, and the {type(self._data).__name__} in {self!r} stays as it is. "
-            "Make a changed copy, such as {**x.data, key: value}, in a bundled function."
+            f"Make a changed copy, such as {example}, in a bundled function."
         )
 
     # Python reflects comparisons by itself: 3 < node asks node > 3.
