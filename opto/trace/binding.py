@@ -64,7 +64,8 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
     Args:
         function: Any callable.
         body: Python text. It may speak of ``{keys}``, ``{inputs}``, ``{plain}``, ``{named}`` and ``{mutable}``, the
-            parts of `Bound`, and of ``{call}``, which calls ``__function`` with them.
+            parts of `Bound`; of ``{coded_keys}`` and ``{coded_inputs}``, which have the global name ``__code`` behind
+            them; and of ``{call}``, which calls ``__function``.
         names: Global names of the body. They and its local ones begin with two underscores, to stay clear of arguments.
     """
     arguments, defaults, keyword_defaults = _arguments(function)
@@ -88,6 +89,7 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
         "__arguments": arguments,
         "__scalars": SCALARS,
         "__names": (*leading, *arguments.keyword_only),
+        "__coded_names": (*leading, *arguments.keyword_only, "__code"),
         "__pack": pack,
         "__spread": _spread,
         "__apply": apply,
@@ -117,6 +119,8 @@ _BOUND = "__keys, __inputs, __plain, __named, __mutable"
 _PARTS = {
     "keys": "__keys",
     "inputs": "__inputs",
+    "coded_keys": '(*__keys, "__code")',
+    "coded_inputs": "(*__inputs, __code)",
     "plain": "__plain",
     "named": "__named",
     "mutable": "__mutable",
@@ -137,8 +141,16 @@ def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tup
             lines.append(f"if __{index}.__class__ not in __scalars: __mutable = True\n")
     values = [f"__{index}" for index in range(len(names))]
     passed = [*values[: len(positional)], *map("{}={}".format, keyword_only, values[len(positional) :])]
-    parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": repr(keyword_only)}
-    return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(passed)})"}
+    return "".join(lines), {
+        "keys": "__names",
+        "inputs": _display(names),
+        "coded_keys": "__coded_names",
+        "coded_inputs": _display((*names, "__code")),
+        "plain": _display(values),
+        "named": repr(keyword_only),
+        "mutable": "__mutable",
+        "call": f"__function({', '.join(passed)})",
+    }
 
 
 def _takes_self(function: FunctionType) -> bool:

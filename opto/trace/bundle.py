@@ -135,25 +135,21 @@ class FunModule(ParameterOwner):
     def __get__(self, instance: Any, owner: type | None = None) -> "FunModule":
         if instance is None or self._owner is not None:
             return self
-        run, code = self.__call__, self._code
+        definition, run, code = self._definition, self.__call__, self._code
         if code is not None and not isinstance(instance, type):
-            code = self._code_of(instance)
+            # The code that the instance owns. Written out, as for each call of a method.
+            try:
+                code = instance.__dict__["_opto_code"][definition]
+            except (AttributeError, KeyError):
+                code = self._new_code_of(instance)
+            code.asked = True
             run = code.run
         # Bound anew for each use, as Python binds methods: an instance that held its bound method would hold itself.
         bound = _new(FunModule)
         bound.__dict__ = self.__dict__
-        bound._definition, bound._owner, bound._code = self._definition, instance, code  # noqa: SLF001 - its own class
+        bound._definition, bound._owner, bound._code = definition, instance, code  # noqa: SLF001 - its own class
         bound.__call__ = MethodType(run, instance)
         return bound
-
-    def _code_of(self, instance: Any) -> CodeVersions:
-        """Return the code of this method for *instance*, which owns it."""
-        try:
-            code: CodeVersions = instance.__dict__["_opto_code"][self._definition]
-        except (AttributeError, KeyError):
-            code = self._new_code_of(instance)
-        code.asked = True
-        return code
 
     def _new_code_of(self, instance: Any) -> CodeVersions:
         try:

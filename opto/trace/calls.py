@@ -91,7 +91,7 @@ if __before is not None:
 if len(__scope) > 1:
     return __record(__operator, *__call.complete({keys}, {inputs}, __reads_in(__scope)), __value)
 if __code is not None:
-    return __record(__operator, (*{keys}, "__code"), (*{inputs}, __code), __value)
+    return __record(__operator, {coded_keys}, {coded_inputs}, __value)
 return __record(__operator, {keys}, {inputs}, __value)
 """
 _PLAINLY_NAMES: dict[str, Any] = {
