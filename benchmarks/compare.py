@@ -5,9 +5,11 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from statistics import linear_regression, median
 
 from environments import CHECKOUT, PEERS, answer, cpu_ms, installed, run, source_version
@@ -171,8 +173,13 @@ def main() -> None:
     bench = Bench(pythons, 1 if options.quick else 3)
 
     load = os.getloadavg()[0]
-    figures = [*bench.operations(), *bench.graphs(1_000 if options.quick else 10_000), *bench.growth()]
-    figures += [*bench.imports(3 if options.quick else 11), *bench.loops(1_000 if options.quick else 10_000)]
+    length, processes = (1_000, 3) if options.quick else (10_000, 11)
+    measured = bench.operations(), bench.graphs(length), bench.growth(), bench.imports(processes), bench.loops(length)
+    figures = []
+    for figure in chain.from_iterable(measured):
+        # Minutes pass before the table is there.
+        print(" ".join(figure.cells()), file=sys.stderr)
+        figures.append(figure)
     versions = " and ".join(sorted({run(python, "-V").strip() for python in pythons.values()}))
     conditions = (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}, "

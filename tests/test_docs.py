@@ -70,6 +70,18 @@ def test_the_loop_of_the_readme_runs_with_a_script(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("no_model")
+def test_the_agent_of_the_readme_prints_what_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("agent.py").write_text(blocks(ROOT / "README.md")[1])
+    runpy.run_path("agent.py")
+
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["step 1: updated route", "accounts, Be brief.: My bill is wrong"]
+    assert all(f"`{line}`" in (ROOT / "README.md").read_text() for line in printed)
+    assert "tone" in Path("desk.toml").read_text()
+
+
+@pytest.mark.usefixtures("no_model")
 def test_the_loop_of_the_readme_runs_through_the_openai_sdk(tmp_path, capsys, monkeypatch):
     with LLMServer(REPLIES) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)

@@ -9,15 +9,14 @@ from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_a
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
-from opto.nodes.lost import where_lost
 from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.node import Node, ParameterNode, node, restart_numbers
 from opto.nodes.operators import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, write_arguments
+from opto.nodes.packing import unpack
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, Numbered, failure, pack, record
 from opto.nodes.scope import SINCE, enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
-from opto.nodes.valuelike import unpack
 from opto.nodes.vertex import births
 
 __all__ = [
@@ -70,7 +69,6 @@ __all__ = [
     "unfenced",
     "unpack",
     "warn_if_changed",
-    "where_lost",
     "without_halves",
     "write_arguments",
     "write_call",

@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 from opto.nodes.operators import BINARY, EQUAL, NOT_EQUAL, UNARY, Operator
-from opto.nodes.valuelike import call, unpack
+from opto.nodes.packing import unpack
+from opto.nodes.valuelike import call
 
 __all__ = ["ArrayLike"]
 

@@ -1,7 +1,4 @@
-"""Containers in which nodes are looked for: how each class is taken apart and built again.
-
-This module knows no nodes.
-"""
+"""Containers in which nodes are looked for: how each class is taken apart and built again."""
 
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -12,8 +9,9 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from opto.nodes.operators import Operator
+from opto.nodes.vertex import Vertex
 
-__all__ = ["CONTAINERS", "SCALARS", "Container", "container_of", "slots_of"]
+__all__ = ["CONTAINERS", "SCALARS", "Container", "container_of"]
 
 
 class Container(NamedTuple):
@@ -55,7 +53,10 @@ def _write_slice(arguments: Mapping[str, str]) -> str:
 
 def _in_order(items: Iterable[Any]) -> list[Any]:
     # The order of a set is that of hashes, which differ from process to process.
-    return sorted(items, key=lambda item: (getattr(item, "birth", -1), type(item).__name__, repr(item)))
+    return sorted(
+        items,
+        key=lambda item: (item.birth, "", "") if isinstance(item, Vertex) else (-1, type(item).__name__, repr(item)),
+    )
 
 
 def _build_dict(_: Any, items: list[Any]) -> dict[Any, Any]:
@@ -106,7 +107,8 @@ def _learnt(kind: Hashable) -> Container | None:
     words = f"A {kind.__name__} of the items."
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         fields = kind._fields
-        return Container(_named(kind), list, lambda _, items: kind(*items), iter, lambda _: fields)
+        # Past a __new__ that takes something else.
+        return Container(_named(kind), list, lambda _, items: tuple.__new__(kind, items), iter, lambda _: fields)
     if issubclass(kind, frozenset):
         return Container(_make("frozenset", words, _call_of(kind)), _in_order, lambda _, items: kind(items), iter)
     if issubclass(kind, list | deque):
@@ -123,7 +125,7 @@ def _learnt(kind: Hashable) -> Container | None:
     if fields is not None:
         return _of_attributes(kind, lambda old: [name for name in fields if hasattr(old, name)])
     if getattr(kind, "__node_container__", False) or issubclass(kind, _OF_ATTRIBUTES):
-        slots = slots_of(kind)
+        slots = _slots_of(kind)
         return _of_attributes(kind, lambda old: [*(n for n in slots if hasattr(old, n)), *getattr(old, "__dict__", ())])
     return None
 
@@ -133,7 +135,7 @@ _FIELDS = ("__dataclass_fields__", "__pydantic_fields__")
 _OF_ATTRIBUTES = (SimpleNamespace, UserList, UserDict, ChainMap)
 
 
-def slots_of(kind: type) -> list[str]:
+def _slots_of(kind: type) -> list[str]:
     """Return the names of the attributes that objects of class *kind* keep in slots."""
     declared = [vars(base).get("__slots__", ()) for base in kind.__mro__]
     names = [name for slots in declared for name in ((slots,) if isinstance(slots, str) else slots)]

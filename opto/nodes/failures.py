@@ -2,6 +2,7 @@
 
 import contextlib
 import types
+from functools import lru_cache
 from typing import Any
 
 from opto.errors import ExecutionError
@@ -59,7 +60,8 @@ def as_execution_error(cause: BaseException, problem: str, *, mend: str, excepti
     """
     raised = original(cause)
     try:
-        error = _new(_both(type(raised)), raised)
+        kind: Any = type(raised)
+        error = _new(_both(kind), raised)
         _copy_attributes(raised, error)
     except Exception:
         # Classes that cannot be combined, or that nobody but themselves can make: still an ExecutionError.
@@ -78,13 +80,9 @@ def _new(kind: type[ExecutionError], raised: BaseException) -> ExecutionError:
     return error
 
 
-_kinds: dict[type[BaseException], type[ExecutionError]] = {}
-
-
-def _both(raised: type[BaseException]) -> type[ExecutionError]:
-    if raised not in _kinds:
-        _kinds[raised] = type(f"ExecutionError[{raised.__name__}]", (ExecutionError, raised), {})
-    return _kinds[raised]
+@lru_cache(maxsize=512)
+def _both(raised: Any) -> type[ExecutionError]:
+    return type(f"ExecutionError[{raised.__name__}]", (ExecutionError, raised), {})
 
 
 def _copy_attributes(source: BaseException, target: BaseException) -> None:

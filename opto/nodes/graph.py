@@ -1,9 +1,8 @@
 """The trace graph: what lies between parameters and outputs."""
 
 import keyword
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from operator import itemgetter
@@ -54,7 +53,9 @@ class TraceGraph:
     """
 
     def __init__(self, outputs: Vertex | Sequence[Vertex], feedback: Sequence[Any] = ()) -> None:
-        self.outputs = (outputs,) if isinstance(outputs, Vertex) else tuple(outputs)
+        self.outputs = (
+            tuple(outputs) if isinstance(outputs, Iterable) and not isinstance(outputs, Vertex) else (outputs,)
+        )
         if not self.outputs or not all(isinstance(output, Vertex) for output in self.outputs):
             raise GraphError(
                 f"There is no graph of {outputs!r:.80}.", mend="Give one or more nodes that were computed."
@@ -104,7 +105,9 @@ class TraceGraph:
         return self.to_graphviz(max_value=print_limit, simple=simple_visualization, reverse=reverse_plot)
 
     def __repr__(self) -> str:
-        return f"<TraceGraph: {len(self)} nodes, {len(self.parameters)} parameters, {len(self.outputs)} outputs>"
+        counts = {"node": len(self), "parameter": len(self.parameters), "output": len(self.outputs)}
+        said = [f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items()]
+        return f"<TraceGraph: {', '.join(said)}>"
 
     @cached_property
     def parameters(self) -> tuple[Any, ...]:
@@ -115,6 +118,18 @@ class TraceGraph:
     def names(self) -> dict[Vertex, str]:
         """The canonical name of every node."""
         return canonical_names(self.nodes, parameter_names(self.parameters))
+
+    def where_lost(self, named: Mapping[str, Vertex], *, known: Container[Vertex] = ()) -> str:
+        """Return what there is to say of parameters that the graph does not hold, and where they got lost.
+
+        Takes one look at all objects of the process.
+
+        Args:
+            named: The parameters by name.
+            known: Parameters that somebody optimizes, these among them.
+        """
+        text: str = late("lost").where_lost(named, self, known=known)
+        return text
 
     def to_networkx(self) -> "nx.DiGraph[str]":
         """Return a `networkx.DiGraph` over the canonical names, with edges from inputs to results.
@@ -246,7 +261,7 @@ class TraceGraph:
 
 
 def late(name: str) -> Any:
-    """Return a module of this package that only pictures need: at the top, it would slow every program down."""
+    """Return a module of this package that few programs need: at the top, it would slow every program down."""
     return import_module(f"opto.nodes.{name}")
 
 
@@ -307,9 +322,15 @@ def identifier(stem: str) -> str:
 
 def as_identifier(text: str) -> str:
     """Return *text* with everything replaced that cannot stand in an identifier."""
-    # Letters that Python would write differently in a name (as "ﬁ") count as others.
-    usable = [
-        char if f"_{char}".isidentifier() and unicodedata.normalize("NFKC", char) == char else "_" for char in text
-    ]
+    usable = [char if f"_{char}".isidentifier() and _is_normal(char) else "_" for char in text]
     name = "".join(usable) or "_"
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"_{name}"
+
+
+def _is_normal(char: str) -> bool:
+    """True if Python writes a letter in a name as it is; "ﬁ" would become two."""
+    if char.isascii():
+        return True
+    import unicodedata  # noqa: PLC0415 - takes a tenth of the time of importing opto.trace, for names that are rare
+
+    return unicodedata.normalize("NFKC", char) == char

@@ -89,9 +89,14 @@ def _place(parameter: Vertex, graph: TraceGraph, plain: Sequence[Plain], derived
     if found:
         return f"{_value_of(source, parameter)} may be what stands in {_where(found, graph)}", GIVE_THE_NODE
     last = f"the last value made of it that is still in memory is {_shown(derived[-1])}" if derived else None
-    came = dict.fromkeys(_where(item, graph) for item in plain if type(item.value) not in SCALARS - {str, bytes})
+    came = dict.fromkeys(_where(item, graph) for item in plain if _could_hold_another(item.value))
     where = f"; it may have come in as {', or as '.join(list(came)[:2])}" if came else ""
-    return f"{last or 'nothing that was made of it is still in memory'}{where}", LOOK
+    return f"{last or 'no node that was made of it is still in memory, if there ever was one'}{where}", LOOK
+
+
+def _could_hold_another(value: Any) -> bool:
+    """True for what other values could be part of: no number, and no text as short as a separator."""
+    return len(value) >= TELLING if isinstance(value, str | bytes) else type(value) not in SCALARS
 
 
 def _value_of(source: Vertex, parameter: Vertex) -> str:
@@ -159,10 +164,8 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _attributes(thing: Any) -> Mapping[str, Any]:
-    try:
-        found = object.__getattribute__(thing, "__dict__")
-    except (AttributeError, LookupError, RuntimeError, TypeError):
-        return {}  # none, or an object that is another one now and then, as some proxies
+    # Some objects have none, or are another one now and then, as some proxies.
+    found = attempt(object.__getattribute__, thing, "__dict__", fallback=None)
     return found if isinstance(found, Mapping) else {}
 
 
@@ -260,7 +263,7 @@ def _folded(text: str) -> str:
 
 
 def _without_numpy(value: Any) -> Any:
-    small = hasattr(value, "tolist") and getattr(value, "size", MAX_PLAIN) < MAX_PLAIN
+    small = attempt(lambda: hasattr(value, "tolist") and getattr(value, "size", MAX_PLAIN) < MAX_PLAIN, fallback=False)
     value = value.tolist() if small else value
     return list(value) if type(value) is tuple else value
 
@@ -269,11 +272,9 @@ def _is_telling(data: Any) -> bool:
     """True if two values do not come to be the same by chance."""
     if type(data) in SCALARS:
         return len(brief(data, TELLING)) >= TELLING
-    return not hasattr(data, "__len__") or len(data) > 1
+    return attempt(len, data, fallback=2) > 1
 
 
 def _equal(data: Any, value: Any) -> bool:
-    try:
-        return type(data) is type(value) and bool(data == value)
-    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RuntimeError):
-        return False  # as arrays, and whatever code of users makes of ==
+    # Arrays give no one answer, and users write what they like.
+    return type(data) is type(value) and attempt(lambda: bool(data == value), fallback=False)

@@ -9,10 +9,11 @@ from opto.nodes import valuelike
 from opto.nodes.arrays import ArrayLike
 from opto.nodes.domains import Domain, as_domain, unfenced
 from opto.nodes.graph import TraceGraph, late
+from opto.nodes.packing import unpack
 from opto.nodes.picture import Kind
 from opto.nodes.propagators import Propagator, backward, in_flight
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import ValueLike, unpack
+from opto.nodes.valuelike import ValueLike
 from opto.nodes.vertex import Vertex, births
 
 __all__ = ["Node", "ParameterNode", "node", "restart_numbers"]
@@ -113,6 +114,9 @@ class Node(ValueLike, ArrayLike, Generic[T]):
         """Feedback by sender. Only parameters keep what a backward pass brings; elsewhere it is there in passing."""
         return in_flight(self)
 
+    def zero_feedback(self) -> None:
+        """Forget the feedback that has arrived. Only parameters keep any."""
+
     @property
     def inputs(self) -> dict[str, "Node[Any]"]:
         """The inputs by name. Plain values are shown as nodes made for the occasion."""
@@ -194,7 +198,7 @@ class ParameterNode(Node[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived_parameter, (
-            *(self._data, self.stem, self._description, self._trainable, self.domain, self.projections),
+            *(type(self), self._data, self.stem, self._description, self._trainable, self.domain, self.projections),
         )
 
     @property
@@ -251,11 +255,9 @@ def _revived_node(data: Any, stem: str, description: str | None) -> "Node[Any]":
 
 
 def _revived_parameter(  # noqa: PLR0917 - called by pickle only
-    data: Any, stem: str, description: str | None, trainable: bool, domain: Domain, projections: Any
+    kind: Any, data: Any, stem: str, description: str | None, trainable: bool, domain: Domain, projections: Any
 ) -> Any:
-    return ParameterNode(
-        data, name=stem, description=description, trainable=trainable, domain=domain, projections=projections
-    )
+    return kind(data, name=stem, description=description, trainable=trainable, domain=domain, projections=projections)
 
 
 def restart_numbers() -> None:
@@ -290,12 +292,12 @@ def node(
         DomainError: *data* lies outside *domain*, or a domain is given for what is no parameter.
 
     Example:
-        >>> green = node(30, name="green", trainable=True, domain=range(15, 91))
+        >>> green = node(30, name="green_seconds", trainable=True, domain=range(15, 91))
         >>> green
-        <ParameterNode green:0 = 30>
-        >>> node(97, name="red", trainable=True, domain=range(15, 91))
+        <ParameterNode green_seconds:0 = 30>
+        >>> node(97, name="red_seconds", trainable=True, domain=range(15, 91))
         Traceback (most recent call last):
-        opto.errors.DomainError: Parameter 'red:0': 97 lies outside the range. Choose an integer from 15 to 90.
+        opto.errors.DomainError: Parameter 'red_seconds:0': 97 lies outside the range. Choose an integer from 15 to 90.
     """
     if constraint:
         description = f"{description} {constraint}" if description else constraint

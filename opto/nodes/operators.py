@@ -13,6 +13,8 @@ from copy import copy, deepcopy
 from functools import lru_cache
 from typing import Any
 
+from opto.nodes.constants import attempt
+
 __all__ = [
     "BINARY",
     "CALL",
@@ -150,10 +152,10 @@ BINARY: dict[str, Operator] = {
 
 def _in_place(method: str, plain: Operator) -> Operator:
     change = getattr(python, method)
-    # On a copy, as `x + y` makes one: the graph holds the old value.
+    # On a copy, as `x + y` makes one: the graph holds the old value. What cannot be copied is changed, as Python does.
     return Operator(
         plain.name,
-        lambda x, y: change(copy(x), y),
+        lambda x, y: change(attempt(copy, x, fallback=x), y),
         keys=plain.keys,
         description=plain.description,
         template=plain.template,

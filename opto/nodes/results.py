@@ -6,13 +6,14 @@ from typing import Any, Self, TypeVar
 
 from opto.errors import ExecutionError
 from opto.nodes import valuelike
-from opto.nodes.containers import container_of
+from opto.nodes.constants import attempt
+from opto.nodes.containers import Container, container_of
 from opto.nodes.failures import annotated_traceback, as_execution_error, in_words, message, original
 from opto.nodes.node import Node
 from opto.nodes.operators import Operator
+from opto.nodes.packing import holds_node, rebuilt, unpack
 from opto.nodes.picture import Kind
 from opto.nodes.scope import current_scope, note_read
-from opto.nodes.valuelike import holds_node, unpack
 from opto.nodes.vertex import births
 
 __all__ = ["ExceptionNode", "MessageNode", "Numbered", "failure", "pack", "record"]
@@ -226,14 +227,14 @@ def pack(value: Any) -> Any:
         >>> packed.data, packed.parents == [a], pack([1, 2])
         ([1, 2], True, [1, 2])
     """
-    container = container_of(type(value))
-    if container is None or not holds_node(value):
-        return value
-    items = container.items(value)
-    inputs = tuple(map(pack, items))
-    plain = [unpack(item) for item in items]
-    keys = Numbered(len(inputs)) if container.names is None else tuple(container.names(value))
-    return record(container.operator, keys, inputs, container.build(value, plain))
+    kind: type = type(value)
+    return value if container_of(kind) is None or not holds_node(value) else rebuilt(value, _packed)
+
+
+def _packed(container: Container, old: Any, parts: list[Any]) -> MessageNode[Any]:
+    keys = Numbered(len(parts)) if container.names is None else tuple(container.names(old))
+    plain = [part._data if isinstance(part, Node) else part for part in parts]
+    return record(container.operator, keys, tuple(parts), attempt(container.build, old, plain, fallback=old))
 
 
 def failure(operator: Operator, keys: Collection[str], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Self
 
-from opto.nodes.containers import CONTAINERS, SCALARS, container_of
+from opto.nodes.containers import CONTAINERS, SCALARS
 from opto.nodes.kin import Kin
 from opto.nodes.mutation import fingerprint, warn_if_changed
 from opto.nodes.operators import (
@@ -33,45 +33,16 @@ from opto.nodes.operators import (
     item_operator,
     method_operator,
 )
+from opto.nodes.packing import unpack
 from opto.nodes.vertex import Vertex
 
-__all__ = ["ValueLike", "call", "holds_node", "unpack"]
+__all__ = ["ValueLike", "call"]
 
 # How values are recorded is known above `Node`, which is built on this module: `results` fills these in. They are no
 # attributes of the class, because finding those would take a quarter of the time of a traced operator.
 record: Callable[..., Any] = NotImplemented
 pack: Callable[[Any], Any] = NotImplemented
 failure: Callable[..., Exception] = NotImplemented
-
-
-def unpack(value: Any) -> Any:
-    """Return *value* with every node in it (itself, or inside built-in containers) replaced by its plain value.
-
-    A container without nodes is returned as it is, not copied.
-    """
-    if isinstance(value, ValueLike):
-        return value.data
-    container = container_of(type(value))
-    if container is None or not holds_node(value):
-        return value
-    return container.build(value, [unpack(item) for item in container.items(value)])
-
-
-def holds_node(value: Any) -> bool:
-    """True if there is a node in *value* at any depth. It may contain itself."""
-    waiting, seen = [value], set()
-    while waiting:
-        item = waiting.pop()
-        container = container_of(type(item))
-        if container is None or id(item) in seen:
-            continue
-        seen.add(id(item))
-        for part in container.every(item):
-            if isinstance(part, ValueLike):
-                return True
-            if part.__class__ not in SCALARS:
-                waiting.append(part)
-    return False
 
 
 def _infix(operator: Operator) -> Callable[[Any, Any], Any]:
@@ -123,6 +94,10 @@ def take_out(operator: Operator, keys: tuple[str, ...], inputs: tuple[Any, ...],
     return record(operator, keys, inputs, value)
 
 
+def _values(inputs: tuple[Any, ...]) -> list[Any]:
+    return [item._data if isinstance(item, Vertex) else item for item in inputs]
+
+
 def call(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Apply *operator* to the values of any nodes among the arguments, or inside them, and record the result."""
     count, known = len(args), operator.keys
@@ -132,7 +107,7 @@ def call(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         *(f"**kwargs[{name}]" for name in kwargs),
     )
     inputs = tuple(map(pack, (*args, *kwargs.values())))
-    plain = [*map(unpack, inputs)]
+    plain = _values(inputs)
     before = [(key, fingerprint(item)) for key, item in zip(keys, plain, strict=True) if item.__class__ not in SCALARS]
     try:
         value = operator.function(*plain[:count], **dict(zip(kwargs, plain[count:], strict=True)))
@@ -162,9 +137,10 @@ class ValueLike(Kin):
         self.__delitem__(key)
 
     def __delitem__(self, key: Any) -> None:
+        example = "{**x, key: value}" if isinstance(self._data, dict) else "x[:1] + [value] + x[2:]"
         raise TypeError(
             f"Items of a node cannot be changed, and the {type(self._data).__name__} in {self!r} stays as it is. "
-            "Make a changed copy, such as {**x.data, key: value}, in a bundled function."
+            f"Make a changed copy, such as {example}, in a bundled function."
         )
 
     # Python reflects comparisons by itself: 3 < node asks node > 3.
@@ -377,7 +353,7 @@ class ValueLike(Kin):
         """Apply *operator*, one input per key, and record the result."""
         inputs = tuple(map(pack, inputs))
         try:
-            value = operator.function(*map(unpack, inputs))
+            value = operator.function(*_values(inputs))
         except Exception as cause:
             raise failure(operator, operator.keys, inputs, cause) from cause
         return take_out(operator, operator.keys, inputs, value)

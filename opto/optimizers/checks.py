@@ -1,11 +1,11 @@
 """What is asked of parameters and of values before a step uses them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Node, ParameterNode
+from opto.nodes import Node, ParameterNode, attempt
 from opto.runs import Rejection, as_json
 
 __all__ = ["checked", "copied", "rejection", "same", "sendable"]
@@ -22,10 +22,11 @@ def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
             f"The parameters are a {type(parameters).__name__}.",
             mend="Give its parameters: Optimizer(it.parameters()).",
         )
-    if isinstance(parameters, Node) or not isinstance(parameters, Iterable):
-        raise OptimizerError(
-            f"The parameters are a single {type(parameters).__name__}.", mend="Give a list: Optimizer([parameter])."
-        )
+    if isinstance(parameters, Node | str) or not isinstance(parameters, Iterable):
+        mend = "Call it: it.parameters()." if callable(parameters) else "Give a list: Optimizer([parameter])."
+        raise OptimizerError(f"The parameters are a single {type(parameters).__name__}.", mend=mend)
+    if isinstance(parameters, Mapping):
+        raise OptimizerError("The parameters are a dict.", mend="Give its values: Optimizer(found.values()).")
     found: dict[ParameterNode[Any], None] = {}
     for item in parameters:
         if hasattr(item, "parameters") and not isinstance(item, Node):
@@ -33,7 +34,11 @@ def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
                 f"{item!r:.80} is no parameter, but has some.", mend="Give those: Optimizer(it.parameters())."
             )
         if not isinstance(item, ParameterNode):
-            raise OptimizerError(f"{item!r:.80} is no parameter.", mend="Make it one with node(value, trainable=True).")
+            held = isinstance(item, list | tuple) and any(isinstance(part, ParameterNode) for part in item)
+            raise OptimizerError(
+                f"{item!r:.80} is no parameter{', but holds some' * held}.",
+                mend="Give a flat list of them." if held else "Make it one with node(value, trainable=True).",
+            )
         if item.trainable:
             found[item] = None
     if not found:
@@ -57,16 +62,10 @@ def sendable(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy of *value* that the program cannot change any more; the value itself if it cannot be copied."""
-    try:
-        return deepcopy(value)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        return value
+    return attempt(deepcopy, value, fallback=value)
 
 
 def same(new: Any, old: Any) -> bool:
     """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
-    try:
-        # By text as well: [1, 0] equals [True, False].
-        return type(new) is type(old) and bool(new == old) and repr(new) == repr(old)
-    except (TypeError, ValueError):
-        return False
+    # By text as well: [1, 0] equals [True, False].
+    return type(new) is type(old) and attempt(lambda: bool(new == old) and repr(new) == repr(old), fallback=False)

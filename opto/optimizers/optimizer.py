@@ -22,7 +22,6 @@ from opto.nodes import (
     TraceGraph,
     backward,
     parameter_names,
-    where_lost,
 )
 from opto.optimizers.checks import checked, copied, rejection, same, sendable
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
@@ -173,11 +172,12 @@ class Optimizer:
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
+                if not stale:
+                    # Most likely backward() was forgotten, and nobody may look at what step() returns.
+                    warnings.warn(_NOTHING, stacklevel=2)
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
-            reason = where_lost(
-                self.active or self.variables, TraceGraph(list(self._judged)), known=set(self.parameters)
-            )
+            reason = self._where_lost(self.active or self.variables, TraceGraph(list(self._judged)))
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
@@ -311,7 +311,7 @@ class Optimizer:
         self._warned = True
 
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
-        return where_lost({name: self.variables[name] for name in names}, graph, known=set(self.parameters))
+        return graph.where_lost({name: self.variables[name] for name in names}, known=set(self.parameters))
 
     def _remember_best(self, draft: _Draft) -> None:
         assert draft.evidence is not None
@@ -334,8 +334,8 @@ class Optimizer:
             else:
                 try:
                     accepted[name] = sendable(self.variables[name].accept(raw))
-                except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
-                    # DomainError is one of these; domains that users write raise others.
+                except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+                    # DomainError is one of these; domains and projections that users write raise others.
                     draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
         return accepted
 

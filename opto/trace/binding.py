@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.nodes import SCALARS, Node, Numbered, pack
+from opto.trace.source import unwrapped
 
 __all__ = ["Bound", "apply", "argument_names", "make_binder", "make_twin", "with_names"]
 
@@ -63,7 +64,8 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
     Args:
         function: Any callable.
         body: Python text. It may speak of ``{keys}``, ``{inputs}``, ``{plain}``, ``{named}`` and ``{mutable}``, the
-            parts of `Bound`, and of ``{call}``, which calls ``__function`` with them.
+            parts of `Bound`; of ``{coded_keys}`` and ``{coded_inputs}``, which have the global name ``__code`` behind
+            them; and of ``{call}``, which calls ``__function``.
         names: Global names of the body. They and its local ones begin with two underscores, to stay clear of arguments.
     """
     arguments, defaults, keyword_defaults = _arguments(function)
@@ -87,6 +89,7 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
         "__arguments": arguments,
         "__scalars": SCALARS,
         "__names": (*leading, *arguments.keyword_only),
+        "__coded_names": (*leading, *arguments.keyword_only, "__code"),
         "__pack": pack,
         "__spread": _spread,
         "__apply": apply,
@@ -111,10 +114,13 @@ def with_names(twin: Any, **names: Any) -> Callable[..., Any]:
     return copy
 
 
+_SELF = ("self",)
 _BOUND = "__keys, __inputs, __plain, __named, __mutable"
 _PARTS = {
     "keys": "__keys",
     "inputs": "__inputs",
+    "coded_keys": '(*__keys, "__code")',
+    "coded_inputs": "(*__inputs, __code)",
     "plain": "__plain",
     "named": "__named",
     "mutable": "__mutable",
@@ -135,8 +141,20 @@ def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tup
             lines.append(f"if __{index}.__class__ not in __scalars: __mutable = True\n")
     values = [f"__{index}" for index in range(len(names))]
     passed = [*values[: len(positional)], *map("{}={}".format, keyword_only, values[len(positional) :])]
-    parts = {"keys": "__names", "inputs": _display(names), "plain": _display(values), "named": repr(keyword_only)}
-    return "".join(lines), {**_PARTS, **parts, "call": f"__function({', '.join(passed)})"}
+    return "".join(lines), {
+        "keys": "__names",
+        "inputs": _display(names),
+        "coded_keys": "__coded_names",
+        "coded_inputs": _display((*names, "__code")),
+        "plain": _display(values),
+        "named": repr(keyword_only),
+        "mutable": "__mutable",
+        "call": f"__function({', '.join(passed)})",
+    }
+
+
+def _takes_self(function: FunctionType) -> bool:
+    return function.__code__.co_argcount > 0 and function.__code__.co_varnames[:1] == _SELF
 
 
 def _display(names: Sequence[str]) -> str:
@@ -157,9 +175,11 @@ def _spread(
         else (*arguments.keyword_only, *(f"**{arguments.more}[{key}]" for key in more))
     )
     keys = (*first, *last) if not rest else Numbered(len(rest), form=f"*{arguments.rest}[{{}}]", first=first, last=last)
-    inputs = tuple(map(pack, (*leading, *rest, *keyword_only, *more.values())))
+    given = (*leading, *rest, *keyword_only, *more.values())
+    skipped = 1 if first[:1] == _SELF else 0  # as in `_unrolled`
+    inputs = (*given[:skipped], *map(pack, given[skipped:]))
     plain = tuple([item._data if isinstance(item, Node) else item for item in inputs])  # noqa: SLF001 - given, not read
-    mutable = any(item.__class__ not in SCALARS for item in plain)
+    mutable = any(item.__class__ not in SCALARS for item in plain[skipped:])
     return keys, inputs, plain, (*arguments.keyword_only, *more), mutable
 
 
@@ -179,4 +199,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[_Arguments, tuple[Any, ...
         keyword_only=names[positional:keyword_only],
         more=names[keyword_only + has_rest] if has_more else None,
     )
+    inner = unwrapped(function)
+    if arguments[:2] == ((), ()) and has_rest and isinstance(inner, FunctionType) and _takes_self(inner):
+        arguments = arguments._replace(positional_only=_SELF)  # which the wrapper of a method passes on
     return arguments, function.__defaults__ or (), dict(function.__kwdefaults__ or {})

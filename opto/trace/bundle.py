@@ -105,12 +105,12 @@ class FunModule(ParameterOwner):
     @property
     def info(self) -> dict[str, Any]:
         """What is known of the function, by the names that Trace uses."""
-        function = self._definition.function
+        function = self._definition.inner
         code = getattr(function, "__code__", None)
         return {
             "fun_name": self.name,
             "doc": getattr(function, "__doc__", None),
-            "source": self._definition.source or text_of(function),
+            "source": self._definition.source or text_of(self._definition.inner),
             "file": code and code.co_filename,
             "line_number": code and code.co_firstlineno,
         }
@@ -126,25 +126,21 @@ class FunModule(ParameterOwner):
     def __get__(self, instance: Any, owner: type | None = None) -> "FunModule":
         if instance is None or self._owner is not None:
             return self
-        run, code = self.__call__, self._code
+        definition, run, code = self._definition, self.__call__, self._code
         if code is not None and not isinstance(instance, type):
-            code = self._code_of(instance)
+            # The code that the instance owns. Written out, as for each call of a method.
+            try:
+                code = instance.__dict__["_opto_code"][definition]
+            except (AttributeError, KeyError):
+                code = self._new_code_of(instance)
+            code.asked = True
             run = code.run
         # Bound anew for each use, as Python binds methods: an instance that held its bound method would hold itself.
         bound = _new(FunModule)
         bound.__dict__ = self.__dict__
-        bound._definition, bound._owner, bound._code = self._definition, instance, code  # noqa: SLF001 - its own class
+        bound._definition, bound._owner, bound._code = definition, instance, code  # noqa: SLF001 - its own class
         bound.__call__ = MethodType(run, instance)
         return bound
-
-    def _code_of(self, instance: Any) -> CodeVersions:
-        """Return the code of this method for *instance*, which owns it."""
-        try:
-            code: CodeVersions = instance.__dict__["_opto_code"][self._definition]
-        except (AttributeError, KeyError):
-            code = self._new_code_of(instance)
-        code.asked = True
-        return code
 
     def _new_code_of(self, instance: Any) -> CodeVersions:
         try:
@@ -157,7 +153,7 @@ class FunModule(ParameterOwner):
         # All methods at once, before any of them runs: code that was born inside a call would count as its own.
         for definition in [*trainable_definitions(type(instance)), self._definition]:
             if definition not in owned:
-                owned[definition] = CodeVersions(definition)
+                owned.setdefault(definition, CodeVersions(definition))  # another thread may have been faster
         return owned[self._definition]
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -222,6 +218,14 @@ class _Standing(FunModule):
 _SHOWN = {"__qualname__", "__module__", "__text_signature__", "__isabstractmethod__"}
 
 
+def bundled_in(member: Any) -> Any:
+    """Return what a member of a class calls in the end: *member*, or what stands behind properties and decorators."""
+    while isinstance(member, staticmethod | classmethod | property | cached_property | FunctionType):
+        inside = [getattr(member, name, None) for name in ("__func__", "fget", "func", "__wrapped__")]
+        member = next((item for item in inside if item is not None), None)
+    return member
+
+
 def trainable_definitions(kind: type) -> dict[Definition, str]:
     """Return the trainable methods that instances of *kind* own code for, overridden ones too, each with its path."""
     found: dict[Definition, str] = {}
@@ -284,7 +288,8 @@ def bundle(
         function: The function, or its description.
         description: What it does, in words for whoever optimizes; the default is the docstring. A name in
             square brackets at the start becomes the operator's name: ``"[sum] Adds up the items."``
-        trainable: True if an optimizer may rewrite the function: its source becomes a parameter.
+        trainable: True if an optimizer may rewrite the function: its source, from ``def`` on, becomes a parameter.
+            Decorators between ``bundle`` and ``def`` stay around whatever takes its place.
         source: The source, for functions whose text Python cannot find (made by ``exec``, for instance).
         catch_execution_error: False to let exceptions pass instead of turning them into an `ExecutionError`
             with a node that can be given feedback.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
 from functools import partial
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
@@ -27,7 +27,7 @@ from opto.nodes import (
 from opto.trace.binding import Bound, apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
 from opto.trace.memo import Lookup, Memo
-from opto.trace.source import Code
+from opto.trace.source import CodeParameter, unwrapped
 
 __all__ = ["Call", "Options", "make_runner"]
 
@@ -79,7 +79,7 @@ try:
     try:
         __value = {call}
         if __value.__class__ not in __scalars:
-            if __value.__class__ is __Coroutine:
+            if __hasattr(__value.__class__, "__await__"):
                 return __call.go_on(__value, {keys}, {inputs}, {plain})
             __value = __unpack(__value)
     finally:
@@ -91,7 +91,7 @@ if __before is not None:
 if len(__scope) > 1:
     return __record(__operator, *__call.complete({keys}, {inputs}, __reads_in(__scope)), __value)
 if __code is not None:
-    return __record(__operator, (*{keys}, "__code"), (*{inputs}, __code), __value)
+    return __record(__operator, {coded_keys}, {coded_inputs}, __value)
 return __record(__operator, {keys}, {inputs}, __value)
 """
 _PLAINLY_NAMES: dict[str, Any] = {
@@ -104,7 +104,7 @@ _PLAINLY_NAMES: dict[str, Any] = {
     "__reads_in": reads_in,
     "__warn_of_changes": warn_of_changes,
     "__record": record,
-    "__Coroutine": CoroutineType,
+    "__hasattr": hasattr,
 }
 #: The other ways are taken by `Call.run`.
 _SPECIALLY = "return __run({keys}, {inputs}, {plain}, {named}, {mutable})"
@@ -176,7 +176,7 @@ class Call:
                 return self._run_slowly(start, bound, self._lookup(bound))
 
     def go_on(self, value: Any, *bound: Any) -> Any:
-        """Return what to give to the caller of a plain function that has returned a coroutine."""
+        """Return what to give to the caller of a plain function that has returned *value*, which can be awaited."""
         return self._named(self._run_async(lambda: value, (*bound, (), False)))
 
     def _lookup(self, bound: Bound) -> Lookup | None:
@@ -274,7 +274,7 @@ class Call:
         code = () if self.parameter is None else (self.parameter,)
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
         # Nobody can pass the code of a function that is called inside: it is an input in any case.
-        unknown = [item for item in hidden if not _is_code(item)] if strict else []
+        unknown = [item for item in hidden if not isinstance(item, CodeParameter)] if strict else []
         if unknown and is_checked() and not self.options.allow_external_dependencies:
             names = ", ".join(repr(item.name) for item in unknown)
             raise MissingInputsError(
@@ -401,10 +401,8 @@ def _mode(function: Any) -> str:
         direct = getattr(direct, "__call__", None)  # noqa: B004 - its code, if it is written in Python
     mode = _mode_of_code(direct)
     if mode == "plain" and hasattr(function, "__wrapped__"):
-        while hasattr(direct, "__wrapped__"):
-            direct = direct.__wrapped__
         # A wrapper may pass on what a coroutine function gave it, or run it.
-        return "plain" if _mode_of_code(direct) == "plain" else "slow"
+        return "plain" if _mode_of_code(unwrapped(direct)) == "plain" else "slow"
     return mode
 
 
@@ -418,7 +416,3 @@ def _mode_of_code(function: Any) -> str:
         if flags & flag:
             return mode
     return "plain"
-
-
-def _is_code(item: Any) -> bool:
-    return isinstance(item, ParameterNode) and isinstance(item.domain, Code)

@@ -17,13 +17,18 @@ from types import (
 )
 from typing import Any
 
+from opto.errors import ModuleError
 from opto.nodes import Node
 from opto.trace.source import closure_values
 
-__all__ = ["UNCOPYABLE", "Content", "NotContentError"]
+__all__ = ["Content", "NotContentError", "uncopyable"]
 
-#: What objects raise that were not made to be copied or pickled.
-UNCOPYABLE = (TypeError, ValueError, AttributeError, RuntimeError, OSError, CopyError)
+
+def uncopyable() -> tuple[type[Exception], ...]:
+    """Return what objects raise that were not made to be copied: locks a TypeError, others what they like."""
+    import pickle  # noqa: PLC0415 - only where something fails, or is pickled anyway
+
+    return (TypeError, ValueError, AttributeError, RuntimeError, OSError, CopyError, pickle.PickleError, ModuleError)
 
 
 class NotContentError(Exception):
@@ -167,7 +172,7 @@ class Content:
             try:
                 reduced = (copyreg.dispatch_table.get(kind) or _reduce)(value)
                 parts += [reduced.encode()] if isinstance(reduced, str) else map(self.of, map(_listed, reduced))
-            except UNCOPYABLE:
+            except uncopyable():
                 raise NotContentError(kind.__name__) from None
         return _joined(parts)
 

@@ -5,7 +5,6 @@ import importlib
 import sys
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from copy import Error as CopyError
 from copy import deepcopy
 from itertools import chain
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
@@ -14,17 +13,11 @@ from typing import Any
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode, container_of
 from opto.trace.bundle import FunModule
+from opto.trace.content import uncopyable
 from opto.trace.definition import CodeVersions, Definition
 from opto.trace.ownership import ParameterOwner
 
 __all__ = ["check_picklable", "deep_copy", "shallow_copy"]
-
-
-def _not_copied() -> tuple[type[Exception], ...]:
-    """Return what objects raise that were not made to be copied: locks a TypeError, others what they like."""
-    import pickle  # noqa: PLC0415 - only where something fails, or is pickled anyway
-
-    return (TypeError, ValueError, AttributeError, RuntimeError, OSError, CopyError, pickle.PickleError, ModuleError)
 
 
 def deep_copy(module: Any, memo: dict[int, Any] | None = None) -> Any:
@@ -112,7 +105,7 @@ def _run(first: _Copying) -> Any:
         except StopIteration as done:
             calls.pop()
             result, error = done.value, None
-        except _not_copied() as raised:  # all that a caller might deal with
+        except uncopyable() as raised:  # all that a caller might deal with
             calls.pop()
             result, error = None, raised
     if error is not None:
@@ -202,7 +195,7 @@ class _Copier:
                 return (yield self.copy(value))
             except RecursionError:
                 raise
-            except _not_copied():
+            except uncopyable():
                 # Parts that were copied before the failure belong to nothing.
                 while len(self.memo) > known:
                     self.memo.popitem()
@@ -226,7 +219,7 @@ class _Copier:
             elif not hasattr(kind, "__deepcopy__"):
                 try:
                     reduced = _reduced(item)
-                except _not_copied():
+                except uncopyable():
                     return False
                 if not isinstance(reduced, str):
                     _, arguments, state, items, pairs = _parts(reduced)
@@ -302,7 +295,7 @@ def _check_leaf(owner: str, path: str, leaf: Any) -> None:
 
     try:
         Trial(Nowhere(), protocol=4).dump(leaf)
-    except _not_copied() as error:
+    except uncopyable() as error:
         raise ModuleError(
             f"{owner} cannot be pickled because of its attribute {path!r}: {str(error).rstrip('.')}.",
             mend="Leave the attribute out in __getstate__ and make it again in __setstate__; "

@@ -8,25 +8,26 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Operator, ParameterNode, node, write_arguments
+from opto.nodes import Operator, ParameterNode, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
 from opto.trace.origin import source_of, text_of
-from opto.trace.source import Code, compile_source
+from opto.trace.source import Code, CodeParameter, compile_source, rewrapped, unwrapped
 
 __all__ = ["CodeVersions", "Definition", "Version"]
 
 
 class Definition:
-    """What all calls and all bound copies of one bundled function share. Never changed after decoration.
+    """What all calls and all bound copies of one bundled function share. Fixed once its class is made.
 
     Attributes:
         runner: Has the signature of the function, runs it and records the call.
         owner: The class in whose body the function stands, or None.
-        source: The source as the user wrote it, and *code* what a new one must be; None if it is not trainable.
+        inner: What a new source takes the place of: *function*, or what the decorators below `bundle` wrap in it.
+        source: The source of that as the user wrote it, and *code* what a new one must be; None if it is not trainable.
     """
 
-    __slots__ = ("code", "function", "operator", "options", "owner", "runner", "source")
+    __slots__ = ("code", "function", "inner", "operator", "options", "owner", "runner", "source")
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
@@ -40,29 +41,32 @@ class Definition:
             # Trace's notation: "[name] what it does".
             name, description = prefix[1], description[prefix.end() :]
         is_method = argument_names(function)[:1] == ("self",)
+        inner = unwrapped(function)
         self.operator = Operator(
             options.output_name or name,
             function,
             description=description,
             template=_writer(name, is_method=is_method),
-            source=partial(text_of, function),
+            source=partial(text_of, inner),
         )
         self.runner = make_runner(Call(function, self.operator, options))
+        self.inner = inner
         self.source: str | None = None
         self.code: Code | None = None
         if options.trainable:
-            if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
+            if not isinstance(inner, FunctionType) or inner.__name__ == "<lambda>":
                 raise SourceError(
                     f"{name} cannot be trainable, because it has no def statement.",
                     mend="Write it as a def, or leave trainable=True out.",
                 )
-            if options.source is None and function.__code__.co_name != function.__name__:
+            if options.source is None and inner.__code__.co_name != inner.__name__:
                 raise SourceError(
                     f"{name}() is wrapped by another decorator, so its source is not what runs.",
                     mend="Put bundle right above def, below the other decorators.",
                 )
-            self.source = options.source if options.source is not None else source_of(function)
-            self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars)
+            rewrapped(function, inner, inner)  # or say now that it cannot be done
+            self.source = options.source if options.source is not None else source_of(inner)
+            self.code = Code.of(self.source, inner.__name__, inner.__code__.co_freevars)
 
     @property
     def name(self) -> str:
@@ -131,11 +135,11 @@ class CodeVersions:
 
     def __init__(self, definition: Definition) -> None:
         assert definition.code is not None
+        assert definition.source is not None
         self.definition = definition
-        self.parameter: ParameterNode[str] = node(
+        self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
-            name=definition.function.__name__,
-            trainable=True,
+            name=definition.code.name,
             domain=definition.options.domain or definition.code,
             projections=definition.options.projections,
         )
@@ -178,19 +182,19 @@ class CodeVersions:
         source = self.parameter._data  # noqa: SLF001 - as above
         if source == self.version.source:
             return self.version
-        original = self.definition.function
-        assert isinstance(original, FunctionType)
-        assert self.definition.source is not None
-        if source == self.definition.source:
+        definition = self.definition
+        assert definition.source is not None
+        if source == definition.source:
             self.version = self._written
             return self.version
         try:
             self._check(source)
-            function = compile_source(source, original, self.definition.owner, written=self.definition.source)
+            made = compile_source(source, definition.inner, definition.owner, written=definition.source)
+            function = rewrapped(definition.function, definition.inner, made)
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
-            keys, inputs, *_ = make_binder(original)(*args, **kwargs)
-            self.call_of(original).fail(keys, inputs, [], cause)
+            keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
+            self.call_of(definition.function).fail(keys, inputs, [], cause)
         self.version = Version(source, function, make_runner(self.call_of(function)))
         return self.version
 

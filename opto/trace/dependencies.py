@@ -42,6 +42,8 @@ def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
     waiting = list(given)
     while waiting:
         item = waiting.pop()
+        if id(item) in known:
+            continue
         known.add(id(item))
         if isinstance(item, MessageNode) and item.operator.packs:
             waiting += item._inputs  # noqa: SLF001 - a container's items

@@ -9,28 +9,22 @@ from typing import Any
 
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode
-from opto.trace.bundle import FunModule
+from opto.trace.bundle import FunModule, bundled_in
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
 from opto.trace.places import owners_in, places_in
-from opto.trace.plain import (
-    DATA_HELPER,
-    Rewriter,
-    decorators_of_opto,
-    is_inlined,
-    is_of_opto,
-    meaning_of,
-)
-from opto.trace.source import closure_values
+from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, is_inlined, is_of_opto, meaning_of
+from opto.trace.source import closure_values, unwrapped
 from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
+    NAMES_OF_OPERATORS,
     class_text,
     function_text,
     has_path,
     names_of,
     names_of_class,
+    source_now,
     statement_of,
-    unwrapped,
     written_class,
 )
 
@@ -223,7 +217,10 @@ class _Export:
         # The version that the exported module holds, if it holds one of its own.
         function = self.functions.get(function._definition, function)  # noqa: SLF001 - as above
         if function.fun.__name__ == "<lambda>":
-            self._add_constant(name, function)
+            if (written := function._definition.options.source) is None:  # noqa: SLF001 - as above
+                self._add_constant(name, function)
+            elif written != f"lambda x: {name}(x)":  # which Python has
+                self._add_text(f"{name} = {written}\n", NAMES_OF_OPERATORS, name)
             return
         if not isinstance(function.fun, FunctionType):
             self._import(name, function.fun.__module__, function.fun.__qualname__)
@@ -234,7 +231,7 @@ class _Export:
         if own == name or own not in self.named:
             self.named[own] = _key(function)
             owner = function._owner if isinstance(function._owner, ParameterOwner) else None  # noqa: SLF001
-            self.parts.append(self._function_text(function._definition, _source(function), owner))  # noqa: SLF001
+            self.parts.append(self._function_text(function._definition, source_now(function), owner))  # noqa: SLF001
         else:
             self._add(own, function)
         if own != name:
@@ -242,7 +239,7 @@ class _Export:
 
     def _function_text(self, definition: Definition, source: str | None, instance: Any = None) -> str:
         """Return the function of *definition* with *source*, or as it was written; with the decorators that stay."""
-        function = definition.function
+        function = definition.inner
         assert isinstance(function, FunctionType)
         names = names_of(function)
         where = f"{function.__qualname__}()"
@@ -255,6 +252,7 @@ class _Export:
             written = source
         if source is None:
             return self._rewritten(written, names, where, in_bundle=is_plain, instance=instance)
+        source = source.rstrip("\n") + "\n"
         tree = ast.parse(written).body[0]
         gone = decorators_of_opto(tree, names)
         kept = [f"@{ast.unparse(item)}\n" for item in getattr(tree, "decorator_list", []) if item not in gone]
@@ -315,10 +313,9 @@ class _Export:
         """Put the current code of trainable methods in place; return the parts of the tree that they replace, by id."""
         replaced = set()
         for part in definition.body:
-            member = vars(kind).get(getattr(part, "name", ""))
-            member = getattr(member, "__func__", member)
-            if not isinstance(member, FunModule) or not member.trainable:
-                continue
+            member = bundled_in(vars(kind).get(getattr(part, "name", "")))
+            if not isinstance(member, FunModule) or not member.trainable or member._definition in self.methods:  # noqa: SLF001
+                continue  # also a setter, which has the name of its property
             code = vars(instance).get("_opto_code", {}).get(member._definition) if instance is not None else None  # noqa: SLF001
             parameter = code.parameter if code is not None else member.parameter
             assert parameter is not None
@@ -401,7 +398,7 @@ class _Export:
         # Made by a function like another one: each keeps what it was made with.
         made = f"_make_{name}_{sum(part.startswith(f'def _make_{name}') for part in self.parts)}"
         own = "".join(f"{key} = {literal(value)}\n" for key, value in closure.items())
-        body = indent(f"{own}{_source(function)}", "    ")
+        body = indent(f"{own}{source_now(function)}\n", "    ")
         self._add_text(f"def {made}():\n{body}    return {name}\n", names_of(original), f"{name}()", in_bundle=True)
         self.written |= {id(parameter) for parameter in function.parameters()}
         return f"{made}()"
@@ -440,10 +437,6 @@ def _key(value: Any) -> Any:
     if isinstance(value, FunModule):
         return value._definition if value.trainable else value.fun  # noqa: SLF001 - as above
     return value
-
-
-def _source(function: FunModule) -> str | None:
-    return None if function.parameter is None else function.parameter._data  # noqa: SLF001 - as above
 
 
 def _is_plain(value: Any) -> bool:

@@ -11,11 +11,14 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from opto.errors import GraphError
-from opto.trace.content import UNCOPYABLE, Content, NotContentError
+from opto.trace.content import Content, NotContentError, uncopyable
 
 __all__ = ["Lookup", "Memo", "rollout"]
 
 _rollout: ContextVar[int] = ContextVar("opto_rollout", default=0)
+
+#: True while content is told: methods of the program may run meanwhile.
+_asking: ContextVar[bool] = ContextVar("opto_content_asked", default=False)
 
 
 @contextmanager
@@ -89,19 +92,21 @@ class Memo:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = allocate_lock()
 
-    def find(self, key: str) -> _Entry | None:
-        """Return what is kept under *key*, if anything is; and count."""
+    def find(self, key: str | None) -> _Entry | None:
+        """Return what is kept under *key*, if anything is; and count. Without a key, nothing is."""
         with self._lock:
-            entry = self._entries.get(key)
-        if entry is None:
+            entry = self._entries.get(key) if key is not None else None
+        if entry is None and key is not None:
             entry = self._load(key)
         with self._lock:
+            if key is None:
+                self.unkeyed += 1
+                return None
             if entry is None:
                 self.misses += 1
                 return None
             self.hits += 1
-            self._entries[key] = entry
-            self._entries.move_to_end(key)
+            self._put(key, entry)
         # A copy, because whoever gets it may change it.
         return entry._replace(value=deepcopy(entry.value))
 
@@ -109,15 +114,18 @@ class Memo:
         """Keep *value* under *key*, with the places of the nodes that it depends on besides the inputs."""
         try:
             entry = _Entry(deepcopy(value), reads)
-        except UNCOPYABLE:
+        except uncopyable():
             return
         with self._lock:
-            self._entries[key] = entry
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._limit:
-                self._entries.popitem(last=False)
+            self._put(key, entry)
         if self.folder is not None:
             self._store(key, entry)
+
+    def _put(self, key: str, entry: _Entry) -> None:
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._limit:
+            self._entries.popitem(last=False)
 
     def clear(self) -> None:
         """Forget what is in memory, and the counts. Files stay."""
@@ -174,11 +182,7 @@ class Lookup:
     def __init__(self, memo: Memo, function: Callable[..., Any], inputs: Mapping[str, Any]) -> None:
         self._memo, self._function, self._inputs = memo, function, inputs
         self._key, nodes = self._content()
-        found = None
-        if self._key is None:
-            memo.unkeyed += 1
-        else:
-            found = memo.find(self._key)
+        found = memo.find(self._key)
         self.is_found = found is not None and all(place < len(nodes) for place in found.reads)
         self.value = found and found.value
         self.reads = [nodes[place] for place in found.reads] if found is not None and self.is_found else []
@@ -199,10 +203,15 @@ class Lookup:
         from hashlib import sha256  # noqa: PLC0415 - for those who use a memo
 
         content = Content()
+        if _asking.get():  # a bundled method of the value, such as __getattr__, whose content would ask for itself
+            return None, []
+        token = _asking.set(True)
         try:
             parts = [content.of(self._function), str(_rollout.get()).encode()]
             for name, value in self._inputs.items():
                 parts += [name.encode(), content.of(value)]
         except (NotContentError, RecursionError):
             return None, []
+        finally:
+            _asking.reset(token)
         return sha256(b"\0".join(sha256(part).digest() for part in parts)).hexdigest(), content.nodes

@@ -2,11 +2,12 @@
 
 from abc import ABCMeta
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from opto.errors import GraphError
 from opto.trace.broadcast import apply_op
-from opto.trace.bundle import FunModule, trainable_definitions
+from opto.trace.bundle import FunModule, bundled_in, trainable_definitions
 from opto.trace.containers import NodeContainer
 from opto.trace.copying import check_picklable, deep_copy, shallow_copy
 from opto.trace.ownership import ParameterOwner, attributes_of, items_of
@@ -61,8 +62,11 @@ class Module(ParameterOwner):
         if isinstance(self, list | tuple | dict):
             yield from items_of(self)
         for name, item in _class_members(type(self)).items():
-            if name not in attributes:
-                yield f".{name}", getattr(self, name) if _is_trainable(item) else item
+            if name not in attributes or isinstance(item, cached_property):  # which puts its value there
+                function = bundled_in(item)
+                is_trainable = isinstance(function, FunModule) and function.trainable
+                # Each instance owns its methods; what stands behind a decorator is the same for all.
+                yield f".{name}", item if not is_trainable else getattr(self, name) if item is function else function
         # Methods that were overridden, but are called by super(): their code is owned as well.
         paths = trainable_definitions(type(self))
         for definition, code in list(vars(self).get("_opto_code", {}).items()):
@@ -97,11 +101,6 @@ def _class_members(kind: type) -> dict[str, Any]:
     }
 
 
-def _is_trainable(member: Any) -> bool:
-    function = getattr(member, "__func__", member)  # of a static or class method
-    return isinstance(function, FunModule) and function.trainable
-
-
 def model(cls: C) -> C:
     """Make a class a `Module`: its instances own their parameters and trainable methods.
 
@@ -129,7 +128,8 @@ def model(cls: C) -> C:
     if getattr(getattr(cls, "__deepcopy__", None), "__module__", "").startswith("pydantic."):
         members["__deepcopy__"] = deep_copy  # which shares locks; pydantic's would fail
     try:
-        made: C = type(cls).__call__(type(cls), cls.__name__, (cls, Module), members)
+        meta: Any = type(cls)
+        made: C = meta(cls.__name__, (cls, Module), members)
     except TypeError as error:
         raise GraphError(
             f"No model can be made of {cls.__name__}: {str(error).rstrip('.')}.",

@@ -103,12 +103,14 @@ __all__ = [
 
 def _of_one(operator: Operator) -> FunModule:
     compute = operator.function
-    return bundle(f"[{operator.name}] {operator.description}")(lambda x: compute(x))
+    written = f"lambda x: {operator.write({'x': 'x'})}"
+    return bundle(f"[{operator.name}] {operator.description}", source=written)(lambda x: compute(x))
 
 
 def _of_two(operator: Operator) -> FunModule:
     compute = operator.function
-    return bundle(f"[{operator.name}] {operator.description}")(lambda x, y: compute(x, y))
+    written = f"lambda x, y: {operator.write({'x': 'x', 'y': 'y'})}"
+    return bundle(f"[{operator.name}] {operator.description}", source=written)(lambda x, y: compute(x, y))
 
 
 # One value.

@@ -13,8 +13,9 @@ from typing import Any
 
 from opto.errors import SourceError
 from opto.trace.source import Definition, make_code, parse
+from opto.trace.splice import cut
 
-__all__ = ["source_of", "text_of"]
+__all__ = ["first_line", "source_of", "text_of"]
 
 
 def source_of(function: FunctionType) -> str:
@@ -80,7 +81,7 @@ def _written(lines: list[str], code: CodeType) -> str | None:
         except SyntaxError:
             continue
         for found in ast.walk(tree):
-            if isinstance(found, Definition) and found.name == code.co_name and _first_line(found) == 2:
+            if isinstance(found, Definition) and found.name == code.co_name and first_line(found) == 2:
                 return _cut_out(text.split("\n"), found)
         break
     return None
@@ -157,34 +158,17 @@ def _last_line(code: CodeType) -> int:
     return max([code.co_firstlineno, *inner, *(line for _, _, line in code.co_lines() if line is not None)])
 
 
-def _first_line(found: Definition) -> int:
-    # A code object starts at its first decorator, a syntax tree at `def`.
-    return min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
+def first_line(found: Any) -> int:
+    """Return the line of *found*, a function or a class, with its decorators: there its code object starts, too."""
+    lines: list[int] = [found.lineno, *(decorator.lineno for decorator in found.decorator_list)]
+    return min(lines)
 
 
 def _cut_out(lines: list[str], found: Definition) -> str:
-    # The lines of a text that spans several of them are part of a value: only layout may be moved.
-    fixed = {
-        number
-        for part in ast.walk(found)
-        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes))
-        if not _is_docstring(part, found)
-        for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
-    }
     end = found.end_lineno or found.lineno
     # A comment at the end is no part of the tree, but of the text.
     for number in range(end, len(lines)):
         if not lines[number].lstrip().startswith("#") and lines[number].strip():
             break
         end = number + 1 if lines[number].strip() and _margin(lines[number]) > found.col_offset else end
-    cut = []
-    for number in range(found.lineno, end + 1):
-        line = lines[number - 1]
-        margin = min(found.col_offset, _margin(line))
-        cut.append(line if number in fixed else line[margin:])
-    return "\n".join(cut).rstrip() + "\n"
-
-
-def _is_docstring(part: ast.AST, found: Definition) -> bool:
-    first = found.body[0]
-    return isinstance(first, ast.Expr) and first.value is part
+    return cut(lines, found.lineno, end)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from opto.nodes import ParameterNode, attempt, brief, without_halves
 from opto.trace.bundle import FunModule
 from opto.trace.ownership import ParameterOwner, members_of
-from opto.trace.source import Code
+from opto.trace.source import CodeParameter
 
 __all__ = ["outline", "represented"]
 
@@ -92,9 +92,9 @@ _MOST_LINES = 200
 def _brief(parameter: ParameterNode[Any]) -> str:
     """Return the value of *parameter* in one line."""
     value = parameter._data  # noqa: SLF001 - looking is no read
-    if isinstance(parameter.domain, Code):
-        first, _, rest = value.partition("\n")
-        return f"{first} … ({rest.count(chr(10)) + 1} lines)"
+    if isinstance(parameter, CodeParameter):
+        first, *rest = value.rstrip("\n").split("\n")
+        return f"{first} … ({len(rest) + 1} lines)" if rest else first
     return brief(value, 80)
 
 

@@ -13,9 +13,20 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Domain, Frozen, unfenced
+from opto.nodes import Domain, Frozen, ParameterNode, unfenced
 
-__all__ = ["Code", "Definition", "closure_values", "compile_source", "make_code", "parse", "signature_line"]
+__all__ = [
+    "Code",
+    "CodeParameter",
+    "Definition",
+    "closure_values",
+    "compile_source",
+    "make_code",
+    "parse",
+    "rewrapped",
+    "signature_line",
+    "unwrapped",
+]
 
 #: Tells sources apart in tracebacks: two functions may have the same text, and different lives.
 _version = count(1).__next__
@@ -30,6 +41,45 @@ def closure_values(function: FunctionType) -> dict[str, Any]:
         with suppress(ValueError):  # not assigned yet
             found[name] = cell.cell_contents
     return found
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the function inside decorators that say what they wrap."""
+    while callable(value) and hasattr(value, "__wrapped__"):
+        value = value.__wrapped__
+    return value
+
+
+def rewrapped(function: Any, inner: FunctionType, new: FunctionType) -> FunctionType:
+    """Return what the decorators that made *function* of *inner* would have made of *new*.
+
+    They are not run again: a wrapper is copied, and finds *new* in its closure. All else there is shared.
+
+    Raises:
+        SourceError: A wrapper keeps what it wraps somewhere else.
+    """
+    if function is inner:
+        return new
+    wrapped = function.__wrapped__
+    closure = closure_values(function) if isinstance(function, FunctionType) else {}
+    if not any(value is wrapped for value in closure.values()):
+        raise SourceError(
+            f"{new.__name__}() is inside a decorator that hides it, so no new source could take its place.",
+            mend="Put bundle right above def, below the other decorators.",
+        )
+    put = rewrapped(wrapped, inner, new)
+    cells = zip(function.__code__.co_freevars, function.__closure__, strict=True)
+    made = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        tuple(CellType(put) if closure.get(name) is wrapped else cell for name, cell in cells),
+    )
+    made.__kwdefaults__, made.__module__ = function.__kwdefaults__, function.__module__
+    made.__qualname__ = function.__qualname__
+    vars(made).update({**vars(function), "__wrapped__": put})
+    return made
 
 
 def signature_line(definition: Definition) -> str:
@@ -163,6 +213,12 @@ class Code(Frozen, Domain):
 
     def describe(self) -> str:
         return f"Python code that defines `{self.head}`"
+
+
+class CodeParameter(ParameterNode[str]):
+    """The parameter that holds the source of a function, whatever its domain is."""
+
+    __slots__ = ()
 
 
 def _shape(definition: Definition) -> tuple[Any, ...]:

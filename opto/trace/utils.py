@@ -67,6 +67,8 @@ def render_opt_step(step_idx: int, optimizer: Any, no_trace_graph: bool = False,
     Raises:
         MissingDependencyError: IPython is not installed.
     """
+    from html import escape  # noqa: PLC0415 - only in notebooks
+
     try:
         from IPython.display import HTML, display  # noqa: PLC0415 - notebooks only
     except ImportError as error:
@@ -82,10 +84,6 @@ def render_opt_step(step_idx: int, optimizer: Any, no_trace_graph: bool = False,
         "Reasoning": record.reasoning,
         "Improvement": "" if no_improvement else changed or str(record),
     }
-    shown = [f"<h4>{title}</h4><pre>{_escaped(text)}</pre>" for title, text in parts.items() if text]
+    shown = [f"<h4>{title}</h4><pre>{escape(text)}</pre>" for title, text in parts.items() if text]
     page = HTML(f"<div><b>Step {record.step}</b>{''.join(shown)}</div>")  # type: ignore[no-untyped-call]
     display(page)  # type: ignore[no-untyped-call]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -2,27 +2,39 @@
 
 import ast
 import linecache
+import math
 import sys
 from collections.abc import Iterator
+from copy import copy, deepcopy
 from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import ModuleError, SourceError
 from opto.trace.bundle import FunModule
-from opto.trace.origin import source_of
+from opto.trace.origin import first_line, source_of
 from opto.trace.source import closure_values
 from opto.trace.splice import cut
 
 __all__ = [
+    "NAMES_OF_OPERATORS",
     "class_text",
     "function_text",
     "has_path",
     "names_of",
     "names_of_class",
+    "source_now",
     "statement_of",
-    "unwrapped",
     "written_class",
 ]
+
+
+#: What the names stand for with which Python's own operators are written.
+NAMES_OF_OPERATORS: dict[str, Any] = {"copy": copy, "deepcopy": deepcopy, "math": math}
+
+
+def source_now(function: FunModule) -> str | None:
+    """Return the source that a trainable function runs now."""
+    return None if function.parameter is None else function.parameter._data  # noqa: SLF001 - no read of the program
 
 
 def names_of(function: FunctionType) -> dict[str, Any]:
@@ -61,12 +73,6 @@ def _tree_of(filename: str, names: dict[str, Any] | None = None) -> tuple[list[s
         return None
 
 
-def _first(part: Any) -> int:
-    # With its decorators.
-    lines: list[int] = [part.lineno, *(item.lineno for item in part.decorator_list)]
-    return min(lines)
-
-
 def function_text(function: FunctionType) -> str:
     """Return the source of *function* with its decorators."""
     code = function.__code__
@@ -76,8 +82,8 @@ def function_text(function: FunctionType) -> str:
         for part in ast.walk(tree):
             if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            if part.name == code.co_name and _first(part) == code.co_firstlineno:
-                return cut(lines, _first(part), part.end_lineno or part.lineno)
+            if part.name == code.co_name and first_line(part) == code.co_firstlineno:
+                return cut(lines, first_line(part), part.end_lineno or part.lineno)
     try:
         return source_of(function)
     except SourceError as error:
@@ -95,7 +101,7 @@ def class_text(kind: type) -> str:
         lines, tree = found
         for part in _classes_in(tree, ""):
             if part[0] == kind.__qualname__:
-                return cut(lines, _first(part[1]), part[1].end_lineno or part[1].lineno)
+                return cut(lines, first_line(part[1]), part[1].end_lineno or part[1].lineno)
     raise ModuleError(
         f"The source of the class {kind.__qualname__} is not to be found.", mend="Define it in a file or a notebook."
     )
@@ -126,13 +132,6 @@ def statement_of(module: ModuleType, name: str) -> str | None:
         if any(isinstance(item, ast.Name) and item.id == name for target in targets for item in ast.walk(target)):
             return cut(lines, part.lineno, part.end_lineno or part.lineno)
     return None
-
-
-def unwrapped(value: Any) -> Any:
-    """Return the function inside decorators that say what they wrap."""
-    while callable(value) and hasattr(value, "__wrapped__"):
-        value = value.__wrapped__
-    return value
 
 
 def has_path(value: Any) -> bool:

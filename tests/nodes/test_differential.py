@@ -480,6 +480,22 @@ def test_going_through_a_node_gives_the_items_in_order(value):
         assert item.operator.function(*(given.data for given in item.inputs.values())) == item.data
 
 
+def test_what_cannot_be_copied_is_changed_in_place_as_untraced():
+    class Stream:
+        total = 0
+
+        def __iadd__(self, other):
+            self.total += other
+            return self
+
+        def __copy__(self):
+            raise TypeError("there is one of these only")
+
+    x = node(Stream())
+    x += 2
+    assert x.total == 2
+
+
 @given(start=st.lists(SCALAR, max_size=4), steps=st.lists(st.lists(SCALAR, max_size=3) | st.integers(0, 3), max_size=5))
 def test_in_place_steps_leave_every_earlier_value_as_it_was(start, steps):
     x, plain, history = node(start), list(start), []

@@ -1,8 +1,10 @@
 """Errors of user code: words for people, and still what was raised for ``except`` clauses."""
 
 import dataclasses
+import gc
 import json
 import pickle
+import weakref
 
 import pytest
 
@@ -163,3 +165,10 @@ def test_an_exception_node_is_told_apart():
     caught.value.exception_node.backward("do not divide by zero")
     assert len(parameter.feedback) == 1
     assert error.exception_node.kind == "exception"
+
+
+def test_exceptions_of_a_class_are_of_one_class_still_and_do_not_pile_up():
+    assert type(as_error(ValueError("a"))) is type(as_error(ValueError("b")))
+    kinds = [weakref.ref(type(as_error(type(f"Error{number}", (Exception,), {})()))) for number in range(1_000)]
+    gc.collect()
+    assert sum(kind() is not None for kind in kinds) < 600

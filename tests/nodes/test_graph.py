@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opto.errors import GraphError
 from opto.nodes import Feedback, TraceGraph, node, pack
 from opto.nodes.graph import identifier
 from opto.nodes.vertex import ancestors
@@ -196,7 +197,7 @@ def test_parameters_outputs_and_length():
     assert len(graph.parameters) == 1
     assert len(graph) == 3
     assert [item.data for item in graph] == [1, 2, 3]
-    assert repr(graph) == "<TraceGraph: 3 nodes, 1 parameters, 1 outputs>"
+    assert repr(graph) == "<TraceGraph: 3 nodes, 1 parameter, 1 output>"
 
 
 def test_what_is_not_behind_the_output_is_not_in_the_graph():
@@ -262,3 +263,9 @@ def test_making_graphs_leaves_no_cycles():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("outputs", [3, None, "a", [], [3]])
+def test_there_is_no_graph_of_what_was_not_computed(outputs):
+    with pytest.raises(GraphError, match=r"There is no graph of .* Give one or more nodes"):
+        TraceGraph(outputs)

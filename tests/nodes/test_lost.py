@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from opto.nodes import TraceGraph, node, stop_tracing, where_lost
+from opto.nodes import TraceGraph, node, stop_tracing
+from opto.nodes.lost import where_lost
 from opto.trace import bundle, model
 
 
@@ -182,7 +183,7 @@ def test_without_a_trace_the_last_known_value_and_the_open_doors_are_named():
     )
 
     found = said(prompt("Never used."), judge(node(3), 4))
-    assert found.startswith("nothing that was made of it is still in memory")
+    assert found.startswith("no node that was made of it is still in memory, if there ever was one")
     assert "f-string" in found
 
 
@@ -271,7 +272,12 @@ class Proxy:
 
     @property
     def __dict__(self):
-        raise RuntimeError("no")
+        raise OSError("no")
+
+    tolist = __dict__
+
+    def __len__(self):
+        raise OSError("no")
 
 
 def test_objects_that_refuse_to_be_looked_at_do_no_harm():
@@ -288,3 +294,14 @@ def test_objects_that_refuse_to_be_looked_at_do_no_harm():
     assert type(bystander) is Shy
     assert "still in memory" in said(prompt("Never used."), judge(count([Proxy()])))
     assert "still in memory" in said(prompt("Never used."), bundle(lambda proxy: 1)(Proxy()))
+    assert "still in memory" in said(node(Proxy(), trainable=True), bundle(lambda proxy: 1)(Proxy()))
+
+
+def test_separators_are_no_suspects():
+    p = prompt("Answer in one word.")
+    text = p.data.replace("one", "1").upper()[::-1]
+
+    found = said(p, node(text) + " " + node("What is 2 + 2?"))
+
+    assert "as str" in found
+    assert "'y' of add0" not in found

@@ -5,8 +5,8 @@ import threading
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,33 +31,44 @@ class Slotted:
     tags: list = field(default_factory=list)
 
 
-class Agent:
-    """An object with state that may be public, private, or a cache."""
+class Client:
+    """An object with a state that it keeps for itself."""
 
-    def __init__(self):
-        self.size = 1
-        self.index = None
-        self.found = {}
-        self._private = 1
-
-    @cached_property
-    def kept(self):
-        return self.size + 1
-
-
-class Slots:
-    __slots__ = ("_private", "size")
-
-    def __init__(self):
-        self.size = self._private = 1
-
-
-class Service:
     def __init__(self):
         self.calls = 0
+        self.history = []
 
-    def __call__(self):
+    def ask(self, prompt):
         self.calls += 1
+        self.history.append(prompt)
+
+
+@dataclass
+class Model:
+    """A client that is written as a dataclass."""
+
+    name: str = "small"
+    calls: int = 0
+    cache: dict = field(default_factory=dict)
+
+    def ask(self, prompt):
+        self.calls += 1
+        self.cache[prompt] = self.calls
+
+
+class Lengths(dict):
+    def __missing__(self, key):
+        self[key] = len(key)
+        return self[key]
+
+
+@dataclass
+class Numbers:
+    last: int = 0
+
+    def __next__(self):
+        self.last += 1
+        return self.last
 
 
 def put(key, value):
@@ -94,8 +105,8 @@ CHANGES = [
     *((Order, change) for change in (give("amount", 2), lambda x: x.tags.append(1))),
     (lambda: Order(None), give("amount", 2)),
     *((Slotted, change) for change in (give("amount", 2), lambda x: x.tags.append(1))),
-    *((kind, give("size", 2)) for kind in (Agent, Slots)),
-    (lambda: [Agent()], lambda x: setattr(x[0], "size", 2)),
+    (lambda: SimpleNamespace(amount=1), give("amount", 2)),
+    (lambda: SimpleNamespace(amount=1), give("more", 2)),
 ]
 
 NO_CHANGES = [
@@ -105,10 +116,11 @@ NO_CHANGES = [
     (lambda: np.arange(3), lambda x: x.sort()),
     (lambda: [float("nan"), object()], list.copy),
     (Order, give("_seen", 3)),
-    *((Agent, change) for change in (give("_private", 2), give("index", [1]), give("new", 1), lambda x: x.kept)),
-    (Agent, lambda x: x.found.update(a=1)),
-    (Slots, give("_private", 2)),
-    (Service, lambda x: x()),
+    *((kind, lambda x: x.ask("2 + 2")) for kind in (Client, Model)),
+    *((lambda kind=kind: [kind()], lambda x: x[0].ask("2 + 2")) for kind in (Client, Model)),
+    (lambda: SimpleNamespace(client=Client(), model=Model()), lambda x: (x.client.ask("2"), x.model.ask("2"))),
+    (Lengths, lambda x: x["four"]),
+    (Numbers, next),
     (lambda: random.Random(0), lambda x: x.gauss(0, 1)),
     (threading.Lock, lambda x: x.acquire()),
     (count, next),

@@ -318,3 +318,19 @@ def test_the_last_node_of_a_long_chain_can_be_copied():
 
 def test_generic_alias_is_usable_in_annotations():
     assert Node[int] is not None
+
+
+def test_any_node_can_forget_feedback():
+    x = node(1, trainable=True)
+    y = x + node(2)
+    y.backward("more")
+    for item in (x, y, *y.parents):
+        item.zero_feedback()
+        assert not item.feedback
+
+
+def test_items_cannot_be_set_and_the_error_says_what_to_write():
+    with pytest.raises(TypeError, match=r"such as x\[:1\] \+ \[value\] \+ x\[2:\]"):
+        node([1, 2])[0] = 3
+    with pytest.raises(TypeError, match=r"such as \{\*\*x, key: value\}"):
+        del node({"a": 1})["a"]

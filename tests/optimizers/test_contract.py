@@ -98,7 +98,9 @@ def test_without_feedback_nothing_is_asked_and_nothing_changes(make):
     parameters = two_parameters()
     optimizer = make(parameters)
 
-    record = optimizer.step()
+    with pytest.warns(UserWarning, match="No feedback has come") as warned:
+        record = optimizer.step()
+    assert warned[0].filename == __file__
 
     assert record.outcome == "unchanged"
     assert "backward" in record.reason

@@ -311,7 +311,8 @@ def test_a_step_that_no_feedback_reaches_says_where_it_was_lost_although_the_out
     assert "its value stands in the plain input 'y' of add0" in record.reason
 
     optimizer.zero_feedback()
-    assert "No feedback has come" in optimizer.step().reason
+    with pytest.warns(UserWarning, match="No feedback has come: call backward"):
+        assert "No feedback has come" in optimizer.step().reason
 
 
 def test_names_of_trace_are_understood_unless_something_else_is_called_so(count):
@@ -350,6 +351,17 @@ def test_own_domains_may_raise_what_they_like():
         record = judge(optimizer, digits + 1)
         assert record.outcome == "rejected"
     assert digits.data == 1
+
+
+@pytest.mark.parametrize(
+    "project", [lambda text: text.split(": ")[1], lambda text: {"a": 1}[text], lambda text: text.answer]
+)
+def test_what_a_projection_cannot_read_is_rejected(project):
+    text = node("x: y", name="text", trainable=True, projections=[project])
+    optimizer, _ = optimizer_of([text], [answer(text="plain")])
+
+    assert judge(optimizer, text + "!").outcome == "rejected"
+    assert text.data == "x: y"
 
 
 def test_text_that_could_not_be_sent_again_is_rejected():

@@ -6,12 +6,13 @@ import pickle
 
 import pytest
 
-from opto.errors import DomainError, RunError
+from opto.errors import DomainError, OptimizerError, RunError
 from opto.llm import ScriptedLLM
 from opto.nodes import Range, node
 from opto.optimizers import LocalSearch, OptoPrime, Step
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
+from opto.trace import bundle
 
 
 @pytest.fixture
@@ -201,3 +202,19 @@ def test_the_last_thousand_records_are_kept_and_steps_are_counted_on():
 
     assert len(optimizer.records) == 1_000
     assert [record.step for record in optimizer.records] == list(range(4, 1_004))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda x: {"x": x}, r"are a dict. Give its values"),
+        (lambda x: [("x", x)], r"but holds some. Give a flat list"),
+        (lambda x: [[x]], r"but holds some. Give a flat list"),
+        (lambda x: "x", r"a single str. Give a list"),
+        (lambda x: bundle(lambda y: y).parameters, r"a single method. Call it"),
+        (lambda x: [3], r"3 is no parameter. Make it one"),
+    ],
+)
+def test_parameters_of_the_wrong_kind_are_refused_with_what_to_do(given, words):
+    with pytest.raises(OptimizerError, match=words):
+        LocalSearch(given(node(1, name="x", trainable=True)))

@@ -1,6 +1,8 @@
 """Arguments are bound as Python binds them, and become named inputs."""
 
+import functools
 import re
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,14 @@ from hypothesis import strategies as st
 from opto.nodes import node
 from opto.trace import bundle
 from opto.trace.binding import argument_names, make_binder
+
+
+def passing_on(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 def simple(a, b):
@@ -110,6 +120,50 @@ def test_containers_with_nodes_are_packed():
         _, inputs, plain, _, _ = binder([x], {"k": (x,)}, **extra)
         assert plain[:2] == ([1], {"k": (1,)})
         assert inputs[0].parents[0] is x
+
+
+@dataclass
+class Till:
+    """Has a node in a field, and changes."""
+
+    price: object
+    sold: int = 0
+
+    @bundle(allow_external_dependencies=True)
+    def one(self, count):
+        self.sold += count
+        return self.price * self.sold
+
+    @bundle(allow_external_dependencies=True)
+    def many(self, *counts):
+        self.sold += sum(counts)
+        return self.price * self.sold
+
+    @bundle(allow_external_dependencies=True)
+    def named(self, count, **more):
+        self.sold += count + sum(more.values())
+        return self.price * self.sold
+
+    @bundle(allow_external_dependencies=True)
+    @passing_on
+    def wrapped(self, count):
+        self.sold += count
+        return self.price * self.sold
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_method_gets_its_object_itself_whatever_else_it_takes():
+    price = node(2)
+    till = Till(price)
+    for result, total in (
+        (till.one(1), 2),
+        (till.many(1, 1), 6),
+        (till.named(1, more=1), 10),
+        (till.wrapped(count=1), 12),
+    ):
+        assert result.data == total
+        assert result.parents == [price]
+        assert next(iter(result.inputs)) == "self"
 
 
 def test_defaults_are_the_very_objects():

@@ -2,6 +2,7 @@
 
 import abc
 import asyncio
+import copy
 import functools
 import gc
 import inspect
@@ -18,6 +19,7 @@ import pytest
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import Node, node
 from opto.trace import Module, TraceGraph, bundle
+from opto.trace.utils import contain
 
 
 def text(result):
@@ -307,6 +309,14 @@ def test_projections_and_domains_of_code():
         return x
 
     assert free.parameter.accept("whatever") == "whatever"
+
+    for inner in (free, copy.deepcopy(free)):
+
+        @bundle
+        def outer(x, inner=inner):
+            return inner(x)
+
+        assert contain(outer(1).parents, inner.parameter)
 
 
 def test_opened_code_shows_what_is_inside():
@@ -663,6 +673,28 @@ def coroutines_of_all_kinds(decorate):
     return asyncio.run(main())
 
 
+def tasks_and_what_can_be_awaited(decorate):
+    async def add(x):
+        await asyncio.sleep(0)
+        return x + 1
+
+    class Later:
+        def __init__(self, x):
+            self.x = x
+
+        def __await__(self):
+            return add(self.x).__await__()
+
+    def task(x):
+        return asyncio.ensure_future(add(x))
+
+    async def main():
+        later, started = decorate(lambda x: Later(x)), decorate(task)
+        return [await later(1), await started(2), *await asyncio.gather(started(3), started(4))]
+
+    return asyncio.run(main())
+
+
 def cancelled_and_timed_out(decorate):
     log = []
 
@@ -734,6 +766,7 @@ PROGRAMS = [
     managers,
     asynchronous_managers_and_generators,
     coroutines_of_all_kinds,
+    tasks_and_what_can_be_awaited,
     cancelled_and_timed_out,
     errors_that_stop_iteration,
 ]

@@ -506,6 +506,74 @@ def test_loops_enums_lambdas_and_decorated_functions(program):
     assert "import sys" not in source
 
 
+NAMED = """
+from opto.trace import Module, node, operators
+from opto.trace import operators as ops
+
+class Uses(Module):
+    def __init__(self):
+        self.p = node(-2.5, trainable=True)
+    def forward(self, x):
+        one = [ops.floor(self.p), ops.ceil(self.p), operators.abs(self.p), ops.neg(x), ops.not_(x), ops.clone(x)]
+        two = [operators.add(self.p, 1), ops.power(x, 2), ops.mod(x, 2), ops.lt(x, 2), ops.eq(x, 3), ops.ne(x, 3)]
+        return one + two + [ops.round(self.p), ops.upper("a"), ops.concat("a", "b"), ops.len_("abc")]
+"""
+
+
+def test_operators_by_name(program):
+    module = program(NAMED)
+    made = module.Uses()
+    expected = [getattr(item, "data", item) for item in made(3)]
+    assert run(made.export(), "Uses()(3)") == expected
+
+
+AROUND = """
+import functools
+from opto.trace import Module, bundle
+
+def shouting(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args).upper()
+    return wrapper
+
+@bundle
+@shouting
+def name(x): return f"<{x}>"
+
+class Agent(Module):
+    @bundle(trainable=True)
+    @shouting
+    def act(self, x): return x + "!"
+
+    @property
+    @bundle(trainable=True)
+    def tone(self): return "."
+
+    @tone.setter
+    def tone(self, value): raise AttributeError
+
+    @shouting
+    @bundle(trainable=True)
+    def end(self): return "end"
+
+    def forward(self, x): return self.act(name(x)) + self.tone + self.end()
+"""
+
+
+def test_decorators_between_bundle_and_def_stay(program):
+    module = program(AROUND)
+    it = module.Agent()
+    codes = it.parameters_dict()
+    codes["act"]._set("def act(self, x):\n    return x + '?'")
+    codes["tone"]._set("def tone(self):\n    return '!'")
+    codes["end"]._set("def end(self):\n    return 'stop'")
+    for exported, use in ((it, "Agent()('ada')"), (module.name, "name('ada')")):
+        source = exported.export()
+        assert run(source, f"str({use})") == eval(use, {"Agent": lambda: it, "name": module.name})
+        assert source.count("def wrapper") == 1
+
+
 # What cannot be exported
 
 

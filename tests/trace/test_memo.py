@@ -4,6 +4,7 @@ import asyncio
 import enum
 import functools
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -483,10 +484,11 @@ def test_a_folder_gives_back_what_was_put_in_or_nothing(tmp_path, value):
     assert Content().of(again) == Content().of(value)
 
 
-def test_results_that_cannot_be_copied_are_not_kept():
+@pytest.mark.parametrize("error", [RuntimeError, pickle.PicklingError])
+def test_results_that_cannot_be_copied_are_not_kept(error):
     class Unwilling:
-        def __deepcopy__(self, memo):
-            raise RuntimeError("no copies")
+        def __reduce_ex__(self, protocol):
+            raise error("no copies")
 
     @bundle(memo=True)
     def make(x):
@@ -495,6 +497,35 @@ def test_results_that_cannot_be_copied_are_not_kept():
 
     make(1), make(1)
     assert sys.opto_ticks == 2
+
+
+def test_methods_that_run_while_content_is_told_do_not_ask_for_theirs():
+    class Open:
+        @bundle(memo=True)
+        def __getattr__(self, name):
+            return name.upper()
+
+        def __call__(self):
+            return self.size
+
+    @bundle(memo=True)
+    def size(item):
+        tick()
+        return item()
+
+    assert [size(Open()).data, size(Open()).data, Open().size.data] == ["SIZE"] * 3
+    assert sys.opto_ticks == 1
+
+
+def test_results_from_the_folder_count_towards_the_limit(tmp_path):
+    work = bundle(memo=Memo(tmp_path))(abs)
+    for value in range(5):
+        work(value)
+    memo = Memo(tmp_path, limit=2)
+    again = bundle(memo=memo)(abs)
+    assert [again(value).data for value in range(5)] == [*range(5)]
+    assert memo.hits == 5
+    assert len(memo._entries) == 2
 
 
 WRITER = """

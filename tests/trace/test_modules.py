@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import pickle
 import socket
 import sys
@@ -638,3 +639,53 @@ def test_methods_that_are_bound_for_the_occasion_are_not_taken_for_each_other():
 
     assert len(many.parameters()) == 50
     assert len({id(parameter) for parameter in many.parameters()}) == 50
+
+
+def test_trainable_functions_behind_properties_and_decorators_are_parameters():
+    def passing_on(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args)
+
+        return wrapper
+
+    class Agent(Module):
+        @property
+        @bundle(trainable=True)
+        def tone(self):
+            return "kind"
+
+        @functools.cached_property
+        @bundle(trainable=True)
+        def size(self):
+            return 1
+
+        @passing_on
+        @bundle(trainable=True)
+        def act(self, x):
+            return x
+
+    agent = Agent()
+    assert list(agent.parameters_dict()) == ["tone", "size", "act"]
+    for result, path in ((agent.tone, "tone"), (agent.size, "size"), (agent.act(1), "act")):
+        result.backward("no")
+        assert len(agent.parameters_dict()[path].feedback) == 1
+    agent.parameters_dict()["act"]._set("def act(self, x):\n    return self.tone + '!'")
+    assert agent.act(1).data == "kind!"
+
+
+def test_a_class_with_a_metaclass_that_makes_objects_its_own_way():
+    class Naming(type):
+        def __call__(cls, *args, **kwargs):
+            made = super().__call__(*args, **kwargs)
+            made.tag = cls.__name__
+            return made
+
+    @model
+    class Agent(metaclass=Naming):
+        def __init__(self, prompt):
+            self.prompt = node(prompt, trainable=True)
+
+    agent = Agent("hi")
+    assert isinstance(agent, Module)
+    assert (agent.tag, type(Agent), list(agent.parameters_dict())) == ("Agent", Naming, ["prompt"])

@@ -1,5 +1,6 @@
 """Trainable functions: the source is a parameter, and new source lives where the old one lived."""
 
+import copy
 import functools
 import gc
 import importlib.util
@@ -201,19 +202,68 @@ def test_text_that_is_no_longer_that_of_the_function_is_not_taken(tmp_path):
         source_of(module.work)
 
 
-def test_a_wrapped_function_is_refused_or_has_the_source_of_what_runs():
-    def logged(function):
-        @functools.wraps(function)
-        def wrapper(*args):
-            return function(*args)
+def counting(function):
+    count = 0
 
-        return wrapper
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        nonlocal count
+        count += 1
+        return f"{count}: {function(*args, **kwargs)}"
+
+    wrapper.mark = "counted"
+    return wrapper
+
+
+def test_decorators_below_bundle_stay_around_each_new_source():
+    @bundle(trainable=True)
+    @counting
+    @counting
+    def work(x, *, by=2):
+        return x * by
+
+    assert work.parameter.data == "def work(x, *, by=2):\n    return x * by\n"
+    assert work(3).data == "1: 1: 6"
+    learn(work, "def work(x, *, by=2):\n    return x + by")
+    assert work(3, by=5).data == "2: 2: 8"
+    with pytest.raises(DomainError, match=r"Keep the signature `def work\(x, \*, by=2\):`"):
+        learn(work, "def work(*args, **kwargs):\n    return 1")
+    learn(work, work._definition.source)
+    assert work(3).data == "3: 3: 6"
+    assert work.mark == "counted"
+    assert "def work" in work.info["source"]
+
+
+def test_decorators_below_bundle_stay_around_methods():
+    class Agent(Module):
+        @bundle(trainable=True)
+        @counting
+        def act(self, x):
+            return x
+
+    agent, other = Agent(), Agent()
+    learn(agent.act, "def act(self, x):\n    return super().__repr__()[:5] + x")
+    assert [agent.act("x").data, copy.deepcopy(agent).act("y").data, other.act("z").data] == [
+        "1: Agentx",
+        "2: Agenty",
+        "3: z",
+    ]
+
+
+def test_a_function_that_a_decorator_hides_is_refused():
+    class Once:
+        def __init__(self, function):
+            functools.update_wrapper(self, function)
+
+        def __call__(self, x):
+            return self.__wrapped__(x)
 
     def work(x):
         return x
 
-    with pytest.raises(SourceError):
-        bundle(trainable=True)(logged(work))
+    for hide in (Once, functools.cache):
+        with pytest.raises(SourceError, match=r"work\(\) is inside a decorator that hides it.*right above def"):
+            bundle(trainable=True)(hide(work))
 
 
 # What a new source may be.
