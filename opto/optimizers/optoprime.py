@@ -229,7 +229,7 @@ class OptoPrime(Optimizer):
             raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
         if reply.finish_reason == "refusal":
             raise SuggestionError("The model refused to answer.", mend="Answer with a suggestion.")
-        return read_answer(reply.text, self.variables)
+        return read_answer(reply.text)
 
 
 def _total(spent: Usage | None, more: Usage | None) -> Usage | None:

@@ -5,10 +5,11 @@ gives the suggestion back, whatever the values hold. Reading is pure; what canno
 a guess.
 """
 
+from opto.optimizers.suggestion.calls import read_arguments, read_reply, schema, suggest_tool
 from opto.optimizers.suggestion.reading import read_answer
 from opto.optimizers.suggestion.tags import as_cdata
 from opto.optimizers.suggestion.values import Suggestion
-from opto.optimizers.suggestion.writing import FORMATS, AnswerFormat, FormatName, JsonFormat, TagFormat
+from opto.optimizers.suggestion.writing import FORMATS, AnswerFormat, FormatName, JsonFormat, TagFormat, ToolFormat
 
 __all__ = [
     "FORMATS",
@@ -17,6 +18,11 @@ __all__ = [
     "JsonFormat",
     "Suggestion",
     "TagFormat",
+    "ToolFormat",
     "as_cdata",
     "read_answer",
+    "read_arguments",
+    "read_reply",
+    "schema",
+    "suggest_tool",
 ]

@@ -1,14 +1,18 @@
 """The formats: how a model is asked to answer, and how opto itself writes an answer."""
 
 import json
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
+from opto.llm import Tool
+from opto.nodes import ParameterNode
+from opto.optimizers.suggestion.calls import TOOL_NAME, suggest_tool
 from opto.optimizers.suggestion.tags import LOOKS_LIKE_STRUCTURE, as_cdata
 from opto.optimizers.suggestion.values import Suggestion
 
-__all__ = ["FORMATS", "AnswerFormat", "FormatName", "JsonFormat", "TagFormat"]
+__all__ = ["FORMATS", "AnswerFormat", "FormatName", "JsonFormat", "TagFormat", "ToolFormat"]
 
-FormatName = Literal["tags", "json"]
+FormatName = Literal["tags", "json", "tool"]
 
 
 class AnswerFormat(Protocol):
@@ -21,11 +25,16 @@ class AnswerFormat(Protocol):
         """Return *suggestion* as text, from which `read_answer` makes it again.
 
         Raises:
-            ValueError: A value is neither text nor data that JSON can hold.
+            ValueError: A number is not finite.
+            TypeError: A value is neither text nor data that JSON can hold.
         """
 
+    def tool(self, variables: Mapping[str, ParameterNode[Any]]) -> Tool | None:  # noqa: ARG002 - for overriding
+        """Return the tool that the model is to call with its answer; None if it answers in words."""
+        return None
 
-class TagFormat:
+
+class TagFormat(AnswerFormat):
     """Tags as in XML, without escapes: code and prose stand in them as they are.
 
     The tag around all of it tells an answer that was cut between two blocks.
@@ -75,7 +84,7 @@ def _as_it_is(text: str) -> str:
     return as_cdata(text) if LOOKS_LIKE_STRUCTURE.search(text) else text
 
 
-class JsonFormat:
+class JsonFormat(AnswerFormat):
     """One JSON object, as OptoPrime of the Trace paper asks for it (arXiv 2406.16218, appendix).
 
     Example:
@@ -94,5 +103,24 @@ Text and code are JSON strings. Leave out variables that stay as they are; {} ch
         return json.dumps(content, allow_nan=False)
 
 
+class ToolFormat(JsonFormat):
+    """The call of a tool, whose arguments the provider holds to a schema; the same object where it cannot be called.
+
+    Example:
+        >>> from opto.nodes import node
+        >>> ToolFormat().tool({"x": node(1, trainable=True)}).name
+        'suggest'
+    """
+
+    instructions = f"""\
+Answer by calling the tool {TOOL_NAME}. If you have no such tool, answer with its arguments as one JSON object:
+{{"reasoning": "why the outputs got this feedback, and which change would help",
+ "suggestion": {{"name of a variable to change": its complete new value}}}}
+Leave out variables that stay as they are; an empty suggestion changes nothing."""
+
+    def tool(self, variables: Mapping[str, ParameterNode[Any]]) -> Tool:
+        return suggest_tool(variables)
+
+
 #: By the name that users give.
-FORMATS: dict[FormatName, AnswerFormat] = {"tags": TagFormat(), "json": JsonFormat()}
+FORMATS: dict[FormatName, AnswerFormat] = {"tags": TagFormat(), "json": JsonFormat(), "tool": ToolFormat()}
