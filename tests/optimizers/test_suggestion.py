@@ -177,11 +177,32 @@ def test_answers_as_models_write_them(answer, values):
         ('{"suggestion": {"x": 2}} {"suggestion": {"x": 3}}', "two suggestions"),
         ('{"suggestion": {"x": NaN}}', "no number of JSON"),
         ("<reasoning>r</reasoning><name>x</name><value>2</value>", "in no <variable> block"),
+        ("<variable><name>x</name><value><![CDATA[a]]> and b</value></variable>", "holds tags"),
+        # A second answer that was cut, and one behind an answer that is broken.
+        ('{"suggestion": {"x": 2}}\nOr better: {"sugg', "no complete JSON"),
+        ('{"suggestion": {"x": 1 2}} {"suggestion": {"x": 3}}', "no complete JSON"),
+        ('{"reasoning": "Say "no".", "suggestion": {"suggestion": {"x": 2}}}', "no complete JSON"),
+        # Not the end of thinking: a part of a value, though its quotes are wrong.
+        ('{"suggestion": {"p": "Say "hi", </think>, and {"suggestion": {"x": 1}}."}}', "no complete JSON"),
+        ('{"suggestion": {"x": 1e999}}', "no finite number"),
+        ('{"suggestion": {"x": 007}}', "begins with a zero"),
+        ('{"suggestion": {"x": (7)}}', "single value"),
+        ('{"suggestion": {"x": %s}}' % ("7" * 5_000), "too long"),
+        ('{"suggestion": {"x": %s}}' % ("[" * 100_000), "nested too deep"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(answer, reason):
     with pytest.raises(SuggestionError, match=reason):
         read_answer(answer)
+
+
+def test_an_object_of_variables_is_an_answer_only_if_it_is_whole():
+    assert read_answer('{"x": 1}', ["x", "reasoning"]).values == {"x": 1}
+    assert read_answer('{"reasoning": "new", "x": 1}', ["x", "reasoning"]).values == {"reasoning": "new", "x": 1}
+    with pytest.raises(SuggestionError, match="no complete JSON"):
+        read_answer('{"reasoning": "Say "no".", "values": {"x": 1}}', ["x"])
+    with pytest.raises(SuggestionError, match="no object under"):
+        read_answer('{"x": 1} {"x": 2}', ["x"])
 
 
 def test_many_escapes_are_read_in_no_time():
