@@ -9,10 +9,17 @@ import math
 import re
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = ["OPENS_OBJECT", "UnreadableObjectError", "read_object"]
+__all__ = ["MENTIONS_SUGGESTION", "OPENS_OBJECT", "UnreadableObjectError", "read_object"]
 
 #: How an object begins, so that braces in prose are not taken for one.
 OPENS_OBJECT = r"""\{(?=\s*(?:["'\u201c\u201d\u2018\u2019}]|[A-Za-z_]\w*\s*:|//|/\*))"""
+
+
+#: The key that makes an object an answer, however it is quoted.
+MENTIONS_SUGGESTION = re.compile(
+    r"""(?:["'\u201c\u201d\u2018\u2019]suggestions?["'\u201c\u201d\u2018\u2019]|[{,]\s*suggestions?)\s*:""",
+    re.IGNORECASE,
+)
 
 
 class UnreadableObjectError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from opto.errors import SuggestionError
-from opto.optimizers.suggestion.objects import OPENS_OBJECT, UnreadableObjectError, read_object
+from opto.optimizers.suggestion.objects import MENTIONS_SUGGESTION, OPENS_OBJECT, UnreadableObjectError, read_object
 from opto.optimizers.suggestion.tags import OPENS_VARIABLE, read_reasoning, read_variable
 from opto.optimizers.suggestion.thinking import OPENS_THINKING, still_thinking, without_thinking
 from opto.optimizers.suggestion.values import Suggestion
@@ -38,7 +38,7 @@ def read_answer(text: str, names: Collection[str] = ()) -> Suggestion:
     if not answer:
         raise SuggestionError("The answer is empty.", mend="Answer in the format that was asked for.")
     if answer.startswith('"') and (inner := _text_in_json(answer)) is not None:
-        answer = inner.strip()
+        return read_answer(inner, names)
     return _Reading(answer, names).suggestion()
 
 
@@ -54,12 +54,12 @@ def _text_in_json(text: str) -> str | None:
 _UNIT = re.compile(
     rf"(?P<reasoning><reasoning\s*>)|(?P<variable>{OPENS_VARIABLE})|(?P<object>{OPENS_OBJECT})", re.IGNORECASE
 )
-_MENTIONS_SUGGESTION = re.compile(
-    r"""(?:["'\u201c\u201d\u2018\u2019]suggestion["'\u201c\u201d\u2018\u2019]|[{,]\s*suggestion)\s*:""", re.IGNORECASE
-)
 _VARIABLE_TAG = re.compile(r"<variable\b[^<>]*>", re.IGNORECASE)
 _VALUE_TAG = re.compile(r"</?value\b", re.IGNORECASE)
 _CUT_TAG = re.compile(r"<(?:[/a-z]*|!\[?C?D?A?T?A?\[?|/?[a-z]+\s[^<>]*)\Z", re.IGNORECASE)
+#: Tags around all of an answer: behind them no other block belongs to it.
+_ROOTS = frozenset({"suggestion", "answer", "response"})
+_ROOT = re.compile(r"<suggestion\s*>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
 
@@ -72,11 +72,13 @@ class _Reading:
         self.values: dict[str, Any] = {}
         self.reasoning: list[str] = []
         self.objects: list[Mapping[Any, Any]] = []
+        #: Those that stand on lines of their own, as answers do and examples in a sentence do not.
+        self.apart: list[Mapping[Any, Any]] = []
         self.broken: UnreadableObjectError | None = None
         self.gaps: list[str] = []
-        #: What has to be closed behind the last block: the tags around the first one, and a Markdown fence.
+        #: Names of the tags around blocks that are open, and have to be closed in the end.
         self.around: list[str] = []
-        self.in_fence = False
+        self.is_closed = False
         #: How many gaps lie before the first block, and before the end of the last one.
         self.before_blocks = self.within_blocks = 0
 
@@ -89,7 +91,8 @@ class _Reading:
                 continue
             if not tagged:
                 tagged = True
-                self._look_around(opening.start())
+                self.before_blocks = len(self.gaps)
+            self._look_around(self.gaps[-1])
             position = self._take_reasoning(opening) if opening["reasoning"] else self._take_variable(opening)
             self.within_blocks = len(self.gaps)
         self.gaps.append(self.text[position:])
@@ -103,29 +106,36 @@ class _Reading:
             raise still_thinking()
         self.gaps.append(gap)
 
-    def _look_around(self, start: int) -> None:
-        """Note what is open where the first block begins."""
-        before = self.text[:start].rstrip()
-        self.in_fence = len(_FENCE.findall(before)) % 2 == 1
-        self.before_blocks = len(self.gaps)
+    def _look_around(self, gap: str) -> None:
+        """Note which tags are opened and closed before a block."""
+        self._close(gap)
+        before = gap.rstrip()
         while before.endswith(">") and len(self.around) < _MOST_AROUND:
             opens = before.rfind("<")
             tag = re.fullmatch(r"<([A-Za-z_][\w-]*)(?:\s[^<>]*)?>", before[opens:]) if opens >= 0 else None
             if tag is None:
                 break
-            self.around.append(tag[1])
+            self.around.append(tag[1].lower())
             before = before[:opens].rstrip()
+        # The one that was asked for may have words behind it.
+        if _ROOT.search(before) and not _closes("suggestion", before):
+            self.around.append("suggestion")
+
+    def _close(self, gap: str) -> None:
+        closed = {name for name in self.around if _closes(name, gap)}
+        self.around = [name for name in self.around if name not in closed]
+        self.is_closed = self.is_closed or bool(_ROOTS & closed)
 
     def _check_end(self) -> None:
         if _CUT_TAG.search(self.gaps[-1]):
             raise SuggestionError("The answer ends within a tag.", mend="Give the whole answer.")
         rest = "\n".join(self.gaps[self.within_blocks :])
-        unclosed = [name for name in self.around if not _closes(name, rest)]
-        if unclosed:
-            raise SuggestionError(
-                f"The answer ends before </{unclosed[0]}>.", mend=f"Give the whole answer, up to </{unclosed[0]}>."
-            )
-        if self.in_fence and not _FENCE.search(rest):
+        self._close(rest)
+        if self.around:
+            name = self.around[0]
+            raise SuggestionError(f"The answer ends before </{name}>.", mend=f"Give the whole answer, up to </{name}>.")
+        fences = sum(len(_FENCE.findall(gap)) for gap in self.gaps[: self.within_blocks])
+        if fences % 2 and not _FENCE.search(rest):
             raise SuggestionError("The answer ends within its code block.", mend="Give the whole answer.")
 
     def _take_reasoning(self, opening: re.Match[str]) -> int:
@@ -134,7 +144,7 @@ class _Reading:
         return end
 
     def _take_variable(self, opening: re.Match[str]) -> int:
-        if any(_closes(name, gap) for name in self.around for gap in self.gaps[self.before_blocks :]):
+        if self.is_closed:
             raise _two_suggestions()
         block = read_variable(self.text, opening)
         if block.name in self.values:
@@ -148,7 +158,7 @@ class _Reading:
         try:
             content, end = read_object(self.text, start)
         except UnreadableObjectError as error:
-            if error.ended or _MENTIONS_SUGGESTION.search(self.text, start, error.position):
+            if error.ended or MENTIONS_SUGGESTION.search(self.text, start, error.position):
                 raise _broken(error) from error
             # Braces in prose and code.
             self.broken = self.broken or error
@@ -156,6 +166,9 @@ class _Reading:
         if re.match(r"""\s*,\s*["'\u201c\u201d]""", self.text[end : end + 40]):
             raise SuggestionError("The JSON object is closed before its end.", mend="Answer with one JSON object.")
         self.objects.append(content)
+        begins = self.text[:start].rpartition("\n")[2]
+        if not (begins + self.text[end:].partition("\n")[0]).strip():
+            self.apart.append(content)
         return end
 
     def _result(self, tagged: bool) -> Suggestion:
@@ -163,7 +176,7 @@ class _Reading:
         answers = [found for content in self.objects for found in _answers(content)]
         if len(answers) > 1 or (answers and self.values):
             raise _two_suggestions()
-        if self.broken is not None and any(map(_MENTIONS_SUGGESTION.search, self.gaps)):
+        if self.broken is not None and any(map(MENTIONS_SUGGESTION.search, self.gaps)):
             raise _broken(self.broken)
         if answers:
             said = _get(answers[0], "reasoning")
@@ -179,19 +192,14 @@ class _Reading:
 
     def _without_blocks(self, reasoning: str, tagged: bool) -> Suggestion:
         """Return what an answer says that has neither blocks nor a key ``suggestion``."""
-        known = [item for item in self.objects if self.names & {str(key).casefold() for key in item}]
-        if len(known) == 1 and self.broken is None:
+        known = [item for item in self.objects if self.names & set(map(_fold, item))]
+        if len(known) == 1 and known[0] in self.apart and self.broken is None:
             said = _get(known[0], "reasoning")
             is_variable = "reasoning" in self.names
-            values = {
-                key: value for key, value in known[0].items() if is_variable or str(key).casefold() not in _ASIDES
-            }
-            unknown = [key for key in values if str(key).casefold() not in self.names]
-            if not unknown:
+            values = {key: value for key, value in known[0].items() if is_variable or _fold(key) not in _ASIDES}
+            if self.names.issuperset(map(_fold, values)):
                 return Suggestion(values, reasoning or ("" if is_variable else _as_text(said)))
-        if any(map(_VALUE_TAG.search, self.gaps)) or re.search(
-            r"<variable\b[^<>]*>", "".join(self.gaps), re.IGNORECASE
-        ):
+        if any(tag.search(gap) for tag in (_VALUE_TAG, _VARIABLE_TAG) for gap in self.gaps):
             raise SuggestionError(
                 "The answer has a change that is in no <variable> block.",
                 mend="Write <variable><name>…</name><value>…</value></variable>.",
@@ -285,17 +293,20 @@ def _object_in_json(text: str) -> Mapping[Any, Any] | None:
 
 def _changes(said: Any) -> Mapping[str, Any]:
     """Return the values in what stands under ``suggestion``: an object, a list of names and values, or nothing."""
-    if isinstance(said, str):
-        said = None if said.strip().upper() in {"", "TERMINATE"} else _object_in_json(said) or said
-    if said is None or said == []:
+    if said in (None, []) or (isinstance(said, str) and said.strip().upper() in {"", "TERMINATE"}):
         return {}
+    if isinstance(said, str):
+        said = _object_in_json(said)
     if isinstance(said, list):
         said = _joined(said)
     if not isinstance(said, Mapping):
         raise SuggestionError(
             "The JSON object has no object under 'suggestion'.", mend='Answer with {"reasoning": …, "suggestion": {…}}.'
         )
-    return {str(name): value for name, value in said.items()}
+    changes = {str(name): value for name, value in said.items()}
+    if len(changes) < len(said):
+        raise SuggestionError("The answer gives two values for a name.", mend="Give one value per variable.")
+    return changes
 
 
 def _joined(items: list[Any]) -> Mapping[Any, Any] | None:

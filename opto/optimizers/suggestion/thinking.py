@@ -3,7 +3,7 @@
 import re
 
 from opto.errors import SuggestionError
-from opto.optimizers.suggestion.objects import OPENS_OBJECT, UnreadableObjectError, read_object
+from opto.optimizers.suggestion.objects import MENTIONS_SUGGESTION, OPENS_OBJECT, UnreadableObjectError, read_object
 from opto.optimizers.suggestion.tags import OPENS_VARIABLE, read_reasoning, read_variable
 
 __all__ = ["OPENS_THINKING", "still_thinking", "without_thinking"]
@@ -13,6 +13,7 @@ _WORDS = r"(?:think|thinking|thought|thoughts|scratchpad|seed:think)"
 OPENS_THINKING = re.compile(rf"<{_WORDS}\s*>|\[THINK\]|\u25c1think\u25b7", re.IGNORECASE)
 _ENDS = rf"</{_WORDS}\s*>|\[/THINK\]|\u25c1/think\u25b7"
 _ENDS_THINKING = re.compile(_ENDS, re.IGNORECASE)
+_ENDS_ALONE = re.compile(rf"^[ \t]*(?:{_ENDS})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _STOP = re.compile(
     rf"(?P<ends>{_ENDS})|(?P<reasoning><reasoning\s*>)|(?P<variable>{OPENS_VARIABLE})|(?P<object>{OPENS_OBJECT})",
     re.IGNORECASE,
@@ -63,8 +64,12 @@ def _end_of_thinking(text: str) -> int:
         # One search tells that none of many blocks ends.
         behind = stop.end() if stop["reasoning"] and stop.end() > last_reasoning else _behind(text, stop)
         if behind is None:
-            # Nobody knows where this ends: what follows may be a part of it.
-            break
+            # Nobody knows where this ends, so what follows may be a part of it. A draft is left by a closing tag on a
+            # line of its own; if an opening one stands before it, both are in a value.
+            alone = _ENDS_ALONE.search(text, stop.end())
+            if alone is None or OPENS_THINKING.search(text, stop.end(), alone.start()):
+                break
+            end = behind = alone.end()
         position = behind
     return end
 
@@ -80,5 +85,5 @@ def _behind(text: str, opening: re.Match[str]) -> int | None:
     except SuggestionError:
         return None
     except UnreadableObjectError as error:
-        is_answer = '"suggestion"' in text[opening.start() : error.position]
+        is_answer = MENTIONS_SUGGESTION.search(text, opening.start(), error.position)
         return None if error.ended or is_answer else max(error.position, opening.end())
