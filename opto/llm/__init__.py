@@ -10,7 +10,7 @@ Example:
 from opto.llm.adapter import Adapter
 from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
-from opto.llm.messages import Message, Reply, Usage
+from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.scripted import ScriptedLLM
 from opto.llm.tokens import estimate_tokens
 
@@ -21,6 +21,7 @@ __all__ = [
     "Message",
     "Reply",
     "ScriptedLLM",
+    "Tool",
     "Usage",
     "as_llm",
     "environment_model",

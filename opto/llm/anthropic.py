@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.errors import AuthenticationError, BadRequestError
-from opto.llm.messages import Message, Reply
+from opto.llm.messages import Message, Reply, Tool
 from opto.llm.reading import anthropic_reply, dig
 from opto.llm.sdk import SDKAdapter
 
@@ -32,7 +32,7 @@ class AnthropicAdapter(SDKAdapter):
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         instructions = [message["content"] for message in messages if message["role"] == "system"]
         turns = [message for message in messages if message["role"] != "system"]
-        body = {"max_tokens": ANTHROPIC_MAX_TOKENS, **settings, "messages": turns}
+        body = {"max_tokens": ANTHROPIC_MAX_TOKENS, **_with_tool(settings), "messages": turns}
         if instructions:
             if "system" in body:
                 raise BadRequestError(
@@ -44,6 +44,15 @@ class AnthropicAdapter(SDKAdapter):
 
     def _read(self, response: Any, model: str) -> Reply | None:
         return anthropic_reply(response, model=model)
+
+
+def _with_tool(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    tool = settings.get("tool")
+    if not isinstance(tool, Tool):
+        return settings
+    others = {name: value for name, value in settings.items() if name != "tool"}
+    described = {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+    return {"tools": [described], "tool_choice": {"type": "tool", "name": tool.name}, **others}
 
 
 def _joined(contents: Sequence[Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from opto.errors import BadRequestError
 
-__all__ = ["Choice", "FinishReason", "Message", "Reply", "Usage", "conversation"]
+__all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "conversation", "openai_tool"]
 
 FinishReason = Literal["stop", "length", "refusal", "tool", "other"]
 
@@ -54,11 +54,40 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model is to call, instead of answering in words: ``llm(messages, tool=…)``.
+
+    What it calls it with is in `Reply.arguments`. Nothing is run.
+
+    Args:
+        name: Letters, digits and underscores.
+        description: When and how to call it.
+        parameters: The JSON schema of its arguments, an object.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+def openai_tool(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *settings* with their tool, if they have one, in words of the OpenAI protocol."""
+    others = {name: value for name, value in settings.items() if name != "tool"}
+    tool = settings.get("tool")
+    if not isinstance(tool, Tool):
+        return dict(settings)
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    choice = {"type": "function", "function": {"name": tool.name}}
+    return {"tools": [{"type": "function", "function": function}], "tool_choice": choice, **others}
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer of a model.
 
     Args:
         text: What the model said; empty if it only called a tool. A refusal's own words if it refused.
+        arguments: With what it called the first tool, as text of JSON; None if it called none.
         model: The model that answered, as the provider names it.
         usage: None if the provider did not report both totals: a cost is never guessed.
         finish_reason: ``"length"`` means that `text` is cut off, ``"refusal"`` that the model or a filter of
@@ -79,6 +108,7 @@ class Reply:
     usage: Usage | None = None
     finish_reason: FinishReason = "stop"
     request_id: str | None = None
+    arguments: str | None = None
     raw: Any = field(default=None, repr=False, compare=False)
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.llm.messages import Message, Reply
+from opto.llm.messages import Message, Reply, openai_tool
 from opto.llm.reading import chat_reply
 from opto.llm.sdk import SDKAdapter
 
@@ -19,7 +19,7 @@ class OpenAIAdapter(SDKAdapter):
         return client.chat.completions.create
 
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"messages": messages, **settings}
+        body = {"messages": messages, **openai_tool(settings)}
         # OpenAI's reasoning models refuse max_tokens; Ollama ignores max_completion_tokens without a word.
         if "max_tokens" in body and self._endpoint.is_official:
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))

@@ -1,5 +1,6 @@
 """Reads answers of any shape: an SDK builds its objects without checking what the server sent."""
 
+import json
 from typing import Any
 
 from opto.llm.messages import FinishReason, Reply, Usage
@@ -55,6 +56,7 @@ def chat_reply(response: Any, *, model: str) -> Reply | None:
     content = dig(message, "content")
     refusal = text_or_none(dig(message, "refusal"))
     finish = dig(response, "choices", 0, "finish_reason")
+    arguments = dig(message, "tool_calls", 0, "function", "arguments")
     if content is None and (refusal is not None or isinstance(finish, str)):
         content = refusal or ""
     if not isinstance(content, str):
@@ -65,8 +67,17 @@ def chat_reply(response: Any, *, model: str) -> Reply | None:
         usage=_chat_usage(dig(response, "usage")),
         finish_reason="refusal" if refusal else _finish(_CHAT_FINISHES, finish),
         request_id=text_or_none(dig(response, "_request_id")),
+        # Some servers send an object instead of its text.
+        arguments=arguments if isinstance(arguments, str | None) else _json(arguments),
         raw=response,
     )
+
+
+def _json(value: Any) -> str | None:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _chat_usage(usage: Any) -> Usage | None:
@@ -89,6 +100,7 @@ def anthropic_reply(response: Any, *, model: str) -> Reply | None:
     texts = [dig(block, "text") for block in blocks if dig(block, "type") == "text"]
     if not all(isinstance(text, str) for text in texts):
         return None
+    calls = [block for block in blocks if dig(block, "type") == "tool_use"]
     finish = dig(response, "stop_reason")
     if not texts and not isinstance(finish, str):
         return None
@@ -98,6 +110,7 @@ def anthropic_reply(response: Any, *, model: str) -> Reply | None:
         usage=_anthropic_usage(dig(response, "usage")),
         finish_reason=_finish(_ANTHROPIC_FINISHES, finish),
         request_id=text_or_none(dig(response, "_request_id")),
+        arguments=_json(dig(calls[0], "input")) if calls else None,
         raw=response,
     )
 

@@ -324,7 +324,7 @@ class Optimizer:
         accepted: dict[str, Any] = {}
         names, shown = self._names(draft), self._shown(draft)
         for said, raw in draft.proposal.suggestion.values.items():
-            name = names.get(said)
+            name = names.get(said) or _in_other_case(said, names)
             if name is None:
                 near = difflib.get_close_matches(said, shown, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
@@ -342,11 +342,13 @@ class Optimizer:
     def _names(self, draft: _Draft) -> dict[str, str]:
         """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
 
-        Trace's are ``x0``, as in its papers, and ``parameter.py_name``, by which scripts in place of a model go.
+        Trace's are ``x0``, as in its papers, or ``x:0``, and ``parameter.py_name``, by which scripts in place of a
+        model go.
         """
         assert draft.evidence is not None
         taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}0": name for name in shown} | {item.py_name: name for name, item in shown.items()}
+        aliases = {f"{name}{end}": name for name in shown for end in ("0", ":0")}
+        aliases |= {alias: name for name, item in shown.items() for alias in (item.py_name, item.name)}
         return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
 
     def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
@@ -415,3 +417,9 @@ class Optimizer:
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step
+
+
+def _in_other_case(said: str, names: Mapping[str, str]) -> str | None:
+    """Return the only variable that is meant by *said* if letters may be large or small; None if there is none."""
+    meant = {name for alias, name in names.items() if alias.casefold() == said.casefold()}
+    return meant.pop() if len(meant) == 1 else None

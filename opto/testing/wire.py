@@ -1,10 +1,15 @@
 """What models say over HTTP: the bodies of answers and errors in each protocol."""
 
+import json
 from typing import Any, Protocol
 
 from opto.llm import Reply, Usage
 
 __all__ = ["PROTOCOLS", "AnthropicMessages", "OpenAIChat", "WireProtocol"]
+
+
+#: What a tool is called that a scripted reply calls: nobody asks.
+_TOOL = "tool"
 
 
 class WireProtocol(Protocol):
@@ -26,7 +31,13 @@ class OpenAIChat:
 
     def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
         finishes = {"refusal": "content_filter", "tool": "tool_calls"}
-        message = {"role": "assistant", "content": reply.text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
+        if reply.arguments is not None:
+            called = {"name": _TOOL, "arguments": reply.arguments}
+            message |= {
+                "content": reply.text or None,
+                "tool_calls": [{"id": f"call_{number}", "type": "function", "function": called}],
+            }
         return {
             "id": f"chatcmpl-{number}",
             "object": "chat.completion",
@@ -60,12 +71,18 @@ class AnthropicMessages:
 
     def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
         finishes = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use", "other": "pause_turn"}
+        texts = [{"type": "text", "text": reply.text}] if reply.text else []
+        calls: list[dict[str, Any]] = []
+        if reply.arguments is not None:
+            # On this wire, arguments are no text.
+            called = json.loads(reply.arguments)
+            calls.append({"type": "tool_use", "id": f"toolu_{number}", "name": _TOOL, "input": called})
         return {
             "id": f"msg_{number}",
             "type": "message",
             "role": "assistant",
             "model": reply.model,
-            "content": [{"type": "text", "text": reply.text}] if reply.text else [],
+            "content": [*texts, *calls],
             "stop_reason": finishes.get(reply.finish_reason, reply.finish_reason),
             "stop_sequence": None,
             "usage": {

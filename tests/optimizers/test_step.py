@@ -218,3 +218,19 @@ def test_the_last_thousand_records_are_kept_and_steps_are_counted_on():
 def test_parameters_of_the_wrong_kind_are_refused_with_what_to_do(given, words):
     with pytest.raises(OptimizerError, match=words):
         LocalSearch(given(node(1, name="x", trainable=True)))
+
+
+@pytest.mark.parametrize("said", ["size", "size0", "size:0", "Size", "SIZE:0"])
+def test_a_variable_is_known_by_its_names_in_trace_and_in_other_case(parameters, said):
+    assert judged(optimizer_of(parameters, {said: "3"})).step().update == {"size": 3}
+
+
+def test_a_name_that_fits_two_variables_in_other_case_is_none(parameters):
+    capital = node(1, name="Size", trainable=True)
+    optimizer = optimizer_of([*parameters, capital], {"SIZE": "3"})
+    optimizer.backward(parameters[1] * parameters[0] * capital, "Make it longer.")
+
+    step = optimizer.step()
+
+    assert step.outcome == "rejected"
+    assert "There is no variable 'SIZE'" in step.rejected[0].reason
