@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Operator, ParameterNode, node, write_arguments
+from opto.nodes import Domain, OfType, Operator, ParameterNode, as_domain, node, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
 from opto.trace.origin import source_of, text_of
@@ -23,10 +23,11 @@ class Definition:
     Attributes:
         runner: Has the signature of the function, runs it and records the call.
         owner: The class in whose body the function stands, or None.
-        source: The source as the user wrote it, and *code* what a new one must be; None if it is not trainable.
+        source: The source as the user wrote it, *code* what a new one must be to be called as it is called, and
+            *domain* what it may be, which is *code* unless the user lets go of it; None if it is not trainable.
     """
 
-    __slots__ = ("code", "function", "operator", "options", "owner", "runner", "source")
+    __slots__ = ("code", "domain", "function", "operator", "options", "owner", "runner", "source")
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
@@ -50,6 +51,7 @@ class Definition:
         self.runner = make_runner(Call(function, self.operator, options))
         self.source: str | None = None
         self.code: Code | None = None
+        self.domain: Domain | None = None
         if options.trainable:
             if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
                 raise SourceError(
@@ -62,7 +64,11 @@ class Definition:
                     mend="Put bundle right above def, below the other decorators.",
                 )
             self.source = options.source if options.source is not None else source_of(function)
-            self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars)
+            asked = None if options.domain is None else as_domain(options.domain, self.source)
+            # A type, such as str, stands for all of its values.
+            also = None if isinstance(asked, OfType | Code) else asked
+            self.code = Code.of(self.source, function.__name__, function.__code__.co_freevars, also)
+            self.domain = self.code if asked is also else asked
 
     @property
     def name(self) -> str:
@@ -136,7 +142,7 @@ class CodeVersions:
             definition.source,
             name=definition.function.__name__,
             trainable=True,
-            domain=definition.options.domain or definition.code,
+            domain=definition.domain,
             projections=definition.options.projections,
         )
         self.version = self._written

@@ -252,7 +252,8 @@ def test_words_for_ranges():
     [
         {"low": 2, "high": 1},
         {"low": math.nan, "high": 1},
-        {"low": 0, "high": math.inf},
+        {"low": math.inf, "high": math.inf},
+        {"low": 0, "high": 1e308},
         {"low": 0, "high": 1, "step": 0},
         {"low": 0, "high": 1, "step": -1},
         {"low": 0, "high": 1, "step": math.nan},
