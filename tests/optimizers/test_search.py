@@ -2,13 +2,17 @@
 
 import math
 import sys
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import DomainError, MissingDependencyError, OptimizerError
-from opto.nodes import Choices, Feedback, Range, node
+from opto.nodes import Check, Choices, Feedback, Range, Text, node
 from opto.optimizers import LocalSearch, Sampler
 from opto.optimizers.search import from_unit, to_unit
 from opto.trace import bundle
@@ -82,6 +86,60 @@ def test_feedback_without_a_score_is_refused_when_it_is_given(search):
     with pytest.raises(OptimizerError, match="no score"):
         optimizer.step()
     assert x.data == 3
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("start", "domain"),
+    [
+        (3, Range(low=0)),
+        (3, Range(high=9)),
+        (3.0, Range(low=1, log=True)),
+        ("{q}", Text(placeholders=["q"])),
+        ([1], list[int]),
+        (2, Check(lambda n: n % 2 == 0, "must be even")),
+        (2, Range(0, 9) & Check(lambda n: n % 2 == 0, "must be even")),
+    ],
+    ids=str,
+)
+def test_domains_without_a_space_are_refused_in_their_own_words(search, start, domain):
+    parameter = node(start, name="p", trainable=True, domain=domain)
+    with pytest.raises(OptimizerError) as caught:
+        search([parameter])
+    assert f"cannot search p, which may be {parameter.domain.describe()}." in caught.value.problem
+    assert "both ends" in caught.value.mend
+
+
+class Color(Enum):
+    RED = 1
+    BLUE = "b"
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("start", "domain"),
+    [
+        (1, Range(1, 1024, log=True)),
+        (1.0, Range(1e-5, 1, log=True)),
+        (np.float32(0.1), Range(0.1, 0.9)),
+        (np.float64(0.1), Range(0.1, 0.9, step=0.2)),
+        (np.int8(0), Range(0, 100, step=5)),
+        (Decimal("0.1"), Range(0.1, 0.9, step=0.1)),
+        (Decimal("0.1"), Range(0.1, 1, log=True)),
+        (Color.RED, None),
+        ("a", Literal["a", 1]),
+    ],
+    ids=str,
+)
+def test_what_is_searched_stays_in_its_domain_and_type(search, start, domain):
+    parameter = node(start, name="p", trainable=True, domain=domain)
+    optimizer = search([parameter], seed=3)
+    tried = []
+    minimize(optimizer, lambda p: tried.append(p) or 0, 12)
+
+    assert all(record.outcome in {"updated", "unchanged"} for record in optimizer.records)
+    assert len(set(map(repr, tried))) > (1 if isinstance(parameter.domain, Choices) else 4)
+    assert all(type(value) is type(start) for value in tried) or domain == Literal["a", 1]
 
 
 @pytest.mark.parametrize("search", SEARCHES)

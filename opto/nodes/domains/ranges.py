@@ -106,7 +106,7 @@ class Range(Frozen, Domain):
             for end in (self.low, self.high)
         )
         if not low <= value <= high:
-            raise DomainError(f"{value} lies outside the range.", mend=f"Choose {self.describe()}.")
+            raise DomainError(f"{value!s} lies outside the range.", mend=f"Choose {self.describe()}.")
         if self.step is not None:
             start = 0 if math.isinf(self.low) else self.low
             # Plain, as differences of small integers of numpy do not fit into their type; and by the digits that
@@ -115,7 +115,7 @@ class Range(Frozen, Domain):
             # Tolerance for floats only: 0.3 is not three times 0.1, but a whole number is what it is.
             off = (plain - start) % self.step
             if off if isinstance(off, int) else 1e-6 < off / self.step < 1 - 1e-6:
-                raise DomainError(f"{value} lies between two steps.", mend=f"Choose {self.describe()}.")
+                raise DomainError(f"{value!s} lies between two steps.", mend=f"Choose {self.describe()}.")
 
     def describe(self) -> str:
         kind = "an integer" if self.is_whole else "a number" if numpy_scalar(self.kind) else type_name(self.kind)

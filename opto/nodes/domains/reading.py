@@ -5,8 +5,9 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from enum import Enum
-from functools import partial
+from enum import Enum, Flag
+from functools import partial, reduce
+from operator import or_
 from typing import Any, NoReturn
 
 from opto.errors import DomainError
@@ -15,10 +16,9 @@ from opto.nodes.constants import write_constant
 __all__ = [
     "bare",
     "is_exact",
-    "literal",
     "numpy_scalar",
+    "parsed",
     "read_as",
-    "strict_json",
     "type_name",
     "unfenced",
     "write_value",
@@ -40,7 +40,7 @@ _TYPE_NAMES: dict[type, str] = {
 #: Of types that are not imported here.
 _NAMES_BY_NAME = {
     "Decimal": "a decimal number",
-    "Fraction": "a fraction, as in 1/3",
+    "Fraction": "a fraction",
     "date": "a date, as in 2024-12-31",
     "datetime": "a time, as in 2024-12-31T23:59:00",
 }
@@ -50,7 +50,10 @@ _SETS = (set, frozenset)
 
 def type_name(kind: type) -> str:
     """Return what a value of *kind* is called."""
-    return _TYPE_NAMES.get(kind) or _NAMES_BY_NAME.get(kind.__name__, f"a {kind.__name__}")
+    if numpy_scalar(kind) and (plain := _TYPE_NAMES.get(type(kind().item()))):
+        return f"{plain} ({kind.__name__})"
+    article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
+    return _TYPE_NAMES.get(kind) or _NAMES_BY_NAME.get(kind.__name__, f"{article} {kind.__name__}")
 
 
 def read_as(kind: type, raw: Any) -> Any:
@@ -69,7 +72,7 @@ def read_as(kind: type, raw: Any) -> Any:
     if kind is type(None):
         return None if isinstance(raw, str) and raw.strip() in {"None", "null"} else raw
     if type(raw) is kind:
-        return _finite(raw) if isinstance(raw, float) else raw
+        return raw if _is_finite(raw) else _refuse(kind, raw)
     if numpy_scalar(type(raw)):
         raw = raw.item()
     reader = _reader(kind)
@@ -99,6 +102,7 @@ def write_value(value: Any) -> str:
     """
     kind = type(value)
     if isinstance(value, Enum):
+        # None of the flags has no name.
         return f"{kind.__name__}.{value.name}" if value.name else repr(value)
     if numpy_scalar(kind) or is_exact(kind) or isinstance(value, str):
         return str(value)
@@ -123,7 +127,11 @@ def is_exact(kind: type) -> bool:
 
 
 def _read_numpy(kind: type, raw: Any) -> Any:
-    plain = read_as(type(kind().item()), raw)
+    same = type(kind().item())
+    if same not in _READERS:
+        # Times, and floats that are longer than those of Python: what Python has nothing for, numpy reads itself.
+        return _made(kind, raw, kind, bare(raw).strip()) if isinstance(raw, str) else _refuse(kind, raw)
+    plain = read_as(same, raw)
     if isinstance(plain, float) and abs(plain) > _largest(kind):
         _refuse(kind, raw)
     value = _made(kind, raw, kind, plain)
@@ -147,13 +155,16 @@ def _read_exact(kind: type, raw: Any) -> Any:
         value = _made(kind, raw, kind, repr(raw) if isinstance(raw, float) else raw)
     else:
         _refuse(kind, raw)
-    return value if math.isfinite(value) else _refuse(kind, raw)
+    return value if _is_finite(value) else _refuse(kind, raw)
 
 
 def _read_member(kind: Any, raw: Any) -> Any:
-    name = bare(raw).strip().removeprefix(f"{kind.__name__}.") if isinstance(raw, str) else None
-    # Instances of subclasses there are none; flags that are joined have no name.
-    return kind[name] if name in kind.__members__ else _refuse(kind, raw)
+    text = bare(raw).strip().removeprefix(f"{kind.__name__}.") if isinstance(raw, str) else ""
+    # Flags are joined: A|B.
+    names = [name.strip() for name in text.split("|")]
+    if not set(names) <= set(kind.__members__) or (len(names) > 1 and not issubclass(kind, Flag)):
+        _refuse(kind, raw)
+    return reduce(or_, (kind[name] for name in names))
 
 
 def _read_iso(kind: Any, raw: Any) -> Any:
@@ -170,8 +181,19 @@ def _made(kind: type, raw: Any, make: Callable[[Any], Any], source: Any) -> Any:
 def _refuse(kind: type, raw: Any) -> NoReturn:
     words = type_name(kind)
     if issubclass(kind, Enum):
-        words = "one of " + ", ".join(f"{kind.__name__}.{name}" for name in kind.__members__)
+        how = "some" if issubclass(kind, Flag) else "one"
+        words = f"{how} of {', '.join(f'{kind.__name__}.{name}' for name in kind.__members__)}"
     raise DomainError(f"{raw!r:.200} is not {words}.", mend=f"Suggest {words}.")
+
+
+def _is_finite(value: Any) -> bool:
+    """True for whatever is not infinite, and is a number if its type says so."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if hasattr(value, "is_finite"):  # a Decimal, which floats need not have room for
+        return bool(value.is_finite())
+    is_of_numpy = any(base.__name__ == "floating" for base in type(value).__mro__)
+    return bool(value - value == 0) if is_of_numpy else True
 
 
 def _finite(value: float) -> float:
@@ -219,16 +241,21 @@ def _read_int(raw: Any) -> int:
 def _read_float(raw: Any) -> float:
     if isinstance(raw, str):
         text = bare(raw)
-        number = _finite(_number(float, raw))
-        # Digits that are no zeros, of which only zeros are left; an integer that a float cannot hold.
-        vanished = not number and re.search(r"[1-9]", re.split("[eE]", text)[0])
+        number = _decimals(text, _number(float, raw))
+        # An integer that a float cannot hold.
         whole = re.fullmatch(r"\s*[+-]?[0-9]{1,400}\s*", text)
-        return _refuse(float, raw) if vanished or (whole and int(number) != int(text)) else number
+        return _refuse(float, raw) if whole and int(number) != int(text) else number
     if isinstance(raw, float):
         return _finite(float(raw))
     if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max and int(float(raw)) == raw:
         return float(raw)
     _refuse(float, raw)
+
+
+def _decimals(text: str, number: float) -> float:
+    """Return the *number* that *text* was read as, if there is something left of it."""
+    vanished = not number and re.search(r"[1-9]", re.split("[eE]", text)[0])
+    return _refuse(float, text) if vanished else _finite(number)
 
 
 def _number(kind: type, raw: str) -> float:
@@ -240,7 +267,7 @@ def _number(kind: type, raw: str) -> float:
 
 def _read_container(kind: type) -> Callable[[Any], Any]:
     def read(raw: Any) -> Any:
-        value = literal(kind, raw) if isinstance(raw, str) else raw
+        value = _literal(kind, raw) if isinstance(raw, str) else raw
         if type(value) is kind:
             return value
         # JSON knows neither tuples nor sets; a list with repeated items is no set.
@@ -260,21 +287,35 @@ def _hashed(kind: type, items: list[Any]) -> set[Any]:
         _refuse(kind, items)
 
 
-def literal(kind: type, text: str) -> Any:
-    """Return the JSON, or else the literal of Python, in *text*.
+def _literal(kind: type, text: str) -> Any:
+    try:
+        return parsed(bare(text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        _refuse(kind, text)
+
+
+def parsed(text: str) -> Any:
+    """Return the JSON, or else the literal of Python, that *text* is, if nothing is lost by it.
 
     Raises:
-        DomainError: It is neither.
+        ValueError: It is neither, or names or numbers in it would be lost. `ast.literal_eval` raises more.
     """
-    for parse in (strict_json, ast.literal_eval):
-        try:
-            return parse(bare(text))
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-    _refuse(kind, text)
+    try:
+        return _strict_json(text)
+    except (ValueError, RecursionError):
+        content = text.lstrip(" \t")
+        tree = ast.parse(content, mode="eval")
+        for part in ast.walk(tree):
+            items = part.keys if isinstance(part, ast.Dict) else part.elts if isinstance(part, ast.Set) else ()
+            values = [ast.literal_eval(item) for item in items if item is not None]
+            if len(set(values)) < len(values):
+                raise ValueError("something occurs twice") from None
+            if isinstance(part, ast.Constant) and isinstance(part.value, float):
+                _decimals(ast.get_source_segment(content, part) or "", part.value)
+        return ast.literal_eval(tree)
 
 
-def strict_json(text: str) -> Any:
+def _strict_json(text: str) -> Any:
     """Read JSON without losing anything: no repeated names, no numbers that a float cannot hold."""
     import json  # noqa: PLC0415 - a tenth of the time that importing opto.trace takes
 
@@ -285,7 +326,7 @@ def strict_json(text: str) -> Any:
         return found
 
     def finite(number: str) -> float:
-        return _finite(float(number))
+        return _decimals(number, float(number))
 
     return json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
 

@@ -1,13 +1,13 @@
 """Domains of data with a structure."""
 
-import ast
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from opto.errors import DomainError
 from opto.nodes.domains.base import Domain
 from opto.nodes.domains.jsonschema import check_schema, find_misfit, is_json
-from opto.nodes.domains.reading import bare, strict_json
+from opto.nodes.domains.reading import parsed, unfenced
 from opto.nodes.frozen import Frozen
 
 __all__ = ["Schema"]
@@ -48,50 +48,43 @@ class Schema(Frozen, Domain):
 
     @property
     def _is_json(self) -> bool:
-        return isinstance(self.spec, dict | bool)
+        return isinstance(self.spec, dict)
 
     def read(self, raw: Any) -> Any:
-        reasons = []
-        for read in (self._parsed, self._fitted) if isinstance(raw, str) else (self._fitted,):
-            try:
-                return read(raw)
-            except (ValueError, RecursionError) as error:
-                reasons.append(_reason(error))
-        # What is wrong with it as JSON, if it is JSON; that it is no string says little.
-        raise _misfit(raw, reasons[0] or reasons[-1])
-
-    def _parsed(self, text: str) -> Any:
-        """Return what *text* is as JSON, or else as a literal of Python."""
-        content = bare(text)
+        if not isinstance(raw, str):
+            return self._fitted(raw, raw)
+        text = unfenced(raw).strip()
         try:
-            value = strict_json(content)
-        except (ValueError, RecursionError):
-            try:
-                value = ast.literal_eval(content)
-            except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-                raise ValueError from None
-            return self._fitted(value)
-        # The text itself, whose digits matter: a Decimal holds more of them than a float.
-        return self._fitted(value) if self._is_json else _load(self.spec, content)
+            value = parsed(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return self._fitted(raw, raw, "it is no JSON, and as a text: ")
+        try:
+            return self._fitted(value, raw)
+        except DomainError as error:
+            # What looks like a number or a list may be a text.
+            with suppress(DomainError):
+                return self._fitted(raw, raw)
+            raise error from None
 
-    def _fitted(self, value: Any) -> Any:
-        """Return *value*, which is what it is, as the schema has it."""
-        if self._is_json:
-            if misfit := find_misfit(value, self.spec):
-                raise ValueError(misfit)
-            return value
-        if is_json(value):
-            import json  # noqa: PLC0415 - as in `strict_json`
-
-            return _load(self.spec, json.dumps(value))
-        return _adapter(self.spec).validate_python(value, strict=True)
+    def _fitted(self, value: Any, raw: Any, before: str = "") -> Any:
+        """Return *value*, which *raw* was read as, as the schema has it."""
+        try:
+            if self._is_json:
+                if misfit := find_misfit(value, self.spec):
+                    raise ValueError(misfit)
+                return value
+            return _load(self.spec, value)
+        except (ValueError, RecursionError) as error:
+            raise _misfit(raw, before + _reason(error)) from error
 
     def check(self, value: Any) -> None:
         # Whatever an instance has been through: it counts as what it is written as.
         try:
             text = self.write(value)
-            again = self._parsed(text)
-            is_same = type(again) is type(value) and self.write(again) == text
+            again = self._fitted(parsed(text), value)
+            is_same = type(again) is type(value) and bool(again == value or self.write(again) == text)
+        except DomainError:
+            raise
         except (ValueError, RecursionError, TypeError) as error:
             raise _misfit(value, _reason(error)) from error
         if not is_same:
@@ -111,22 +104,34 @@ class Schema(Frozen, Domain):
     def write(self, value: Any) -> str:
         import json  # noqa: PLC0415 - as above
 
-        if self._is_json:
-            return json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text: bytes = _adapter(self.spec).dump_json(value, by_alias=True, warnings="error")
-        return text.decode()
+        if not self._is_json:
+            plain, adapter = value, _adapter(self.spec)
+            value = adapter.dump_python(plain, mode="json", by_alias=True, warnings="error")
+            value = _in_order(value, adapter.dump_python(plain, by_alias=True))
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _in_order(data: Any, value: Any) -> Any:
+    """Return *data*, with what is a set in *value* in the same order in every process."""
+    if isinstance(data, list) and isinstance(value, set | frozenset):
+        return sorted(data, key=repr)
+    if isinstance(data, dict) and isinstance(value, dict) and len(data) == len(value):
+        return {name: _in_order(data[name], item) for name, item in zip(data, value.values(), strict=True)}
+    if isinstance(data, list) and isinstance(value, list | tuple) and len(data) == len(value):
+        return list(map(_in_order, data, value))
+    return data
 
 
 def _misfit(raw: Any, reason: str) -> DomainError:
-    return DomainError(
-        f"{raw!r:.200} does not fit the schema: {reason or 'it is no JSON'}.", mend="Give JSON that fits."
-    )
+    return DomainError(f"{raw!r:.200} does not fit the schema: {reason}.", mend="Give JSON that fits.")
 
 
 def _reason(error: BaseException) -> str:
     """Return what *error* says in a line, without the advertisements of pydantic."""
     if not hasattr(error, "errors"):
-        return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
+        return (
+            "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split()).rstrip(".")
+        )
     found = [(".".join(map(str, each["loc"])), each["msg"].rstrip(".")) for each in error.errors(include_url=False)]
     said = [f"at {place}, {message}" if place else message for place, message in found[:3]]
     return "; ".join([*said, f"and {len(found) - 3} more"] if len(found) > 3 else said)
@@ -140,25 +145,42 @@ def _adapter(kind: Any) -> Any:
         return pydantic.TypeAdapter(kind)
     except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
         raise DomainError(
-            f"{kind!r:.80} is no annotation that pydantic can check: {str(error).partition(chr(10))[0]}.",
+            f"{kind!r:.80} is no annotation that pydantic can check: {str(error).split('. ')[0].rstrip('.')}.",
             mend="Give a pydantic model, a dataclass, an annotation such as list[int], or a JSON Schema.",
         ) from error
 
 
-def _load(kind: Any, text: str) -> Any:
-    """Return the JSON in *text* as a *kind*, with everything that stands in it."""
+def _load(kind: Any, data: Any) -> Any:
+    """Return *data* as a *kind*, with everything that is in them."""
+    import json  # noqa: PLC0415 - as above
+
     import pydantic  # noqa: PLC0415 - as above
 
     adapter = _adapter(kind)
+    if not is_json(data):
+        return adapter.validate_python(data, strict=True)
+    # As JSON, in which dates are text and sets are lists.
+    text = json.dumps(data)
     value = adapter.validate_json(text, strict=True)
+    kept = adapter.dump_python(value, mode="json", by_alias=True)
     try:
         adapter.validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         # Models may keep what they do not name; what is not kept would be lost.
-        kept = adapter.dump_python(value, mode="json", by_alias=True)
         if not all(_holds(kept, each["loc"]) for each in error.errors(include_url=False)):
             raise
+    if _repeats(data, kept):
+        raise ValueError("an item of a set occurs twice")
     return value
+
+
+def _repeats(data: Any, kept: Any) -> bool:
+    """True if a list in *data* became shorter."""
+    if isinstance(data, dict) and isinstance(kept, dict):
+        return any(_repeats(item, kept[name]) for name, item in data.items() if name in kept)
+    if isinstance(data, list) and isinstance(kept, list):
+        return len(data) != len(kept) or any(map(_repeats, data, kept))
+    return False
 
 
 def _holds(data: Any, path: tuple[Any, ...]) -> bool:

@@ -125,18 +125,22 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
         for span in (span for span in self.keep if isinstance(span, str)):
             found = value.find(span, position)
             if found < 0:
-                where = "lacks" if span not in value else "has in another place"
-                raise DomainError(f"The text {where} {span!r}.", mend="Keep this part word for word, in its place.")
+                said = f"lacks {span!r}" if span not in value else f"has {span!r} in another place"
+                raise DomainError(f"The text {said}.", mend="Keep this part word for word, in its place.")
             position = found + len(span)
 
     def _check_size(self, value: str) -> None:
         if len(value) < self.min_length:
-            raise DomainError(f"The text has {len(value)} characters.", mend=f"Give at least {self.min_length}.")
+            raise DomainError(
+                f"The text has {_counted(len(value), 'character')}.", mend=f"Give at least {self.min_length}."
+            )
         if self.max_length is not None and len(value) > self.max_length:
-            raise DomainError(f"The text has {len(value)} characters.", mend=f"Give at most {self.max_length}.")
+            raise DomainError(
+                f"The text has {_counted(len(value), 'character')}.", mend=f"Give at most {self.max_length}."
+            )
         lines = value.removesuffix("\n").count("\n") + 1
         if self.max_lines is not None and lines > self.max_lines:
-            raise DomainError(f"The text has {lines} lines.", mend=f"Give at most {self.max_lines}.")
+            raise DomainError(f"The text has {_counted(lines, 'line')}.", mend=f"Give at most {self.max_lines}.")
 
     def _check_placeholders(self, value: str) -> None:
         fields = _fields(value)
@@ -153,17 +157,13 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
 
     def describe(self) -> str:
         said = []
-        most, least = self.max_length, self.min_length
-        if most is not None or least:
-            said.append(
-                f"of at least {least} characters"
-                if most is None
-                else f"of {least} to {most} characters"
-                if least
-                else f"of at most {most} characters"
-            )
+        if self.max_length is not None:
+            least = f"{self.min_length} to" if self.min_length else "at most"
+            said.append(f"of {least} {_counted(self.max_length, 'character')}")
+        elif self.min_length:
+            said.append(f"of at least {_counted(self.min_length, 'character')}")
         if self.max_lines is not None:
-            said.append(f"of at most {self.max_lines} lines" if self.max_lines > 1 else "of one line")
+            said.append(f"of at most {_counted(self.max_lines, 'line')}")
         if self.pattern is not None:
             said.append(f"matching the regular expression {self.pattern.pattern} as a whole")
         if self.placeholders or self.optional:
@@ -180,6 +180,10 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
         with_ = f"with the placeholder{'s' * (len(required) > 1)} {named}" if named else "with placeholders as at first"
         with_ = f"{with_}, perhaps {may}," if named and may else f"with no placeholder but {may}" if may else with_
         return f"{with_} and no other (a brace that means itself is doubled: {{{{ or }}}})"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _names(given: Iterable[str]) -> tuple[str, ...]:
