@@ -4,7 +4,6 @@ The keywords are those of draft 2020-12 (https://json-schema.org/draft/2020-12).
 integer, because it is none in Python.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -129,6 +128,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    import json  # noqa: PLC0415 - as where JSON is read
+
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:59]}…"
 

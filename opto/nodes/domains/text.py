@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from string import Formatter
 from typing import Any
 
 from opto.errors import DomainError
@@ -201,6 +200,8 @@ def _fields(text: str) -> list[str]:
     Raises:
         DomainError: `str.format` cannot read it.
     """
+    from string import Formatter  # noqa: PLC0415 - few parameters have placeholders
+
     found: list[str] = []
     try:
         waiting = [text]
