@@ -140,6 +140,9 @@ def test_what_is_searched_stays_in_its_domain_and_type(search, start, domain):
     assert all(record.outcome in {"updated", "unchanged"} for record in optimizer.records)
     assert len(set(map(repr, tried))) > (1 if isinstance(parameter.domain, Choices) else 4)
     assert all(type(value) is type(start) for value in tried) or domain == Literal["a", 1]
+    if search is Sampler:
+        # Its own proposals come back to it as such.
+        assert all(trial.state.name == "COMPLETE" for trial in optimizer.study.trials[:-1])
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -213,6 +216,15 @@ def test_every_part_of_a_range_is_a_legal_value(space, part):
 
     assert space.accept(value) == value
     assert type(value) is space.kind
+
+
+@given(st.sampled_from([np.float32, np.float64, Decimal]), st.floats(0, 1), st.none() | st.just(0.2))
+def test_parts_of_a_range_have_the_type_of_the_parameter(kind, part, step):
+    space = Range(0.1, 0.9, step).for_value(kind("0.1"))
+    value = from_unit(space, part)
+
+    assert type(value) is kind
+    assert space.accept(value) == value
 
 
 @given(ranges, st.floats(0, 1))

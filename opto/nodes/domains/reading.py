@@ -132,19 +132,20 @@ def _read_numpy(kind: type, raw: Any) -> Any:
         # Times, and floats that are longer than those of Python: what Python has nothing for, numpy reads itself.
         return _made(kind, raw, kind, bare(raw).strip()) if isinstance(raw, str) else _refuse(kind, raw)
     plain = read_as(same, raw)
-    if isinstance(plain, float) and abs(plain) > _largest(kind):
+    if isinstance(plain, float) and abs(plain) >= _overflow(kind):
         _refuse(kind, raw)
     value = _made(kind, raw, kind, plain)
     # A float takes the nearest that it knows, as from text; an integer is what it is.
     return value if isinstance(plain, float) or value == plain else _refuse(kind, raw)
 
 
-def _largest(kind: type) -> float:
-    # The largest float of so many bytes, found by its layout: numpy's finfo would need numpy.
-    exponents = {2: 15, 4: 127}
-    bits = {2: 10, 4: 23}
-    size = kind().itemsize
-    return (2 - 2.0 ** -bits[size]) * 2.0 ** exponents[size] if size in bits else sys.float_info.max
+def _overflow(kind: type) -> float:
+    """Return from where on the float *kind* rounds to infinity. By its layout: numpy's finfo would need numpy."""
+    layouts = {2: (15, 10), 4: (127, 23)}
+    if (size := kind().itemsize) not in layouts:
+        return math.inf
+    exponent, bits = layouts[size]
+    return float((2 - 2.0 ** -(bits + 1)) * 2.0**exponent)
 
 
 def _read_exact(kind: type, raw: Any) -> Any:

@@ -72,6 +72,14 @@ def test_text_is_written_and_read_as_text():
         domain.accept("ABC")
 
 
+def test_conditions_alone_keep_the_type():
+    domain = as_domain([Check(even), Check(lambda n: n % 3, "must be no multiple of 3")], 2)
+    assert domain.accept("4") == 4
+    for raw in ("6", "3", "four", True):
+        with pytest.raises(DomainError):
+            domain.accept(raw)
+
+
 def test_options_may_be_functions_where_no_domain_stands_beside_them():
     assert as_domain([even, len], even) == Choices(even, len)
 

@@ -33,6 +33,10 @@ class Item(pydantic.BaseModel):
     mood: Mood = Mood.CALM
 
 
+class Lower(pydantic.BaseModel):
+    name: Annotated[str, pydantic.AfterValidator(str.lower)]
+
+
 class Loose(pydantic.BaseModel, extra="allow"):
     a: int
 
@@ -175,6 +179,7 @@ def test_text_and_data_are_read(spec, raw, value):
 def test_an_instance_counts_as_what_is_in_it():
     """Instances may have been built or changed without any check."""
     assert refusal(Schema(Item), Item.model_construct(name="a", count="many"))
+    assert "another value" in refusal(Schema(Lower), Lower.model_construct(name="ADA"))
     assert refusal(Schema(Point), Point(x=float("nan")))
     assert refusal(Schema(Point), Point(x="far"))
 
