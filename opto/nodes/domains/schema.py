@@ -1,7 +1,7 @@
 """Domains of data with a structure."""
 
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from opto.errors import DomainError
@@ -157,14 +157,14 @@ def _load(kind: Any, data: Any) -> Any:
     import pydantic  # noqa: PLC0415 - as above
 
     adapter = _adapter(kind)
-    if not is_json(data):
-        return adapter.validate_python(data, strict=True)
-    # As JSON, in which dates are text and sets are lists.
-    text = json.dumps(data)
-    value = adapter.validate_json(text, strict=True)
-    kept = adapter.dump_python(value, mode="json", by_alias=True)
+    # As JSON, in which dates are text and sets are lists; unless there are instances in it, or tuples.
+    validate = (
+        partial(adapter.validate_json, json.dumps(data)) if is_json(data) else partial(adapter.validate_python, data)
+    )
+    value = validate(strict=True)
+    kept = adapter.dump_python(value, mode="json", by_alias=True, warnings="error")
     try:
-        adapter.validate_json(text, strict=True, extra="forbid")
+        validate(strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         # Models may keep what they do not name; what is not kept would be lost.
         if not all(_holds(kept, each["loc"]) for each in error.errors(include_url=False)):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from opto.errors import DomainError
+from opto.nodes.constants import cut
 from opto.nodes.domains.base import Domain
 from opto.nodes.domains.reading import read_as
 from opto.nodes.frozen import Frozen
@@ -124,7 +125,8 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
         for span in (span for span in self.keep if isinstance(span, str)):
             found = value.find(span, position)
             if found < 0:
-                said = f"lacks {span!r}" if span not in value else f"has {span!r} in another place"
+                part = repr(cut(span, 400))
+                said = f"lacks {part}" if span not in value else f"has {part} in another place"
                 raise DomainError(f"The text {said}.", mend="Keep this part word for word, in its place.")
             position = found + len(span)
 
@@ -168,7 +170,8 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
         if self.placeholders or self.optional:
             said.append(self._describe_placeholders())
         if self.keep:
-            spans = ", then ".join(repr(span if isinstance(span, str) else span.pattern) for span in self.keep)
+            # Long ones stand in the value, which is shown as well.
+            spans = ", then ".join(repr(cut(span if isinstance(span, str) else span.pattern, 80)) for span in self.keep)
             said.append(f"that keeps {spans} word for word")
         return f"a text {', '.join(said)}" if said else "a text"
 

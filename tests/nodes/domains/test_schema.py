@@ -129,6 +129,7 @@ def test_data_of_a_json_schema_are_read_as_they_were_written(value):
         ("", "no JSON"),
         ({"name": "a", "colour": "red"}, "at colour"),
         ({"name": "a", "count": True}, "at count"),
+        ({"name": "a", "tags": frozenset("x"), "colour": "red"}, "at colour"),
         (3, "object"),
         (None, "object"),
     ],
