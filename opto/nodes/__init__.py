@@ -5,7 +5,19 @@ Layer 1: it knows no language model and no source code.
 
 from opto.nodes.constants import attempt, brief, without_halves
 from opto.nodes.containers import CONTAINERS, SCALARS, container_of
-from opto.nodes.domains import Choices, Domain, OfType, Range, as_domain, read_as, unfenced
+from opto.nodes.domains import (
+    All,
+    Check,
+    Choices,
+    Domain,
+    OfType,
+    Range,
+    Schema,
+    Text,
+    as_domain,
+    read_as,
+    unfenced,
+)
 from opto.nodes.feedback import Feedback
 from opto.nodes.frozen import Frozen
 from opto.nodes.graph import TraceGraph, canonical_names, parameter_names
@@ -29,6 +41,8 @@ __all__ = [
     "SCALARS",
     "SINCE",
     "UNARY",
+    "All",
+    "Check",
     "Choices",
     "Domain",
     "ExceptionNode",
@@ -43,7 +57,9 @@ __all__ = [
     "ParameterNode",
     "Propagator",
     "Range",
+    "Schema",
     "SumPropagator",
+    "Text",
     "TraceGraph",
     "as_domain",
     "attempt",

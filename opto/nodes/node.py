@@ -284,8 +284,8 @@ def node(
         trainable: True for a parameter: a node that an optimizer may replace.
         description: What the value means, in words for whoever optimizes.
         constraint: What the value must be, in words: joined to the description. *domain* says it so that it is checked.
-        domain: What a parameter may be: a `Domain` such as ``Range(15, 90)``, a `range`, a list of options, or
-            a type. The default is the type of *data*.
+        domain: What a parameter may be: a `Domain` such as ``Range(15, 90)``, a `range`, a list of options, a type,
+            or what else `as_domain` takes. The default is the type of *data*.
         projections: Functions that map a suggested value, one after the other, before it is checked.
 
     Raises:

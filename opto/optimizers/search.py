@@ -32,13 +32,13 @@ class ScoreSearch(Optimizer):
 
     def _space(self, name: str, parameter: ParameterNode[Any]) -> Space:
         domain = parameter.domain
-        if isinstance(domain, Range | Choices):
+        if isinstance(domain, Choices) or (isinstance(domain, Range) and not domain.is_open):
             return domain
         if domain == OfType(bool):
             return Choices(False, True)
         raise OptimizerError(
             f"{type(self).__name__} cannot search {name}, which may be {domain.describe()}.",
-            mend="Give it domain=Range(low, high) or a list of options, or optimize it with OptoPrime.",
+            mend="Give it domain=Range(low, high) with both ends, or a list of options; or optimize it with OptoPrime.",
         )
 
     def backward(self, output: Any, feedback: Any = "", **settings: Any) -> Any:
@@ -166,17 +166,18 @@ _STARTS = 5
 
 def to_unit(space: Range, value: float) -> float:
     """Return where *value* lies in *space*, from 0 to 1."""
+    value = float(value)
     if space.log:
         return (math.log(value) - math.log(space.low)) / ((math.log(space.high) - math.log(space.low)) or 1.0)
     return (value - space.low) / ((space.high - space.low) or 1.0)
 
 
-def from_unit(space: Range, part: float) -> int | float:
+def from_unit(space: Range, part: float) -> Any:
     """Return the value of *space* at *part*, from 0 to 1: a legal one, of the right type.
 
     Example:
         >>> from_unit(Range(0, 10, step=5), 0.6), from_unit(Range(15, 90, kind=int), 0.999)
-        (5, 90)
+        (5.0, 90)
     """
     part = min(1.0, max(0.0, part))
     if space.log:
@@ -186,9 +187,10 @@ def from_unit(space: Range, part: float) -> int | float:
     if space.step is not None:
         last = math.floor((space.high - space.low) / space.step + 1e-9)
         value = space.low + min(last, round((value - space.low) / space.step)) * space.step
-    if space.kind is int:
-        return min(math.floor(space.high), max(math.ceil(space.low), round(value)))
-    return min(space.high, max(space.low, value))
+    if space.is_whole:
+        value = min(math.floor(space.high), max(math.ceil(space.low), round(value)))
+    # In the type of the parameter, which may be a number of numpy or a Decimal.
+    return space.read(min(space.high, max(space.low, value)))
 
 
 class Sampler(ScoreSearch):
@@ -240,7 +242,7 @@ class Sampler(ScoreSearch):
         if isinstance(space, Choices):
             # By position: Optuna takes text, numbers and bools only, and options may be anything.
             return kinds.CategoricalDistribution(range(len(space.options)))
-        if space.kind is int:
+        if space.is_whole:
             step = int(space.step or 1)
             high = space.low + (space.high - space.low) // step * step
             return kinds.IntDistribution(int(space.low), int(high), step=step, log=space.log)
@@ -281,15 +283,15 @@ class Sampler(ScoreSearch):
         if isinstance(space, Choices):
             # By type as well: 1 and True are two options.
             return next(i for i, option in enumerate(space.options) if type(option) is type(value) and option == value)
-        stepped = space.step is not None and space.kind is float
-        return round((value - space.low) / (space.step or 1)) if stepped else value
+        if space.is_whole:
+            return int(value)
+        return float(value) if space.step is None else round((float(value) - space.low) / space.step)
 
     def _decode(self, name: str, value: Any) -> Any:
         space = self._spaces[name]
         if isinstance(space, Choices):
             return space.options[value]
-        stepped = space.step is not None and space.kind is float
-        return space.low + value * (space.step or 1) if stepped else value
+        return space.read(value if space.is_whole or space.step is None else space.low + value * space.step)
 
 
 def _import_optuna() -> Any:

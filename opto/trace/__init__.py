@@ -8,11 +8,14 @@ import types
 
 from opto.errors import ExecutionError
 from opto.nodes import (
+    Check,
     Choices,
     Domain,
     Feedback,
     Node,
     Range,
+    Schema,
+    Text,
     TraceGraph,
     backward,
     is_tracing,
@@ -22,23 +25,28 @@ from opto.nodes import (
 from opto.trace.broadcast import apply_op
 from opto.trace.bundle import FunModule, bundle
 from opto.trace.containers import NodeContainer
+from opto.trace.imports import Imports
 from opto.trace.memo import Memo, rollout
 from opto.trace.modules import Module, model
 from opto.trace.registry import GRAPH
 
 __all__ = [
     "GRAPH",
+    "Check",
     "Choices",
     "Domain",
     "ExecutionError",
     "Feedback",
     "FunModule",
+    "Imports",
     "Memo",
     "Model",
     "Module",
     "Node",
     "NodeContainer",
     "Range",
+    "Schema",
+    "Text",
     "TraceGraph",
     "apply_op",
     "backward",

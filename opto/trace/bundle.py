@@ -298,7 +298,8 @@ def bundle(
         traceable_code: True to call the function on the nodes themselves and record what it does inside.
         memo: True to reuse results by the content of code and inputs (see `Memo`), or a `Memo`, to share it or to
             keep results in a folder.
-        domain: What a new source may be, if not just any code with the same signature.
+        domain: What a new source must be, besides code with the same signature (`Imports`, ``Text(max_lines=40)``, a
+            function that checks it); ``str`` if it may be any text.
         projections: Functions that map a suggested source, one after the other, before it is checked.
         output_name: Name of the result, if not that of the function.
         overwrite_python_recursion: Accepted as in Trace: a function that calls itself runs as it does untraced.

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
-from opto.nodes import Operator, ParameterNode, write_arguments
+from opto.nodes import Domain, OfType, Operator, ParameterNode, as_domain, write_arguments
 from opto.trace.binding import argument_names, make_binder, with_names
 from opto.trace.calls import Call, Options, make_runner
 from opto.trace.origin import source_of, text_of
@@ -24,10 +24,11 @@ class Definition:
         runner: Has the signature of the function, runs it and records the call.
         owner: The class in whose body the function stands, or None.
         inner: What a new source takes the place of: *function*, or what the decorators below `bundle` wrap in it.
-        source: The source of that as the user wrote it, and *code* what a new one must be; None if it is not trainable.
+        source: The source of that as the user wrote it, *code* what a new one must be to be called as it is called, and
+            *domain* what it may be, which is *code* unless the user lets go of it; None if it is not trainable.
     """
 
-    __slots__ = ("code", "function", "inner", "operator", "options", "owner", "runner", "source")
+    __slots__ = ("code", "domain", "function", "inner", "operator", "options", "owner", "runner", "source")
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
@@ -53,6 +54,7 @@ class Definition:
         self.inner = inner
         self.source: str | None = None
         self.code: Code | None = None
+        self.domain: Domain | None = None
         if options.trainable:
             if not isinstance(inner, FunctionType) or inner.__name__ == "<lambda>":
                 raise SourceError(
@@ -66,7 +68,11 @@ class Definition:
                 )
             rewrapped(function, inner, inner)  # or say now that it cannot be done
             self.source = options.source if options.source is not None else source_of(inner)
-            self.code = Code.of(self.source, inner.__name__, inner.__code__.co_freevars)
+            asked = None if options.domain is None else as_domain(options.domain, self.source)
+            # A type, such as str, stands for all of its values.
+            also = None if isinstance(asked, OfType | Code) else asked
+            self.code = Code.of(self.source, inner.__name__, inner.__code__.co_freevars, also)
+            self.domain = self.code if asked is also else asked
 
     @property
     def name(self) -> str:
@@ -140,7 +146,7 @@ class CodeVersions:
         self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
             name=definition.code.name,
-            domain=definition.options.domain or definition.code,
+            domain=definition.domain,
             projections=definition.options.projections,
         )
         self.version = self._written

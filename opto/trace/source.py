@@ -148,6 +148,7 @@ class Code(Frozen, Domain):
         head: Its first line, as the user wrote it.
         free: Names of the closure variables of the original, which new code may use and assign.
         assigns: Global names that the original assigns. New code may not assign others: candidates would meet there.
+        also: What else must hold of the text.
 
     Example:
         >>> code = Code.of("def double(x):\n    return x + x\n", "double")
@@ -162,25 +163,34 @@ class Code(Frozen, Domain):
     head: str
     free: tuple[str, ...]
     assigns: frozenset[str]
+    also: Domain | None
 
-    def __init__(self, name: str, head: str, free: tuple[str, ...] = (), assigns: frozenset[str] = frozenset()) -> None:
-        self._hold(name=name, head=head, free=free, assigns=assigns)
+    def __init__(
+        self,
+        name: str,
+        head: str,
+        free: tuple[str, ...] = (),
+        assigns: frozenset[str] = frozenset(),
+        also: Domain | None = None,
+    ) -> None:
+        self._hold(name=name, head=head, free=free, assigns=assigns, also=also)
 
     @classmethod
-    def of(cls, source: str, name: str, free: tuple[str, ...] = ()) -> "Code":
+    def of(cls, source: str, name: str, free: tuple[str, ...] = (), also: Domain | None = None) -> "Code":
         """Return the domain of functions with the signature that *name* has in *source*.
 
         Raises:
             SourceError: *source* does not define it.
         """
         _, definition = parse(source, name)
-        return cls(name, signature_line(definition), free, _globals_in(definition))
+        return cls(name, signature_line(definition), free, _globals_in(definition), also)
 
     def read(self, raw: Any) -> str:
         """Return *raw* without a Markdown fence or an indentation of all lines around it."""
         text = re.sub(r"\A\s*\n", "", unfenced(self._text(raw))).rstrip() + "\n"
         # Models like to indent what stands between tags.
-        return text if _parses(text) or not _parses(textwrap.dedent(text)) else textwrap.dedent(text)
+        text = text if _parses(text) or not _parses(textwrap.dedent(text)) else textwrap.dedent(text)
+        return text if self.also is None else self._text(self.also.read(text))
 
     def _text(self, raw: Any) -> str:
         if not isinstance(raw, str):
@@ -210,9 +220,12 @@ class Code(Frozen, Domain):
                 f"are ({arguments}).",
                 mend=f"Keep the signature `{self.head}`.",
             )
+        if self.also is not None:
+            self.also.check(value)
 
     def describe(self) -> str:
-        return f"Python code that defines `{self.head}`"
+        also = f"; {self.also.describe()}" if self.also is not None else ""
+        return f"Python code that defines `{self.head}`{also}"
 
 
 class CodeParameter(ParameterNode[str]):

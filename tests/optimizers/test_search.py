@@ -2,13 +2,17 @@
 
 import math
 import sys
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import DomainError, MissingDependencyError, OptimizerError
-from opto.nodes import Choices, Feedback, Range, node
+from opto.nodes import Check, Choices, Feedback, Range, Text, node
 from opto.optimizers import LocalSearch, Sampler
 from opto.optimizers.search import from_unit, to_unit
 from opto.trace import bundle
@@ -85,6 +89,63 @@ def test_feedback_without_a_score_is_refused_when_it_is_given(search):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("start", "domain"),
+    [
+        (3, Range(low=0)),
+        (3, Range(high=9)),
+        (3.0, Range(low=1, log=True)),
+        ("{q}", Text(placeholders=["q"])),
+        ([1], list[int]),
+        (2, Check(lambda n: n % 2 == 0, "must be even")),
+        (2, Range(0, 9) & Check(lambda n: n % 2 == 0, "must be even")),
+    ],
+    ids=str,
+)
+def test_domains_without_a_space_are_refused_in_their_own_words(search, start, domain):
+    parameter = node(start, name="p", trainable=True, domain=domain)
+    with pytest.raises(OptimizerError) as caught:
+        search([parameter])
+    assert f"cannot search p, which may be {parameter.domain.describe()}." in caught.value.problem
+    assert "both ends" in caught.value.mend
+
+
+class Color(Enum):
+    RED = 1
+    BLUE = "b"
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    ("start", "domain"),
+    [
+        (1, Range(1, 1024, log=True)),
+        (1.0, Range(1e-5, 1, log=True)),
+        (np.float32(0.1), Range(0.1, 0.9)),
+        (np.float64(0.1), Range(0.1, 0.9, step=0.2)),
+        (np.int8(0), Range(0, 100, step=5)),
+        (Decimal("0.1"), Range(0.1, 0.9, step=0.1)),
+        (Decimal("0.1"), Range(0.1, 1, log=True)),
+        (Color.RED, None),
+        ("a", Literal["a", 1]),
+    ],
+    ids=str,
+)
+def test_what_is_searched_stays_in_its_domain_and_type(search, start, domain):
+    parameter = node(start, name="p", trainable=True, domain=domain)
+    optimizer = search([parameter], seed=3)
+    tried = []
+    minimize(optimizer, lambda p: tried.append(p) or 0, 12)
+
+    assert all(record.outcome in {"updated", "unchanged"} for record in optimizer.records)
+    assert len(set(map(repr, tried))) > (1 if isinstance(parameter.domain, Choices) else 4)
+    assert all(type(value) is type(start) for value in tried) or domain == Literal["a", 1]
+    if search is Sampler:
+        # Its own proposals come back to it as such.
+        assert all(trial.state.name == "COMPLETE" for trial in optimizer.study.trials[:-1])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("value", ["some prompt", 3, 2.5, [1]])
 def test_what_has_no_space_is_refused_at_once(search, value):
     with pytest.raises(OptimizerError, match=f"{search.__name__} cannot search p, which may be"):
@@ -155,6 +216,15 @@ def test_every_part_of_a_range_is_a_legal_value(space, part):
 
     assert space.accept(value) == value
     assert type(value) is space.kind
+
+
+@given(st.sampled_from([np.float32, np.float64, Decimal]), st.floats(0, 1), st.none() | st.just(0.2))
+def test_parts_of_a_range_have_the_type_of_the_parameter(kind, part, step):
+    space = Range(0.1, 0.9, step).for_value(kind("0.1"))
+    value = from_unit(space, part)
+
+    assert type(value) is kind
+    assert space.accept(value) == value
 
 
 @given(ranges, st.floats(0, 1))
