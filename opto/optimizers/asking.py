@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from opto.errors import LLMError, OptimizerError, SuggestionError
-from opto.llm import LLM, Message, Reply, Usage, as_llm
+from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
+from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.proposal import Evidence, Proposal
-from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_answer
+from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_reply
 from opto.runs import Run
 
 __all__ = ["AskingOptimizer", "Prompt", "total"]
@@ -45,7 +45,8 @@ class AskingOptimizer(Optimizer):
         max_tokens: Limit for an answer; None leaves it to the provider.
         max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
             `estimate_tokens`).
-        answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
+        answer_format: ``tags`` (code and prose stand as they are), ``json``, or ``tool``: the call of a tool, and
+            ``json`` where the provider refuses tools. Answers are read in any of them.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -100,6 +101,7 @@ class AskingOptimizer(Optimizer):
         self._format = FORMATS[answer_format]
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._max_repairs = max_repairs
+        self._takes_tools = True
 
     def prompt(self, evidence: Evidence) -> Prompt:
         """Return what to ask for *evidence*: the same evidence and history give the same prompt."""
@@ -112,17 +114,17 @@ class AskingOptimizer(Optimizer):
 
     def _propose(self, evidence: Evidence) -> Proposal:
         prompt = self.prompt(evidence)
-        return self._asked(Proposal(messages=prompt.messages, left_out=prompt.left_out))
+        return self._asked(Proposal(messages=prompt.messages, left_out=prompt.left_out), self.variables_for(evidence))
 
-    def _asked(self, proposal: Proposal) -> Proposal:
+    def _asked(self, proposal: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:
         """Return what the model answers to the messages of *proposal*, asked again if the answer cannot be read."""
         for _ in range(self._max_repairs + 1):
-            proposal = self._ask(proposal)
+            proposal = self._ask(proposal, variables)
             if not isinstance(proposal.error, SuggestionError):
                 break
         return proposal
 
-    def _ask(self, before: Proposal) -> Proposal:
+    def _ask(self, before: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:
         """Ask the model, once more if *before* holds an answer that could not be read."""
         messages = list(before.messages)
         if before.error is not None:
@@ -131,24 +133,38 @@ class AskingOptimizer(Optimizer):
         # For the record, should a function in place of a model raise what it likes.
         self._in_progress = replace(before, messages=messages, model=self.llm.model)
         try:
-            reply = self.llm(messages, **self._settings)
+            reply = self._reply(messages, self._format.tool(variables))
         except LLMError as error:
             return replace(before, messages=messages, model=self.llm.model, error=error)
-        asked = replace(
-            before, model=reply.model, messages=messages, reply=reply.text, usage=total(before.usage, reply.usage)
-        )
+        said = reply.text if reply.arguments is None else reply.arguments
+        usage = total(before.usage, reply.usage)
+        asked = replace(before, model=reply.model, messages=messages, reply=said, usage=usage)
         try:
-            return replace(asked, suggestion=self._read(reply), error=None)
+            return replace(asked, suggestion=self._read(reply, variables), error=None)
         except SuggestionError as error:
             return replace(asked, error=error)
 
-    def _read(self, reply: Reply) -> Suggestion:
+    def _reply(self, messages: Sequence[Message], tool: Tool | None) -> Reply:
+        """Return the reply of the model, without the tool if its provider takes none."""
+        if tool is None or not self._takes_tools:
+            return self.llm(messages, **self._settings)
+        try:
+            return self.llm(messages, **self._settings, tool=tool)
+        except ContextLengthError:
+            raise
+        except BadRequestError:
+            reply = self.llm(messages, **self._settings)
+            # Only now is it known that the tool was at fault.
+            self._takes_tools = False
+            return reply
+
+    def _read(self, reply: Reply, variables: Mapping[str, ParameterNode[Any]]) -> Suggestion:
         if reply.finish_reason in {"length", "max_tokens"}:  # the second in words of functions in place of a model
             # What is left of a cut answer may well read as a whole one, with half a prompt in it.
             raise SuggestionError("The answer was cut off at the limit of tokens.", mend="Give a shorter answer.")
         if reply.finish_reason == "refusal":
             raise SuggestionError("The model refused to answer.", mend="Answer with a suggestion.")
-        return read_answer(reply.text)
+        return read_reply(reply, variables)
 
 
 def total(spent: Usage | None, more: Usage | None) -> Usage | None:

@@ -49,7 +49,8 @@ class OptoPrime(AskingOptimizer):
         max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
             `estimate_tokens`). What is left out of a trace that is too long is said in the prompt and in the record.
         show_sources: Show the model the source of functions that are called, where it is short and there is room.
-        answer_format: ``tags`` (code and prose stand as they are) or ``json``. Answers are read in either.
+        answer_format: ``tags`` (code and prose stand as they are), ``json``, or ``tool``: the call of a tool, and
+            ``json`` where the provider refuses tools. Answers are read in any of them.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.

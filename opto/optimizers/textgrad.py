@@ -50,7 +50,7 @@ class TextGrad(AskingOptimizer):
         max_calls: Calls of the model that a step may make; a graph that needs more is refused before the first one.
         objective: What the outputs are for, shown with each question.
         max_tokens: Limit for an answer; None leaves it to the provider.
-        answer_format: ``tags`` or ``json``, for new values.
+        answer_format: ``tags``, ``json`` or ``tool``, for new values.
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -121,7 +121,7 @@ class TextGrad(AskingOptimizer):
         reasons: list[str] = []
         for name, variable in variables.items():
             messages = self._edit(name, variable, gradients.get(variable, []))
-            proposal = self._asked(replace(proposal, messages=messages, error=None))
+            proposal = self._asked(replace(proposal, messages=messages, error=None), {name: variable})
             if proposal.error is not None:
                 return proposal
             values |= proposal.suggestion.values

@@ -36,6 +36,7 @@ def edits():
 MAKERS = {
     "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
     "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
+    "OptoPrime-tool": lambda parameters, **more: OptoPrime(parameters, answers("tool"), answer_format="tool", **more),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
     "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
     "LocalSearch": lambda parameters, **more: LocalSearch(parameters, seed=3, **more),

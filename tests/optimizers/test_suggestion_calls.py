@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.errors import SuggestionError
+from opto.errors import BadRequestError, SuggestionError
 from opto.llm import LLM, Reply, ScriptedLLM
-from opto.nodes import Range, node
+from opto.nodes import Check, Range, node
+from opto.optimizers import OptoPrime
 from opto.optimizers.suggestion import FORMATS, Suggestion, read_arguments, read_reply, schema, suggest_tool
-from opto.testing import LLMServer
+from opto.testing import Failure, LLMServer
 
 
 class Shade(Enum):
@@ -154,3 +155,59 @@ def test_a_script_sees_the_tool():
 
     assert read_reply(llm("Improve it.", tool=suggest_tool(VARIABLES)), VARIABLES).values == GOOD
     assert llm.calls[0].settings["tool"].name == "suggest"
+
+
+def improved(llm):
+    """Return an `OptoPrime` that asks for calls, what its step did, and the parameter."""
+    limit = node(3, name="limit", trainable=True, domain=Range(0, 9))
+    optimizer = OptoPrime([limit], llm, answer_format="tool")
+    optimizer.backward(limit * 2, "The output should be 8.")
+    return optimizer, optimizer.step(), limit
+
+
+LIMIT = json.dumps({"reasoning": "Twice 4 is 8.", "suggestion": {"limit": 4}})
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+def test_an_optimizer_asks_for_a_call_and_sends_a_bad_one_back(protocol):
+    bad = json.dumps({"reasoning": "No suggestion."})
+    replies = [Reply("", "some-model", arguments=text, finish_reason="tool") for text in (bad, LIMIT)]
+    with LLMServer(replies) as server, asked(server, protocol) as llm:
+        _, step, limit = improved(llm)
+        again = server.requests[1].messages
+
+    assert (step.outcome, limit.data, step.reasoning) == ("updated", 4, "Twice 4 is 8.")
+    assert json.loads(step.reply) == json.loads(LIMIT)
+    assert json.loads(again[-2]["content"]) == json.loads(bad)
+    assert "has no 'reasoning' and 'suggestion'" in again[-1]["content"]
+
+
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
+def test_an_optimizer_asks_in_words_where_tools_are_refused(protocol):
+    with LLMServer([Failure(400, "This model does not support tools."), LIMIT, LIMIT]) as server:
+        with asked(server, protocol) as llm:
+            optimizer, step, limit = improved(llm)
+            optimizer.backward(limit * 3, "The output should be 12.")
+            optimizer.step()
+        with_tools = ["tools" in request.body for request in server.requests]
+
+    assert (step.outcome, limit.data) == ("updated", 4)
+    assert with_tools == [True, False, False], "it is asked once whether tools are taken"
+
+
+def test_a_request_that_is_bad_in_itself_is_an_error():
+    replies = [Failure(400, "No such model.")] * 2
+    with LLMServer(replies) as server, asked(server, "openai") as llm, pytest.raises(BadRequestError, match="No such"):
+        improved(llm)
+
+
+def test_open_ends_and_conditions_leave_a_schema_that_json_can_hold():
+    variables = {
+        "size": node(3, trainable=True, domain=Range(0, None)),
+        "odd": node(3, trainable=True, domain=[Range(1, 9), Check(lambda n: n % 2, "must be odd")]),
+    }
+    text = json.dumps(schema(variables), allow_nan=False)
+    assert '"minimum": 0' in text
+    assert '"maximum": 9' in text
+    assert "Infinity" not in text
+    assert "must be odd" in text

@@ -1,13 +1,14 @@
 """Suggestions as calls of a tool: the schema that a provider holds a model to, and reading what was called with."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from opto.errors import SuggestionError
 from opto.llm import Reply, Tool
-from opto.nodes import Choices, OfType, ParameterNode, Range
+from opto.nodes import All, Check, Choices, OfType, ParameterNode, Range
 from opto.optimizers.suggestion.reading import read_answer
 from opto.optimizers.suggestion.values import Suggestion
 
@@ -73,10 +74,15 @@ def _restricted(domain: Any, value: Any) -> dict[str, Any]:
         case Choices() if all(isinstance(option, str | int | float | None) for option in domain.options):
             return {"enum": list(domain.options)}
         case Range():
-            bounds = {"minimum": domain.low, "maximum": domain.high}
+            ends = {"minimum": domain.low, "maximum": domain.high}
+            bounds = {key: end for key, end in ends.items() if isinstance(end, int | float) and math.isfinite(end)}
             return {"type": "integer" if domain.kind is int else "number", **bounds}
         case Choices():
             return {"type": "string"}
+        case All():
+            # Conditions restrict in words only.
+            first = next((part for part in domain.parts if not isinstance(part, Check)), domain.parts[0])
+            return _restricted(first, value)
         case OfType():
             kind = domain.kind
         case _:
