@@ -1,5 +1,6 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
+from opto.optimizers.code_search import CodeSearch
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem import Problem, Variable, describe_feedback
@@ -10,6 +11,7 @@ from opto.optimizers.suggestion import Suggestion
 
 __all__ = [
     "Candidate",
+    "CodeSearch",
     "Evidence",
     "LocalSearch",
     "Optimizer",
