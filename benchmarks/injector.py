@@ -49,7 +49,7 @@ def injected(source: str, *numbers: int) -> str | None:
             spoils[number]()
             text = ast.unparse(ast.fix_missing_locations(tree))
             ast.parse(text)
-        except (ValueError, IndexError, SyntaxError):
+        except (ValueError, IndexError, SyntaxError, AttributeError):
             return None
         if ast.dump(tree) == before:
             return None

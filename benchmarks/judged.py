@@ -56,9 +56,21 @@ def limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+def calling(function: Callable[..., object], returned: list[object]) -> Callable[..., object]:
+    """Return *function*, keeping what it returned last."""
+
+    def call(*args: object, **kwargs: object) -> object:
+        returned[:] = [function(*args, **kwargs)]
+        return returned[0]
+
+    return call
+
+
 def judge(context: str, source: str, entry: str, tests: str, half: int | None, seconds: float) -> dict[str, Any]:
     """Return whether each test passed, and the lines that errors came through. *half*: which tests run, or all."""
     passed: list[bool] = []
+    shown: list[str] = []
+    returned: list[object] = []
     errors: dict[str, None] = {}
     began = time.process_time()
     number, end = -1, began + seconds
@@ -70,11 +82,15 @@ def judge(context: str, source: str, entry: str, tests: str, half: int | None, s
             return
         try:
             with limited(end - time.process_time()):
-                passed.append(bool(test()))
+                good = bool(test())
+            passed.append(good)
+            shown.append("passed" if good else f"failed: {returned.pop()!r:.60}" if returned else "failed")
         except OutOfTime:
             passed.append(False)
+            shown.append("out of time")
         except Exception as error:
             passed.append(False)
+            shown.append(f"raised {type(error).__name__}")
             lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == "<candidate>"]
             errors["\n".join(f"in {item.name}, line {item.lineno}: " for item in lines[-3:]) + f"({type(error).__name__})"] = None
 
@@ -86,15 +102,15 @@ def judge(context: str, source: str, entry: str, tests: str, half: int | None, s
             exec(compile(context, "<context>", "exec"), space)
             exec(compile(source, "<candidate>", "exec"), space)
     except (OutOfTime, Exception) as error:
-        return {"passed": [], "errors": [type(error).__name__], "complete": False, "seconds": 0.0}
+        return {"passed": [], "shown": [], "errors": [type(error).__name__], "complete": False, "seconds": 0.0}
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(tests, "<tests>", "exec"), space)
-            space["check"](space[entry])
+            space["check"](calling(space[entry], returned))
     except (OutOfTime, Exception):
         complete = False
     used = time.process_time() - began
-    return {"passed": passed, "errors": [*errors], "complete": complete, "seconds": used}
+    return {"passed": passed, "shown": shown, "errors": [*errors], "complete": complete, "seconds": used}
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Judge:
         self._run += 1
         if said is None or self._run >= CANDIDATES_PER_PROCESS:
             self.close()
-        return said or {"passed": [], "errors": [], "complete": False, "seconds": 0.0}
+        return said or {"passed": [], "shown": [], "errors": [], "complete": False, "seconds": 0.0}
 
     def _say(self, line: str) -> dict[str, Any] | None:
         assert self._process is not None and self._process.stdin and self._process.stdout
@@ -136,10 +136,11 @@ class Trial:
         if not all(self.counts):
             self.why = "too few tests to halve"
 
-    def score(self, source: str, half: int) -> tuple[float, list[str]]:
+    def score(self, source: str, half: int) -> tuple[float, list[str], list[str]]:
+        """Return the part of the tests that pass, what each showed, and errors with the lines they came through."""
         said = self.judge(self.problem, source, half, self.seconds)
         total = self.counts[half]
-        return (sum(said["passed"][:total]) / total, said["errors"])
+        return sum(said["passed"][:total]) / total, said["shown"], said["errors"]
 
     def buggy(self, bugs: int, seed: int) -> tuple[list[str], str] | None:
         """Return the kinds of the bugs, and the source with them in: one that both halves of the tests detect."""
@@ -188,14 +189,9 @@ def search(trial: Trial, result: Result, evaluations: int, seed: int) -> None:
     (code,) = function.parameters()
     optimizer = CodeSearch([code], seed=seed)
 
-    @bundle
-    def tested(code: str) -> float:
-        """Return the part of the tests that pass."""
-        return trial.score(code, 0)[0]
-
     for count in range(1, evaluations + 1):
-        score, errors = trial.score(code.data, 0)
-        output = tested_output(code, score, errors)
+        score, shown, errors = trial.score(code.data, 0)
+        output = tested_output(code, shown, errors)
         result.evaluations = count
         if count == 1:
             result.start = score
@@ -214,16 +210,16 @@ def search(trial: Trial, result: Result, evaluations: int, seed: int) -> None:
 
 
 @bundle
-def passed(code: str, score: float) -> float:
-    """The part of the tests that *code* passes."""
-    return score
+def tested(code: str, report: list[str]) -> list[str]:
+    """What the tests of *code* showed."""
+    return report
 
 
-def tested_output(code: Any, score: float, errors: list[str]) -> Any:
-    """Return what the trace ends in: the score, or what was raised, with the lines that it came through."""
+def tested_output(code: Any, shown: list[str], errors: list[str]) -> Any:
+    """Return what the trace ends in: a line for each test; an exception, if one came from the code."""
     if not errors:
-        return passed(code, score)
-    raised = ExceptionNode("an error in the code", inputs={"code": code}, name="tests")
+        return tested(code, shown)
+    raised = ExceptionNode("; ".join(shown), inputs={"code": code}, name="tested")
     raised.traceback = "\n".join(errors)
     return raised
 

@@ -1,7 +1,6 @@
 """`CodeSearch`: better source of trainable functions by small changes and scores, without a model."""
 
 import ast
-import heapq
 import math
 import os
 import random
@@ -22,6 +21,8 @@ __all__ = ["CodeSearch"]
 
 #: What a line has that an error came through, in costs of `Mutation`.
 _FAILED = 1.0
+#: Characters of an output that are looked at.
+_LONGEST = 500
 _WORDS = re.compile(r"in (\w+), line (\d+)")
 
 
@@ -32,8 +33,23 @@ class _Change:
     name: str
     kind: str
     line: int
+    cost: float
     key: tuple[Any, ...]
     source: Any  # a Mutation of a text, or a value
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a run showed: its score, its outputs as text, how many of them are errors, and the lines these came through."""
+
+    score: float
+    outputs: tuple[str, ...] = ()
+    errors: int = 0
+    failed: Mapping[str, set[int]] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        return self.score, -self.errors
 
 
 @dataclass
@@ -42,19 +58,23 @@ class _Tried:
 
     Attributes:
         values: By name.
-        score: Of them.
+        seen: What came of them.
         steps: Changes that led to it from the start.
-        waiting: By parameter and line, the changes to try, as heaps of ``(cost, chance, number, change)``.
-        given: How many of them were tried.
+        distance: How unlikely they are, all told: what is added to the costs of further changes.
+        waiting: The changes to try, those with the least costs last; None if nobody has asked for them yet.
     """
 
     values: dict[str, Any]
-    score: float
-    failed: Mapping[str, set[int]]
+    seen: _Seen
     steps: tuple[_Change, ...] = ()
-    waiting: dict[tuple[str, int], list[tuple[float, float, int, _Change]]] | None = None
-    given: int = 0
-    worth: dict[tuple[str, int], float] = field(default_factory=dict)
+    distance: float = 0.0
+    waiting: list[tuple[float, _Change]] | None = None
+
+    @property
+    def next_cost(self) -> float:
+        if self.waiting is None:
+            return self.distance + 1
+        return self.distance + self.waiting[-1][0] if self.waiting else math.inf
 
 
 class CodeSearch(ScoreSearch):
@@ -94,39 +114,61 @@ class CodeSearch(ScoreSearch):
                 self._space(name, item)  # refuses at once what cannot be searched
         self._seen: set[tuple[Any, ...]] = set()
         self._tried: list[_Tried] = []
-        self._asked: tuple[dict[str, Any], _Tried, tuple[_Change, ...]] | None = None
-        self._gains: dict[tuple[Any, ...], float] = {}
+        self._asked: tuple[dict[str, Any], _Tried, _Change] | None = None
+        self._effects: dict[tuple[Any, ...], float] = {}
+        self._outputs: set[tuple[str, ...]] = set()
 
     def _propose(self, evidence: Evidence) -> Proposal:
         reached = set(evidence.graph.parameters)
-        self._open = {name for name, item in self.active.items() if item in reached}
-        self._failed = _failed_lines(evidence, {name: self.variables[name] for name in self._code})
+        self._open = sorted(name for name, item in self.active.items() if item in reached)
+        self._run = _Seen(
+            evidence.score if evidence.score is not None else -math.inf,
+            tuple(repr(item._data)[:_LONGEST] for item in evidence.graph.outputs),  # noqa: SLF001
+            sum(isinstance(item, ExceptionNode) for item in evidence.graph.outputs),
+            _failed_lines(evidence, {name: self.variables[name] for name in self._code}),
+        )
         return super()._propose(evidence)
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:
-        self._learn(dict(values), -math.inf if math.isnan(score) else score)
-        for node, change in self._ideas():
-            proposed = self._made(node.values, change)
-            if proposed is not None:
-                self._asked = proposed, node, (*node.steps, change)
+        self._learn(dict(values))
+        while (node := min(self._tried, key=lambda item: item.next_cost)).next_cost < math.inf:
+            change = self._pop(node)
+            proposed = None if change is None else self._made(node.values, change)
+            if change is not None and proposed is not None:
+                self._asked = proposed, node, change
                 return proposed, f"{change.kind} in line {change.line} of {change.name}"
         return values, "Everything that is near has been tried."
 
-    def _learn(self, values: dict[str, Any], score: float) -> None:
+    def _learn(self, values: dict[str, Any]) -> None:
         asked, self._asked = self._asked, None
         self._seen.add(self._key(values))
         if asked is None or asked[0] != values:
             # The start, or values that somebody else put into the parameters.
-            self._tried.append(_Tried(values, score, self._failed))
+            self._tried.append(_Tried(values, self._run))
+            self._outputs.add(self._run.outputs)
             return
-        _, node, steps = asked
-        change = steps[-1]
-        gain = score - node.score
+        _, node, change = asked
+        better = self._run.rank > node.seen.rank
+        changed = self._run.outputs != node.seen.outputs
         if not node.steps:
-            self._gains[change.key] = gain
-        place = (change.name, change.line)
-        node.worth[place] = max(node.worth.get(place, -math.inf), gain)
-        self._tried.append(_Tried(values, score, self._failed, steps))
+            worse = self._run.rank < node.seen.rank
+            self._effects[change.key] = -2.0 if better else 0.5 if worse else 0.0 if changed else 0.8
+        # What shows nothing new is nothing to build upon.
+        new = self._run.outputs not in self._outputs
+        self._outputs.add(self._run.outputs)
+        start = self._tried[0]
+        if better or (new and self._run.rank >= start.seen.rank):
+            self._tried.append(_Tried(values, self._run, (*node.steps, change), node.distance + change.cost + 0.5))
+        if better:
+            self._rank()
+
+    def _rank(self) -> None:
+        """Bring near what is better than the start: the better, and the likelier, the nearer."""
+        start = self._tried[0].seen
+        better = [item for item in self._tried if item.steps and item.seen.rank > start.rank]
+        better.sort(key=lambda item: (item.seen.score, -item.seen.errors, -sum(step.cost for step in item.steps)), reverse=True)
+        for position, item in enumerate(better):
+            item.distance = min(item.distance, 2.5) if False else 0.3 * position
 
     def _key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         # Code by its tree: layout makes no difference.
@@ -134,63 +176,25 @@ class CodeSearch(ScoreSearch):
             ast.dump(ast.parse(value)) if name in self._code else repr(value) for name, value in values.items()
         )
 
-    def _ideas(self) -> "Iterator[tuple[_Tried, _Change]]":
-        """Yield what to try: as often a change of the start as one of what was better since."""
-        while True:
-            node = self._chosen()
-            if node is None:
-                return
-            change = self._pop(node)
-            if change is not None:
-                node.given += 1
-                yield node, change
-
-    def _chosen(self) -> _Tried | None:
-        start, *others = [item for item in self._tried if item.waiting is None or item.waiting]
-        better = [item for item in others if item.score > self._tried[0].score]
-        if start is self._tried[0] and start.given <= sum(item.given for item in others):
-            return start
-        better.sort(key=lambda item: (-item.score, len(item.steps)))
-        if better:
-            return min(better, key=lambda item: (item.given + 1) * 1.6 ** better.index(item))
-        if start is self._tried[0]:
-            return start
-        return max([start, *others], key=lambda item: (item.score, -item.given), default=None)
-
     def _pop(self, node: _Tried) -> _Change | None:
         if node.waiting is None:
             node.waiting = self._surroundings(node)
-        if not node.waiting:
-            return None
-        place = min(node.waiting, key=lambda item: node.waiting[item][0])
-        heap = node.waiting[place]
-        *_, change = heapq.heappop(heap)
-        if not heap:
-            del node.waiting[place]
-        return change
+        return node.waiting.pop()[1] if node.waiting else None
 
-    def _surroundings(self, node: _Tried) -> dict[tuple[str, int], list[tuple[float, float, int, _Change]]]:
-        found: dict[tuple[str, int], list[tuple[float, float, int, _Change]]] = {}
-        number = 0
-        for name in sorted(self._open):
-            failed = node.failed.get(name, set())
-            for cost, change in self._changes(name, node.values[name]):
-                known = self._gains.get(change.key)
-                if known is not None:
-                    cost += -2 if known > 0 else 0.5
-                if change.line in failed:
-                    cost -= _FAILED
-                number += 1
-                entry = (cost + 0.4 * self._random.random(), 0.0, number, change)
-                found.setdefault((name, change.line), []).append(entry)
-        for heap in found.values():
-            heapq.heapify(heap)
+    def _surroundings(self, node: _Tried) -> list[tuple[float, _Change]]:
+        found = []
+        for name in self._open:
+            failed = node.seen.failed.get(name, set())
+            for change in self._changes(name, node.values[name]):
+                cost = change.cost + self._effects.get(change.key, 0.0) - (change.line in failed) * _FAILED
+                found.append((cost + 0.4 * self._random.random(), change))
+        found.sort(key=lambda item: -item[0])
         return found
 
-    def _changes(self, name: str, value: Any) -> Iterator[tuple[float, _Change]]:
+    def _changes(self, name: str, value: Any) -> Iterator[_Change]:
         if name in self._code:
             for item in mutations(value):
-                yield item.cost, _Change(name, item.kind, item.line, (name, *item.key), item)
+                yield _Change(name, item.kind, item.line, item.cost, (name, *item.key), item)
             return
         space = self._space(name, self.variables[name])
         if isinstance(space, Choices):
@@ -200,7 +204,7 @@ class CodeSearch(ScoreSearch):
             parts = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.001)
             others = [(1 + i * 0.3, from_unit(space, place + sign * part)) for i, part in enumerate(parts) for sign in (1, -1)]
         for cost, item in others:
-            yield cost, _Change(name, "value", 1, (name, repr(item)), item)
+            yield _Change(name, "value", 1, cost, (name, repr(item)), item)
 
     def _made(self, values: Mapping[str, Any], change: _Change) -> dict[str, Any] | None:
         """Return *values* with *change*; None if that is refused, or was tried before."""

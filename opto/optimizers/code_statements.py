@@ -1,6 +1,8 @@
 """Changes of whole statements: taken out, moved, put in, and what stands around them."""
 
 import ast
+import builtins
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,7 +40,7 @@ def statement_edits(text: SourceText, site: Site, names: Sequence[str]) -> Found
             yield from _branches(text, site, block)
     if part is block[-1]:
         yield from _added(text, site, names)
-    yield from _copied(text, site)
+    yield from _copied(text, site, names)
 
 
 def _is_movable(part: ast.AST) -> bool:
@@ -227,7 +229,7 @@ def _stores(function: ast.AST) -> tuple[list[str], set[str]]:
     return list(found), lists
 
 
-def _copied(text: SourceText, site: Site) -> Found:
+def _copied(text: SourceText, site: Site, names: Sequence[str]) -> Found:
     """Put a copy of another simple statement before this one, or behind it at the end of a block."""
     part, function = site.part, site.functions[-1]
     span = text.lines(part, part)
@@ -238,6 +240,10 @@ def _copied(text: SourceText, site: Site) -> Found:
         for name in _unstarted(function):
             for cost, value in ((2, "0"), (2, "[]"), (2.2, "1"), (2.4, '""'), (2.4, "{}"), (2.6, "set()"), (2.6, "None")):
                 yield "start", cost, (_inserted(text, span[0], f"{margin}{name} = {value}\n"),)
+            for item in names:
+                yield "start", 2.4, (_inserted(text, span[0], f"{margin}{name} = {item}\n"),)
+                for cost, call in ((2.6, "len"), (2.8, "list"), (2.8, "sorted"), (3, "int"), (3, "float"), (3, "str")):
+                    yield "start", cost, (_inserted(text, span[0], f"{margin}{name} = {call}({item})\n"),)
     near = set(map(id, getattr(site.parent, site.name)))
     is_last = part is getattr(site.parent, site.name)[-1]
     for other in ast.walk(function):
@@ -254,21 +260,21 @@ def _copied(text: SourceText, site: Site) -> Found:
 
 
 def _unstarted(function: Any) -> list[str]:
-    """Return the names that are read or counted up in *function* and that nothing before gives a value."""
-    given = {item.arg for item in ast.walk(function.args) if isinstance(item, ast.arg)}
-    found: dict[str, None] = {}
-    for part in ast.walk(function):
-        if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name):
-            found[part.target.id] = None
-    first: dict[str, int] = {}
-    for part in ast.walk(function):
-        if isinstance(part, ast.Assign | ast.For | ast.With | ast.AnnAssign):
-            for item in ast.walk(part):
-                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store) and not isinstance(part, ast.AugAssign):
-                    first[item.id] = min(part.lineno, first.get(item.id, part.lineno))
-    reads: dict[str, int] = {}
-    for part in ast.walk(function):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            reads[part.id] = min(part.lineno, reads.get(part.id, part.lineno))
-    found |= {name: None for name, line in first.items() if reads.get(name, line) < line}
-    return [name for name in found if name not in given and (name not in first or reads.get(name, 0) < first[name])]
+    """Return the names that *function* reads or counts up in a line before any that gives them a value."""
+    known = {item.arg for item in ast.walk(function) if isinstance(item, ast.arg)} | set(dir(builtins))
+    given: dict[str, int] = {}
+    used: dict[str, int] = {}
+    passed_over: set[int] = set()
+    for part in ast.walk(function):  # what is above comes before what is inside
+        match part:
+            case ast.AugAssign(target=ast.Name() as target):
+                used[target.id] = min(part.lineno, used.get(target.id, part.lineno))
+                passed_over.add(id(target))
+            case ast.Call(func=ast.Name() as outside) | ast.Attribute(value=ast.Name() as outside) if (
+                isinstance(part, ast.Call) or outside.id in sys.stdlib_module_names
+            ):
+                passed_over.add(id(outside))  # helpers and modules come from outside
+            case ast.Name() if id(part) not in passed_over:
+                lines = used if isinstance(part.ctx, ast.Load) else given
+                lines[part.id] = min(part.lineno, lines.get(part.id, part.lineno))
+    return [name for name, line in used.items() if name not in known and line < given.get(name, line + 1)]
