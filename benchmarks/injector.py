@@ -1,4 +1,4 @@
-"""Bugs for `repair.py`: what people get wrong in a function, put into its syntax tree. Shares nothing with the search."""
+"""Bugs for `repair.py`: what people get wrong, put into a syntax tree. Shares nothing with the search."""
 
 import ast
 import copy
@@ -73,7 +73,7 @@ def _spoils(tree: ast.Module) -> Iterator[tuple[str, Spoil]]:
         for field in ("body", "orelse"):
             block = getattr(node, field, None)
             if isinstance(block, list):
-                yield from _in_block(node, block, is_doc and node is function)
+                yield from _in_block(block, is_doc and node is function)
 
 
 def _put(owner: object, field: str, value: object) -> Spoil:
@@ -84,13 +84,17 @@ def _item(items: list, position: int, value: object) -> Spoil:
     return lambda: items.__setitem__(position, value)
 
 
-def _in_expression(node: ast.AST, names: list[str]) -> Iterator[tuple[str, Spoil]]:
+def _in_expression(  # noqa: C901, PLR0912, PLR0915 - one case for each kind
+    node: ast.AST, names: list[str]
+) -> Iterator[tuple[str, Spoil]]:
     match node:
         case ast.Compare():
             for position, sign in enumerate(node.ops):
                 others = ORDER if type(sign) in ORDER else [ast.NotEq] if isinstance(sign, ast.Eq) else []
                 others = [ast.Eq] if isinstance(sign, ast.NotEq) else others
-                others = [ast.NotIn] if isinstance(sign, ast.In) else [ast.In] if isinstance(sign, ast.NotIn) else others
+                others = (
+                    [ast.NotIn] if isinstance(sign, ast.In) else [ast.In] if isinstance(sign, ast.NotIn) else others
+                )
                 for other in others:
                     if other is not type(sign):
                         yield "wrong comparison", _item(node.ops, position, other())
@@ -98,7 +102,7 @@ def _in_expression(node: ast.AST, names: list[str]) -> Iterator[tuple[str, Spoil
             for other in SUMS:
                 if other is not type(node.op):
                     yield "wrong arithmetic", _put(node, "op", other())
-            yield "operands swapped", lambda: (vars(node).update(left=node.right, right=node.left))
+            yield "operands swapped", lambda: vars(node).update(left=node.right, right=node.left)
         case ast.BoolOp():
             yield "and for or", _put(node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
             for position in range(len(node.values)):
@@ -174,7 +178,7 @@ def _in_statement(node: ast.AST) -> Iterator[tuple[str, Spoil]]:
             yield "else forgotten", _put(node, "orelse", [])
 
 
-def _in_block(owner: ast.AST, block: list[ast.stmt], is_doc: bool) -> Iterator[tuple[str, Spoil]]:
+def _in_block(block: list[ast.stmt], is_doc: bool) -> Iterator[tuple[str, Spoil]]:
     first = 1 if is_doc else 0
     for position in range(first, len(block)):
         part = block[position]

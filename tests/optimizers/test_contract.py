@@ -7,7 +7,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError, RunError, StepsFailedError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, SumPropagator, node
-from opto.optimizers import LocalSearch, Optimizer, OptoPrime, Sampler
+from opto.optimizers import CodeSearch, LocalSearch, Optimizer, OptoPrime, Sampler
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 
@@ -21,6 +21,7 @@ def answers(format_name):
 MAKERS = {
     "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
     "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
+    "CodeSearch": lambda parameters, **more: CodeSearch(parameters, seed=3, **more),
     "LocalSearch": lambda parameters, **more: LocalSearch(parameters, seed=3, **more),
     "Sampler": lambda parameters, **more: Sampler(parameters, seed=3, **more),
 }

@@ -1,80 +1,17 @@
-"""A source text with its syntax tree: where parts of the tree stand, and how one is put in place of another."""
+"""A source text with its syntax tree: where its parts stand, and how others are put in their place."""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["ATOM", "Edit", "Piece", "Site", "SourceText", "level_of"]
+from opto.optimizers.mutations.pieces import ATOM, Piece, level_around, level_of
+
+__all__ = ["LOOPS", "Edit", "Site", "SourceText"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-# How tightly an expression binds, as in Python's grammar.
-TUPLE, NAMED, TEST, OR, AND, NOT, COMPARE, _BOR, _BXOR, _BAND, _SHIFT, ARITH, TERM, FACTOR, POWER, _AWAIT, ATOM = range(17)
-
-OPERATOR_LEVELS: dict[type, int] = {
-    ast.BitOr: _BOR,
-    ast.BitXor: _BXOR,
-    ast.BitAnd: _BAND,
-    ast.LShift: _SHIFT,
-    ast.RShift: _SHIFT,
-    ast.Add: ARITH,
-    ast.Sub: ARITH,
-    ast.Mult: TERM,
-    ast.MatMult: TERM,
-    ast.Div: TERM,
-    ast.FloorDiv: TERM,
-    ast.Mod: TERM,
-    ast.Pow: POWER,
-    ast.And: AND,
-    ast.Or: OR,
-}
-_LEVELS: dict[type, int] = {
-    ast.Tuple: TUPLE,
-    ast.Yield: TUPLE,
-    ast.YieldFrom: TUPLE,
-    ast.NamedExpr: TUPLE,
-    ast.Starred: TUPLE,
-    ast.IfExp: TEST,
-    ast.Lambda: TEST,
-    ast.Compare: COMPARE,
-    ast.Await: _AWAIT,
-}
-
-
-SIGNS: dict[type, str] = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.Pow: "**",
-    ast.BitAnd: "&",
-    ast.BitOr: "|",
-    ast.BitXor: "^",
-    ast.LShift: "<<",
-    ast.RShift: ">>",
-    ast.MatMult: "@",
-}
-LEVEL_OF_SIGN = {sign: OPERATOR_LEVELS[kind] for kind, sign in SIGNS.items()}
-#: What each sign is mistaken for.
-OTHER_SIGNS: dict[str, dict[str, float]] = {
-    "+": {"-": 1, "*": 1.4, "//": 2.6, "%": 2.8, "/": 2.8, "**": 3},
-    "-": {"+": 1, "*": 1.8, "//": 2.6, "/": 2.6, "%": 2.4, "**": 3.2},
-    "*": {"+": 1.2, "**": 1.6, "-": 1.6, "//": 1.6, "/": 1.6, "%": 2.4},
-    "/": {"//": 1, "*": 1.2, "%": 2, "-": 2.4, "+": 2.6, "**": 3.2},
-    "//": {"/": 1.2, "%": 1.2, "*": 1.4, "-": 2, "+": 2.2, "**": 3.2},
-    "%": {"//": 1.2, "/": 1.6, "*": 1.6, "-": 2, "+": 2, "**": 3},
-    "**": {"*": 1.2, "+": 2.2, "//": 2.6, "-": 2.6, "/": 2.6, "%": 3},
-    "&": {"|": 1, "^": 1.2},
-    "|": {"&": 1, "^": 1.2},
-    "^": {"|": 1.2, "&": 1.2},
-    "<<": {">>": 1},
-    ">>": {"<<": 1},
-    "@": {"*": 1},
-}
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
 class Edit(NamedTuple):
@@ -83,55 +20,6 @@ class Edit(NamedTuple):
     start: int
     end: int
     text: str
-
-
-class Piece(NamedTuple):
-    """The text of an expression, and how tightly it binds."""
-
-    text: str
-    level: int = ATOM
-
-    def within(self, level: int) -> str:
-        """Return the text, in brackets where something that binds as tightly as *level* stands around it."""
-        return self.text if self.level >= level else f"({self.text})"
-
-
-def level_of(part: ast.AST) -> int:
-    """Return how tightly the expression *part* binds."""
-    if isinstance(part, ast.BinOp | ast.BoolOp):
-        return OPERATOR_LEVELS[type(part.op)]
-    if isinstance(part, ast.UnaryOp):
-        return NOT if isinstance(part.op, ast.Not) else FACTOR
-    return _LEVELS.get(type(part), ATOM)
-
-
-def _level_around(parent: ast.AST, name: str, position: int) -> int:
-    """Return how tightly a child of *parent* must bind to need no brackets."""
-    match parent:
-        case ast.BinOp(op=ast.Pow()):
-            return POWER + 1 if name == "left" else FACTOR
-        case ast.BinOp():
-            return level_of(parent) + (name == "right")
-        case ast.BoolOp() | ast.Compare():
-            return level_of(parent) + 1
-        case ast.UnaryOp():
-            return level_of(parent)
-        case ast.Attribute() | ast.Await():
-            return ATOM
-        case ast.Subscript() | ast.Call() if name in {"value", "func"}:
-            return ATOM
-        case ast.IfExp():
-            return TEST + (name != "orelse")
-        case ast.comprehension():
-            return OR if name == "ifs" or name == "iter" else TUPLE
-        case ast.Starred():
-            return _BOR
-        case ast.Assign() | ast.Return() | ast.For() | ast.AsyncFor() | ast.AugAssign() | ast.Expr():
-            return TUPLE
-        case ast.Subscript():
-            return TUPLE
-        case _:
-            return TEST
 
 
 @dataclass(frozen=True)
@@ -158,6 +46,12 @@ class Site:
     def is_statement(self) -> bool:
         return isinstance(self.part, ast.stmt)
 
+    @property
+    def block(self) -> list[Any]:
+        """The statements among which this one stands."""
+        found: list[Any] = getattr(self.parent, self.name)
+        return found
+
 
 class SourceText:
     """A source and its tree, whose parts can be read and replaced by where they stand.
@@ -170,9 +64,7 @@ class SourceText:
     """
 
     def __init__(self, source: str) -> None:
-        self.source = source
         self.tree = ast.parse(source)
-        self.heads = source.split("\n")
         self._bytes = source.encode()
         self._starts = [0]
         # As the parser counts lines: form feeds and other separators end none.
@@ -206,14 +98,38 @@ class SourceText:
             return False
         return text.endswith(")")
 
+    def line(self, number: int) -> str:
+        return self.between(self._starts[number - 1], self._starts[number])
+
     def margin(self, part: Any) -> str:
         """Return the indentation of the line in which *part* begins."""
-        start = self._starts[part.lineno - 1]
-        line = self._bytes[start : self._starts[part.lineno]].decode()
+        line = self.line(part.lineno)
         return line[: len(line) - len(line.lstrip(" \t"))]
 
+    def is_elif(self, part: ast.AST) -> bool:
+        return isinstance(part, ast.If) and self.text(part).startswith("elif")
+
+    def is_movable(self, part: ast.AST) -> bool:
+        """True if the lines of *part* may be indented otherwise: those of a text would change what it says."""
+        texts = (item for item in ast.walk(part) if isinstance(item, ast.JoinedStr | ast.Constant))
+        return all(item.lineno == item.end_lineno for item in texts)
+
+    def at(self, parts: Sequence[Any], margin: str) -> str | None:
+        """Return the lines of the statements *parts* with another indentation; None if they cannot have one."""
+        span = self.lines(parts[0], parts[-1])
+        if span is None or not all(map(self.is_movable, parts)):
+            return None
+        old = self.margin(parts[0])
+        lines = self.between(*span).splitlines(keepends=True)
+        return "".join(margin + line.removeprefix(old) if line.strip() else line for line in lines)
+
+    def inserted(self, offset: int, lines: str) -> Edit:
+        """Return the edit that puts *lines* at *offset*, where a line begins or the text ends."""
+        begun = offset and self._bytes[offset - 1 : offset] != b"\n"
+        return Edit(offset, offset, f"\n{lines}" if begun else lines)
+
     def lines(self, first: Any, last: Any) -> tuple[int, int] | None:
-        """Return the span of the lines of statements *first* to *last*; None if something else stands in these lines."""
+        """Return the span of the lines of statements *first* to *last*; None if there is something else in them."""
         start, end = self._starts[first.lineno - 1], self._starts[last.end_lineno]
         before = self._bytes[start : self.span(first)[0]]
         behind = self._bytes[self.span(last)[1] : end].strip()
@@ -228,7 +144,7 @@ class SourceText:
 
     def replacing(self, site: Site, piece: Piece) -> Edit:
         """Return the edit that puts *piece* in place of the expression at *site*."""
-        level = _level_around(site.parent, site.name, site.position)
+        level = level_around(site.parent, site.name)
         text = piece.text if self.in_brackets(site.part) else piece.within(level)
         start, end = self.span(site.part)
         # Words must not grow together: `not(x)`, `1if x else y`.
@@ -238,7 +154,7 @@ class SourceText:
             text = f"{text} "
         return Edit(start, end, text)
 
-    def applied(self, edits: "list[Edit] | tuple[Edit, ...]") -> str:
+    def applied(self, edits: Sequence[Edit]) -> str:
         """Return the text with all *edits*, which do not overlap."""
         done, position = [], 0
         for start, end, text in sorted(edits):
@@ -267,11 +183,8 @@ def _sites_of_function(
 
 
 #: Positions inside f-strings are those of the text since Python 3.12.
-_OPAQUE: tuple[type, ...] = (ast.ClassDef, ast.arguments, ast.expr_context, ast.operator, ast.boolop, ast.cmpop, ast.unaryop)
-if sys.version_info < (3, 12):
-    _OPAQUE = (*_OPAQUE, ast.JoinedStr)
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_OPAQUE = (ast.ClassDef, ast.arguments, *(() if sys.version_info >= (3, 12) else (ast.JoinedStr,)))
+_SCOPES = (*LOOPS, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)
 
 
 def _sites(site: Site) -> Iterator[Site]:
@@ -283,7 +196,7 @@ def _sites(site: Site) -> Iterator[Site]:
     if isinstance(part, Function):
         yield from _sites_of_function(part, site.functions, site.loops)
         return
-    loops = (*site.loops, part) if isinstance(part, (*_LOOPS, *_COMPREHENSIONS, ast.Lambda)) else site.loops
+    loops = (*site.loops, part) if isinstance(part, _SCOPES) else site.loops
     for name, value in ast.iter_fields(part):
         if name == "annotation":
             continue
