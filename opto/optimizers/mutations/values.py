@@ -144,7 +144,7 @@ def call(text: SourceText, part: ast.Call) -> Found:  # noqa: C901 - each of the
         yield "call", 2.8, text.piece(part.args[0])
     called, named = getattr(part.func, "id", getattr(part.func, "attr", "")), {item.arg for item in part.keywords}
     if called in _ORDERED:
-        more = {"key=len": 4, "key=abs": 4, "key=str": 4} if "key" not in named else {}
+        more: dict[str, float] = {"key=len": 4, "key=abs": 4, "key=str": 4} if "key" not in named else {}
         more |= {"reverse=True": 2.4} if _ORDERED[called] and "reverse" not in named else {}
         for keyword, cost in more.items():
             yield "arguments", cost, again(*args, *keywords, keyword)
