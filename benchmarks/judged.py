@@ -110,7 +110,7 @@ def judge(*, context: str, source: str, entry: str, tests: str, half: int, secon
     judged, began = Judged(source, half, seconds), time.process_time()
     space: dict[str, Any] = {"__name__": "candidate", "__judge__": judged.check}
     complete = True
-    # Some calls, such as a power of large numbers, see no signal: then the kernel ends the process.
+    # Some calls, such as the sum of a long range, see no signal: then the kernel ends the process.
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(began + seconds) + 1, resource.RLIM_INFINITY))
     random.seed(0)  # some tests draw their cases
     try:
