@@ -1,5 +1,6 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
+from opto.optimizers.code_search import CodeSearch
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
@@ -13,6 +14,7 @@ from opto.optimizers.textgrad import TextGrad
 __all__ = [
     "OPRO",
     "Candidate",
+    "CodeSearch",
     "Evidence",
     "LocalSearch",
     "Optimizer",

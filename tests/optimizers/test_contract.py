@@ -7,7 +7,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError, RunError, StepsFailedError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, SumPropagator, node
-from opto.optimizers import OPRO, LocalSearch, Optimizer, OptoPrime, Sampler, TextGrad
+from opto.optimizers import OPRO, CodeSearch, LocalSearch, Optimizer, OptoPrime, Sampler, TextGrad
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 
@@ -39,6 +39,7 @@ MAKERS = {
     "OptoPrime-tool": lambda parameters, **more: OptoPrime(parameters, answers("tool"), answer_format="tool", **more),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
     "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
+    "CodeSearch": lambda parameters, **more: CodeSearch(parameters, seed=3, **more),
     "LocalSearch": lambda parameters, **more: LocalSearch(parameters, seed=3, **more),
     "Sampler": lambda parameters, **more: Sampler(parameters, seed=3, **more),
 }

@@ -1,0 +1,122 @@
+"""All small changes of the source of functions, the likely ones with low costs."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opto.optimizers.mutations.growth import grown
+from opto.optimizers.mutations.operators import (
+    arithmetic,
+    boolean,
+    comparison,
+    comprehension,
+    if_else,
+    sequence,
+    unary,
+)
+from opto.optimizers.mutations.pieces import Piece
+from opto.optimizers.mutations.scope import Scope, number_of
+from opto.optimizers.mutations.statements import statement_edits
+from opto.optimizers.mutations.text import Edit, Site, SourceText
+from opto.optimizers.mutations.values import attribute, call, constant, name, subscript
+
+__all__ = ["Mutation", "mutations"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One change of a text.
+
+    Attributes:
+        kind: What is done, in a word or two.
+        cost: How unlikely it is to be what is missing: 1 is likely, 5 is not.
+        edits: Where the text changes.
+        line: Number of the line in which the changed statement begins.
+        key: What is equal for the same change in another version of the text.
+    """
+
+    kind: str
+    cost: float
+    edits: tuple[Edit, ...]
+    line: int
+    key: tuple[Any, ...]
+
+
+def mutations(source: str) -> list[Mutation]:
+    r"""Return the changes of the functions in *source* that are one step away, the likely ones first.
+
+    Some may give the same text, or one that Python refuses.
+
+    Example:
+        >>> source = "def larger(a, b):\n    return a < b  # strictly\n"
+        >>> text = SourceText(source)
+        >>> [text.applied(change.edits).splitlines()[1] for change in mutations(source)[:2]]
+        ['    return a <= b  # strictly', '    return a > b  # strictly']
+    """
+    text = SourceText(source)
+    scope, found = Scope(text), []
+    for site in scope.sites:
+        line, start = site.statement.lineno, text.span(site.statement)[0]
+        names = scope.names(site)
+        for kind, cost, edits in _edits(text, scope, site, names):
+            key = text.line(line), edits[0].start - start, *(edit.text for edit in edits)
+            found.append(Mutation(kind, cost, edits, line, key))
+    return sorted(found, key=lambda item: item.cost)
+
+
+def _edits(
+    text: SourceText, scope: Scope, site: Site, names: Sequence[str]
+) -> Iterator[tuple[str, float, tuple[Edit, ...]]]:
+    if site.is_statement:
+        yield from statement_edits(text, site, names)
+        return
+    for kind, cost, piece in _expressions(text, scope, site, names):
+        yield kind, cost, (text.replacing(site, piece),)
+
+
+def _expressions(
+    text: SourceText, scope: Scope, site: Site, names: Sequence[str]
+) -> Iterator[tuple[str, float, Piece]]:
+    """Yield what may stand in place of the expression at *site*."""
+    part = site.part
+    if isinstance(getattr(part, "ctx", None), ast.Store | ast.Del):
+        # Names of loops and of what is unpacked are rarely wrong.
+        if isinstance(part, ast.Name) and isinstance(site.parent, ast.Assign | ast.AugAssign):
+            for other in names:
+                if other != part.id:
+                    yield "name", 3.5, Piece(other)
+        return
+    if number_of(site.parent) is not None:
+        return  # part of a negative number, which is changed as a whole
+    if number_of(part) is not None or isinstance(part, ast.Constant):
+        yield from constant(part, scope.constants, names)
+    else:
+        yield from _by_type(text, site, names)
+    yield from grown(text, scope, site, names)
+
+
+def _by_type(text: SourceText, site: Site, names: Sequence[str]) -> Iterator[tuple[str, float, Piece]]:
+    match site.part:
+        case ast.Name():
+            return name(site, names)
+        case ast.Subscript():
+            return subscript(text, site.part, names)
+    for kind, changed in _CHANGES:
+        if isinstance(site.part, kind):
+            found: Iterator[tuple[str, float, Piece]] = changed(text, site.part)
+            return found
+    return iter(())
+
+
+_CHANGES: tuple[tuple[Any, Any], ...] = (
+    (ast.Compare, comparison),
+    (ast.BinOp, arithmetic),
+    (ast.BoolOp, boolean),
+    (ast.UnaryOp, unary),
+    (ast.Attribute, attribute),
+    (ast.Call, call),
+    (ast.IfExp, if_else),
+    (ast.ListComp | ast.SetComp | ast.GeneratorExp, comprehension),
+    (ast.Tuple | ast.List, sequence),
+)
