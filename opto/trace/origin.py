@@ -6,6 +6,7 @@ import ast
 import linecache
 import re
 import sys
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FunctionType
@@ -37,12 +38,20 @@ def source_of(function: FunctionType) -> str:
     )
 
 
+#: What was found before, as long as the functions live: optimizers ask in every step.
+_found: "weakref.WeakKeyDictionary[FunctionType, str | None]" = weakref.WeakKeyDictionary()
+
+
 def text_of(function: Any) -> str | None:
     """Return the source of *function*, or None if it has none that can be found."""
-    try:
-        return source_of(function) if isinstance(function, FunctionType) else None
-    except SourceError:
+    if not isinstance(function, FunctionType):
         return None
+    if function not in _found:
+        try:
+            _found[function] = source_of(function)
+        except SourceError:
+            _found[function] = None
+    return _found[function]
 
 
 def _texts(function: FunctionType) -> Iterator[list[str]]:
