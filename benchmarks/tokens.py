@@ -16,10 +16,10 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[1]
 LANGUAGES = {
     "Arabic": "الذكاء الاصطناعي هو سلوك وخصائص معينة تتسم بها البرامج الحاسوبية. ",
-    "Chinese": "人工智能是计算机科学的一个分支，它企图了解智能的实质，并生产出一种新的智能机器。",  # noqa: RUF001
+    "Chinese": "人工智能是计算机科学的一个分支，它企图了解智能的实质，并生产出一种新的智能机器。",  # noqa: RUF001 - what looks like Latin is not
     "French": "L'été dernier, nous avons visité des châteaux à côté de la forêt. ",
     "German": "Die Bücher stehen überall in schönen Regalen, und größere liegen auf dem Fußboden. ",
-    "Greek": "Η Ελλάδα είναι χώρα της νοτιοανατολικής Ευρώπης. ",  # noqa: RUF001
+    "Greek": "Η Ελλάδα είναι χώρα της νοτιοανατολικής Ευρώπης. ",  # noqa: RUF001 - what looks like Latin is not
     "Hindi": "नई दिल्ली भारत की राजधानी है और यह एक बड़ा शहर है। ",
     "Japanese": "東京は日本の首都であり、多くの人が住んでいます。",
     "Korean": "서울은 대한민국의 수도이며 많은 사람들이 살고 있습니다. ",

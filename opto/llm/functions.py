@@ -47,7 +47,7 @@ class FunctionAdapter(Adapter):
             answer = await self._call(messages, settings)
         else:
             # Imported here because importing opto must not load asyncio.
-            from asyncio import to_thread  # noqa: PLC0415
+            from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
 
             answer = await to_thread(self._call, messages, settings)
             if inspect.isawaitable(answer):

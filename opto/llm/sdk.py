@@ -144,7 +144,7 @@ class Clients:
 
     async def of_this_loop(self) -> Any:
         # Imported here because importing opto must not load asyncio.
-        from asyncio import get_running_loop  # noqa: PLC0415
+        from asyncio import get_running_loop  # noqa: PLC0415 - only where it runs already
 
         loop = get_running_loop()
         with self._lock:
@@ -168,7 +168,7 @@ class Clients:
 
     async def aclose(self) -> None:
         # Imported here because importing opto must not load asyncio.
-        from asyncio import get_running_loop  # noqa: PLC0415
+        from asyncio import get_running_loop  # noqa: PLC0415 - only where it runs already
 
         with self._lock:
             life, _ = self._by_loop.pop(get_running_loop(), (None, None))

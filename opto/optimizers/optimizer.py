@@ -245,7 +245,7 @@ class Optimizer:
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
-        return {name: parameter._data for name, parameter in self.variables.items()}  # noqa: SLF001
+        return {name: parameter._data for name, parameter in self.variables.items()}  # noqa: SLF001 - no read of the program
 
     def best(self) -> Candidate | None:
         """Return the values with the highest score so far; None if no feedback had a score."""
@@ -284,7 +284,7 @@ class Optimizer:
         parts = [
             graph
             for graph in graphs
-            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001
+            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
         ]
         if not parts:
             return None, bool(graphs)

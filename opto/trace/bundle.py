@@ -233,7 +233,7 @@ def trainable_definitions(kind: type) -> dict[Definition, str]:
     for base in kind.__mro__:
         for name, member in vars(base).items():
             if isinstance(member, FunModule) and member.trainable:
-                found.setdefault(member._definition, f"{base.__name__}.{name}" if name in seen else name)  # noqa: SLF001
+                found.setdefault(member._definition, f"{base.__name__}.{name}" if name in seen else name)  # noqa: SLF001 - as above
         seen.update(vars(base))
     return found
 

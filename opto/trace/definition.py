@@ -170,7 +170,7 @@ class CodeVersions:
         """Call the function as its source stands now."""
         version = self.version
         # By identity, which is all that a call needs to know. It is recorded as an input, not read.
-        if self.parameter._data is not version.source:  # noqa: SLF001
+        if self.parameter._data is not version.source:  # noqa: SLF001 - no read of the program
             version = self._updated(args, kwargs)
         return version.runner(*args, **kwargs) if kwargs else version.runner(*args)
 

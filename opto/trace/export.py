@@ -230,8 +230,8 @@ class _Export:
         own = function.fun.__name__
         if own == name or own not in self.named:
             self.named[own] = _key(function)
-            owner = function._owner if isinstance(function._owner, ParameterOwner) else None  # noqa: SLF001
-            self.parts.append(self._function_text(function._definition, source_now(function), owner))  # noqa: SLF001
+            owner = function._owner if isinstance(function._owner, ParameterOwner) else None  # noqa: SLF001 - as above
+            self.parts.append(self._function_text(function._definition, source_now(function), owner))  # noqa: SLF001 - as above
         else:
             self._add(own, function)
         if own != name:
@@ -314,15 +314,15 @@ class _Export:
         replaced = set()
         for part in definition.body:
             member = bundled_in(vars(kind).get(getattr(part, "name", "")))
-            if not isinstance(member, FunModule) or not member.trainable or member._definition in self.methods:  # noqa: SLF001
+            if not isinstance(member, FunModule) or not member.trainable or member._definition in self.methods:  # noqa: SLF001 - as above
                 continue  # also a setter, which has the name of its property
-            code = vars(instance).get("_opto_code", {}).get(member._definition) if instance is not None else None  # noqa: SLF001
+            code = vars(instance).get("_opto_code", {}).get(member._definition) if instance is not None else None  # noqa: SLF001 - as above
             parameter = code.parameter if code is not None else member.parameter
             assert parameter is not None
             source = parameter._data  # noqa: SLF001 - exporting is no part of a traced program
-            self.methods[member._definition] = source  # noqa: SLF001
+            self.methods[member._definition] = source  # noqa: SLF001 - as above
             self.written.add(id(parameter))
-            text = indent(self._function_text(member._definition, source, instance), splice.margin(part))  # noqa: SLF001
+            text = indent(self._function_text(member._definition, source, instance), splice.margin(part))  # noqa: SLF001 - as above
             begin = min(splice.line(splice.start(item)) for item in (part, *getattr(part, "decorator_list", ())))
             splice.change(begin, splice.next_line(splice.end(part)), text)
             replaced.add(id(part))
