@@ -257,7 +257,7 @@ class Call:
                     return
             try:
                 steps.send((yield steps.recorded(body, item)))
-            except BaseException as error:
+            except BaseException as error:  # as above
                 steps.throw(error)
 
     def _recorded(self, bound: Bound, reads: list[Any], value: Any, *, item: int | None = None) -> Any:
