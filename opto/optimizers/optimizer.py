@@ -1,14 +1,14 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
-import difflib
 import logging
 import math
 import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -23,11 +23,13 @@ from opto.nodes import (
     backward,
     parameter_names,
 )
-from opto.optimizers.checks import checked, copied, rejection, same, sendable
+from opto.optimizers.acceptance import Checked, check
+from opto.optimizers.checks import checked, copied, same
+from opto.optimizers.memory import tried_in
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
+from opto.runs import Outcome, Run, StepRecord, as_json
 
 __all__ = ["Optimizer"]
 
@@ -49,7 +51,7 @@ class _Draft:
     bypassing: bool
     evidence: Evidence | None = None
     proposal: Proposal = field(default_factory=Proposal)
-    rejected: list[Rejection] = field(default_factory=list)
+    checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
 
 
 class Optimizer:
@@ -62,6 +64,8 @@ class Optimizer:
         propagator: How feedback passes a node in `backward`; the default suits all optimizers of opto.
         run: A folder, or a `Run`, to which every step is written as one line of JSON. None writes nothing.
         max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse, and propose from there. For scores
+            that can be compared: the same inputs in each step.
 
     Attributes:
         variables: The parameters by the names under which problems and records show them.
@@ -78,6 +82,7 @@ class Optimizer:
         propagator: Propagator | None = None,
         run: "Run | str | os.PathLike[str] | None" = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
         self.parameters = checked(parameters)
         self.variables = parameter_names(self.parameters)
@@ -89,7 +94,10 @@ class Optimizer:
         if max_failures < 1:
             raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
+        self._keep_best = keep_best
         self._best: Candidate | None = None
+        # Of those values: where a step goes back to. Held only if steps do.
+        self._best_evidence: Evidence | None = None
         self._warned = False
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
@@ -182,9 +190,10 @@ class Optimizer:
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
         self._in_progress = Proposal()
+        back = self._best.values if draft.evidence.best is not None and self._best is not None else {}
         try:
-            draft.proposal = self._in_progress = self._proposal(draft.evidence)
-            accepted = self._accepted(draft)
+            with self._in_force(back):
+                draft.proposal, draft.checked = self._considered(draft.evidence)
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
             draft.proposal = self._in_progress
@@ -195,13 +204,14 @@ class Optimizer:
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(step, failure)
-        update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
+        wanted = {name: copied(back[name]) for name in self.active if name in back} | {**draft.checked.values}
+        update = {name: value for name, value in wanted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
-        if draft.rejected:
-            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.rejected)
+        if draft.checked.rejected:
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
-        reason = "The suggested values are those already in force." if accepted else "No change was suggested."
+        reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
 
     def propose(self, **settings: Any) -> Step:
@@ -235,13 +245,35 @@ class Optimizer:
         for item, value in accepted.items():
             item._set(value)  # noqa: SLF001 - checked just before
 
-    def _proposal(self, evidence: Evidence) -> Proposal:
+    def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
+        """Return what is proposed, and what of it can be used."""
         trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
         if trace_step is None:
-            return self._propose(evidence)
-        # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by parameter.
-        names = {parameter: name for name, parameter in self.variables.items()}
-        return Proposal(Suggestion({names[parameter]: value for parameter, value in trace_step().items()}))
+            proposal = self._propose(evidence)
+        else:
+            # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
+            # parameter.
+            names = {parameter: name for name, parameter in self.variables.items()}
+            said = {names[parameter]: value for parameter, value in trace_step().items()}
+            proposal = Proposal(Suggestion(said))
+        self._in_progress = proposal
+        return proposal, self._check(proposal.suggestion, evidence)
+
+    def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
+        taken = set((evidence.best or evidence).graph.names.values())
+        return check(suggestion, self.variables_for(evidence), taken=taken)
+
+    @contextmanager
+    def _in_force(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Let the parameters have *values* for as long as the block runs."""
+        before = {name: self.variables[name]._data for name in values}  # noqa: SLF001 - no read of the program
+        try:
+            for name, value in values.items():
+                self.variables[name]._set(value)  # noqa: SLF001 - were in force before
+            yield
+        finally:
+            for name, value in before.items():
+                self.variables[name]._set(value)  # noqa: SLF001 - as above
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
@@ -291,7 +323,9 @@ class Optimizer:
         graph = TraceGraph.joined(parts)
         scores = [said.score for said in graph.feedback if said.score is not None]
         mean = sum(scores) / len(scores) if scores else None
-        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
+        score = None if mean is None or math.isnan(mean) else mean
+        worse = self._best is not None and score is not None and score < self._best.score
+        return Evidence(graph, self.values(), score, self._best_evidence if worse else None), False
 
     def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
         """Return the trace graphs at the parameters, each once, and whatever else is there."""
@@ -317,44 +351,9 @@ class Optimizer:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate({name: copied(value) for name, value in draft.before.items()}, score, draft.step)
-
-    def _accepted(self, draft: _Draft) -> dict[str, Any]:
-        """Return the suggested values that may be applied, and note why the others may not."""
-        accepted: dict[str, Any] = {}
-        names, shown = self._names(draft), self._shown(draft)
-        for said, raw in draft.proposal.suggestion.values.items():
-            name = names.get(said) or _in_other_case(said, names)
-            if name is None:
-                near = difflib.get_close_matches(said, shown, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
-                draft.rejected.append(rejection(said, raw, f"There is no variable {said!r}. {hint}"))
-            elif name in accepted:
-                draft.rejected.append(rejection(said, raw, f"{name} was given two values. Give it one."))
-            else:
-                try:
-                    accepted[name] = sendable(self.variables[name].accept(raw))
-                except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
-                    # DomainError is one of these; domains and projections that users write raise others.
-                    draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
-        return accepted
-
-    def _names(self, draft: _Draft) -> dict[str, str]:
-        """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
-
-        Trace's are ``x0``, as in its papers, or ``x:0``, and ``parameter.py_name``, by which scripts in place of a
-        model go.
-        """
-        assert draft.evidence is not None
-        taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}{end}": name for name in shown for end in ("0", ":0")}
-        aliases |= {alias: name for name, item in shown.items() for alias in (item.py_name, item.name)}
-        return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
-
-    def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
-        """Return the variables that a suggestion may be about."""
-        assert draft.evidence is not None
-        return self.variables_for(draft.evidence)
+            values = {name: copied(value) for name, value in draft.before.items()}
+            self._best = Candidate(values, score, draft.step, draft.evidence.feedback)
+            self._best_evidence = replace(draft.evidence, best=None) if self._keep_best else None
 
     def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:  # noqa: ARG002 - for overriding
         """Return the variables that may be changed because of *evidence*: all that are not frozen."""
@@ -377,7 +376,9 @@ class Optimizer:
             before={name: as_json(value) for name, value in draft.before.items()},
             after={name: as_json(value) for name, value in after.items()},
             update={name: as_json(value) for name, value in update.items()},
-            rejected=draft.rejected,
+            rejected=draft.checked.rejected,
+            back_to=self._best.step if draft.evidence and draft.evidence.best and self._best and update else None,
+            repeats=self._repeated(draft, update),
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
             reasoning=proposal.suggestion.reasoning,
             left_out=list(proposal.left_out),
@@ -406,6 +407,11 @@ class Optimizer:
         logger.info("%s", record)
         return Step({self.variables[name]: value for name, value in update.items()}, record)
 
+    def _repeated(self, draft: _Draft, update: Mapping[str, Any]) -> int | None:
+        """Return the step in which the values after *update* were judged already."""
+        found = tried_in(self.records, {**draft.before, **update}) if update else None
+        return None if found is None else found.step
+
     def _raise_if_stuck(self, step: Step, cause: Exception | None) -> Step:
         recent = self.records[-self._max_failures :]
         if len(recent) == self._max_failures and all(item.outcome in {"failed", "rejected"} for item in recent):
@@ -417,9 +423,3 @@ class Optimizer:
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step
-
-
-def _in_other_case(said: str, names: Mapping[str, str]) -> str | None:
-    """Return the only variable that is meant by *said* if letters may be large or small; None if there is none."""
-    meant = {name for alias, name in names.items() if alias.casefold() == said.casefold()}
-    return meant.pop() if len(meant) == 1 else None

@@ -21,11 +21,14 @@ class Evidence:
         values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
             left out.
         score: Mean score of the outputs that have one; None if none has.
+        best: With ``keep_best``, if *values* did worse than the best so far: the evidence of those. The step goes
+            back to them, and they are in force while it proposes.
     """
 
     graph: TraceGraph
     values: Mapping[str, Any]
     score: float | None
+    best: "Evidence | None" = None
 
     @property
     def feedback(self) -> Sequence[Feedback]:
@@ -64,8 +67,10 @@ class Candidate:
         values: By name, as in ``optimizer.variables``.
         score: Mean score that they led to; higher is better.
         step: Step in which they were judged, from 1.
+        feedback: What was said of their outputs.
     """
 
     values: Mapping[str, Any]
     score: float
     step: int
+    feedback: Sequence[Feedback] = ()

@@ -78,6 +78,7 @@ class LocalSearch(ScoreSearch):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
 
     Raises:
         OptimizerError: A parameter has no space to search.
@@ -103,8 +104,9 @@ class LocalSearch(ScoreSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
         self._spaces  # noqa: B018 - refuses at once what cannot be searched
         self._radius = 0.25  # standard deviation of a change, as a part of the range
@@ -203,6 +205,7 @@ class Sampler(ScoreSearch):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
 
     Attributes:
         study: The `optuna.Study`, with one finished trial per step, for Optuna's own tools.
@@ -221,8 +224,9 @@ class Sampler(ScoreSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         self._optuna = _import_optuna()
         self._distributions = {name: self._distribution(space) for name, space in self._spaces.items()}
         self.study: optuna.Study = self._new_study(sampler or self._optuna.samplers.TPESampler(seed=seed))

@@ -227,7 +227,7 @@ def test_a_variable_is_known_by_its_names_in_trace_and_in_other_case(parameters,
 
 def test_a_name_that_fits_two_variables_in_other_case_is_none(parameters):
     capital = node(1, name="Size", trainable=True)
-    optimizer = optimizer_of([*parameters, capital], {"SIZE": "3"})
+    optimizer = optimizer_of([*parameters, capital], {"SIZE": "3"}, max_repairs=0)
     optimizer.backward(parameters[1] * parameters[0] * capital, "Make it longer.")
 
     step = optimizer.step()
