@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
+from opto.llm import in_thread
 from opto.nodes import (
     GraphPropagator,
     Node,
@@ -213,6 +214,26 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
+
+    async def astep(self, *, bypassing: bool = False) -> Step:
+        """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
+
+        Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+
+        Example:
+            >>> import asyncio
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import OptoPrime
+            >>> x = node(1, name="x", trainable=True)
+            >>> async def model(messages):
+            ...     return "<variable><name>x</name><value>2</value></variable>"
+            >>> optimizer = OptoPrime([x], model)
+            >>> optimizer.backward(x * 3, "The output should be 6.")
+            >>> print(asyncio.run(optimizer.astep()), "to", x.data)
+            step 1: updated x to 2
+        """
+        return await in_thread(self.step, bypassing=bypassing)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
