@@ -153,16 +153,10 @@ def _forgetful(self, draft, outcome, reason="", update=MappingProxyType({})):
         ("what_is_not_given_to_the_optimizer_is_left_alone", {"_propose": _bystanders}),
         ("the_same_seed_and_answers_give_the_same_records", {"_propose": _by_chance}),
         ("bypassing_changes_no_parameter_but_says_what_would_be", {"_propose": _impatient}),
-        (
-            "a_value_outside_of_its_domain_is_never_applied",
-            {"_check": lambda self, said, _: Checked(said.values, [], {})},
-        ),
+        ("a_value_outside_of_its_domain_is_never_applied", {"_check": _trusting}),
         ("frozen_parameters_stay_as_they_are", {"active": property(lambda self: self.variables)}),
         ("two_optimizers_share_nothing", {"_best": Candidate({}, 0.0, 1), "best": lambda self: type(self)._best}),
-        (
-            "records_survive_json_and_the_disk",
-            {"_finish": lambda self, draft, *more: Optimizer._finish(self, draft, "updated")},
-        ),
+        ("records_survive_json_and_the_disk", {"_finish": _forgetful}),
         ("without_feedback_nothing_is_asked_and_nothing_changes", {"step": lambda self, **_: self._considered(None)}),
     ],
 )
