@@ -15,6 +15,7 @@ from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
 from opto.nodes import (
+    Feedback,
     GraphPropagator,
     Node,
     ParameterNode,
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
+_TOLD = "These values were judged elsewhere, and told."
 
 
 @dataclass
@@ -269,6 +271,15 @@ class Optimizer:
             values = {name: self.variables[name].accept(value) for name, value in values.items()}
         for name, value in values.items():
             self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
+
+    def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
+        """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
+        number = self._steps_before + len(self.records) + 1
+        draft = _Draft(number, time.perf_counter(), values, bypassing=True)
+        # How they were used, nobody knows.
+        draft.evidence = Evidence(TraceGraph(self.parameters, [said]), values, said.score)
+        self._remember_best(draft)
+        return self._finish(draft, "unchanged", _TOLD)
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
