@@ -23,7 +23,7 @@ from opto.runs import Run
 __all__ = ["FreshSearch", "ScoreSearch"]
 
 #: How often a search may draw what was tried before, before chance takes its place.
-_MOST_DRAWS = 32
+_MOST_DRAWS = 8
 #: Spaces with more values than this are not gone through to find the last ones that were not tried.
 _SMALL = 10_000
 #: What is tried counts by its text: options may be lists, and 1 is not True.
@@ -221,8 +221,7 @@ class FreshSearch(ScoreSearch):
             self._judge(values, score)
             found = self._fresh()
             if found is None:
-                assert self._top is not None
-                return self._top[1], "Everything has been tried; these values were the best."
+                return self._top[1] if self._top else values, "Everything has been tried; these values were the best."
             self._stepped = self._await(found[0])
             return found
 
@@ -230,7 +229,7 @@ class FreshSearch(ScoreSearch):
         key = self._key(values)
         self._done(key)
         self._known[key] = score
-        if self._top is None or score > self._top[0]:
+        if (self._top is None or score > self._top[0]) and self._holds(values):
             self._top = score, dict(values)
         self._learn(values, score)
 
@@ -246,6 +245,11 @@ class FreshSearch(ScoreSearch):
 
     def _key(self, values: Mapping[str, Any]) -> Key:
         return tuple(repr(values[name]) for name in self.variables)
+
+    def _holds(self, values: Mapping[str, Any]) -> bool:
+        """True unless somebody put values into the parameters that the search would never propose."""
+        spaces = self._spaces
+        return attempt(lambda: all(spaces[name].check(value) is None for name, value in values.items()), fallback=False)
 
     def _is_fresh(self, values: Mapping[str, Any]) -> bool:
         key = self._key(values)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opto.errors import MissingDependencyError, OptimizerError
-from opto.nodes import Choices, ParameterNode, Propagator, Range, attempt
+from opto.nodes import Choices, ParameterNode, Propagator, Range
 from opto.optimizers.search.base import FreshSearch, Key
 from opto.optimizers.search.space import Space, count, from_unit, values_of
 from opto.runs import Run
@@ -125,7 +125,7 @@ class Sampler(FreshSearch):
             del trials[1:]
         for trial in trials:
             self._finish_trial(trial, score)
-        if not trials and all(_holds(self._spaces[name], value) for name, value in values.items()):
+        if not trials and self._holds(values):
             # The start, a point of a grid, or values that somebody else chose: evidence all the same.
             known = {name: _encoded(self._spaces[name], value) for name, value in values.items()}
             trial = _optuna().create_trial(params=known, distributions=self._distributions, value=score)
@@ -218,10 +218,6 @@ def _decoded(space: Space, value: Any) -> Any:
     return space.read(value if space.is_whole or space.step is None else space.low + value * space.step)
 
 
-def _holds(space: Space, value: Any) -> bool:
-    return attempt(lambda: space.check(value) is None, fallback=False)
-
-
 def _made(sampler: Any, seed: int) -> Any:
     """Return the sampler that is meant."""
     samplers = _optuna().samplers
@@ -241,7 +237,7 @@ def _made(sampler: Any, seed: int) -> Any:
         case samplers.BaseSampler():
             return sampler
     names = get_args(SamplerName)
-    near = difflib.get_close_matches(str(sampler).lower().replace("-", ""), names, n=1)
+    near = difflib.get_close_matches(str(sampler).lower().replace("-", ""), names, n=1, cutoff=0.7)
     meant = f"Did you mean {near[0]!r}? " if near else ""
     raise OptimizerError(
         f"There is no sampler {sampler!r:.80}.", mend=f"{meant}Give one of {', '.join(names)}, or one of Optuna's."
