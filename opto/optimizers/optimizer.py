@@ -1,19 +1,18 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
-import difflib
 import logging
-import math
 import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
+from opto.llm import in_thread
 from opto.nodes import (
     Feedback,
     GraphPropagator,
@@ -22,13 +21,15 @@ from opto.nodes import (
     Propagator,
     TraceGraph,
     backward,
-    parameter_names,
 )
-from opto.optimizers.checks import checked, copied, rejection, same, sendable
-from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.optimizers.acceptance import Checked, check
+from opto.optimizers.checks import checked, copied, named, same
+from opto.optimizers.draft import Draft
+from opto.optimizers.memory import tried_in
+from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
+from opto.runs import Outcome, Run, StepRecord
 
 __all__ = ["Optimizer"]
 
@@ -41,29 +42,19 @@ _NOTHING = "No feedback has come: call backward() with an output of the paramete
 _TOLD = "These values were judged elsewhere, and told."
 
 
-@dataclass
-class _Draft:
-    """What is known of a step while it runs."""
-
-    step: int
-    started: float
-    before: Mapping[str, Any]
-    bypassing: bool
-    evidence: Evidence | None = None
-    proposal: Proposal = field(default_factory=Proposal)
-    rejected: list[Rejection] = field(default_factory=list)
-
-
 class Optimizer:
     """Changes parameters so that the feedback gets better: ``zero_feedback``, ``backward``, ``step``.
 
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
 
     Args:
-        parameters: What may be changed. Frozen ones are left out; one given twice counts once.
+        parameters: What may be changed, as a list, or as a dict with the names under which they are shown. Frozen ones
+            are left out; one given twice counts once.
         propagator: How feedback passes a node in `backward`; the default suits all optimizers of opto.
         run: A folder, or a `Run`, to which every step is written as one line of JSON. None writes nothing.
         max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse, and propose from there. For scores
+            that can be compared: the same inputs in each step.
 
     Attributes:
         variables: The parameters by the names under which problems and records show them.
@@ -75,14 +66,15 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Iterable[ParameterNode[Any]],
+        parameters: Iterable[ParameterNode[Any]] | Mapping[str, ParameterNode[Any]],
         *,
         propagator: Propagator | None = None,
         run: "Run | str | os.PathLike[str] | None" = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
         self.parameters = checked(parameters)
-        self.variables = parameter_names(self.parameters)
+        self.variables = named(self.parameters, parameters)
         self.records: list[StepRecord] = []
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
@@ -91,19 +83,27 @@ class Optimizer:
         if max_failures < 1:
             raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
+        self._keep_best = keep_best
         self._best: Candidate | None = None
+        # Of those values: where a step goes back to. Held only if steps do.
+        self._best_evidence: Evidence | None = None
         self._warned = False
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
+        self._focus: Collection[str] | None = None
         if self.run is not None:
             self.run.prepare()
         self._steps_before = self.run.last_step() if self.run is not None else 0
 
     @property
     def active(self) -> dict[str, ParameterNode[Any]]:
-        """The variables that may be changed now: those that nobody has frozen since."""
-        return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
+        """The variables that may be changed now: those that nobody has frozen since, and that the step is about."""
+        return {
+            name: parameter
+            for name, parameter in self.variables.items()
+            if parameter.trainable and (self._focus is None or name in self._focus)
+        }
 
     @property
     def propagator(self) -> Propagator:
@@ -113,7 +113,7 @@ class Optimizer:
     @property
     def trace_graph(self) -> TraceGraph | None:
         """All trace graphs that have arrived at the parameters, as one; None if there is none."""
-        graphs, _ = self._arrived()
+        graphs, _ = arrived(self.parameters)
         return TraceGraph.joined(graphs) if graphs else None
 
     def _propose(self, evidence: Evidence) -> Proposal:
@@ -170,7 +170,7 @@ class Optimizer:
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
         number = self._steps_before + len(self.records) + 1
-        draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
+        draft = Draft(number, time.perf_counter(), self.values(), bypassing)
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
@@ -183,10 +183,13 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
+        if len(self._unreached(draft.evidence)) == len(self.active):
+            return self._finish(draft, "unchanged", "Nothing that feedback reaches may be changed now.")
         self._in_progress = Proposal()
+        back = self._best.values if draft.evidence.best is not None and self._best is not None else {}
         try:
-            draft.proposal = self._in_progress = self._proposal(draft.evidence)
-            accepted = self._accepted(draft)
+            with self._in_force(back):
+                draft.proposal, draft.checked = self._considered(draft.evidence)
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
             draft.proposal = self._in_progress
@@ -197,14 +200,35 @@ class Optimizer:
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(step, failure)
-        update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
+        wanted = {name: copied(back[name]) for name in self.active if name in back} | {**draft.checked.values}
+        update = {name: value for name, value in wanted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
-        if draft.rejected:
-            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.rejected)
+        if draft.checked.rejected:
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
-        reason = "The suggested values are those already in force." if accepted else "No change was suggested."
+        reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", reason)
+
+    async def astep(self, *, bypassing: bool = False) -> Step:
+        """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
+
+        Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+
+        Example:
+            >>> import asyncio
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import OptoPrime
+            >>> x = node(1, name="x", trainable=True)
+            >>> async def model(messages):
+            ...     return "<variable><name>x</name><value>2</value></variable>"
+            >>> optimizer = OptoPrime([x], model)
+            >>> optimizer.backward(x * 3, "The output should be 6.")
+            >>> print(asyncio.run(optimizer.astep()), "to", x.data)
+            step 1: updated x to 2
+        """
+        return await in_thread(self.step, bypassing=bypassing)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
@@ -237,13 +261,65 @@ class Optimizer:
         for item, value in accepted.items():
             item._set(value)  # noqa: SLF001 - checked just before
 
-    def _proposal(self, evidence: Evidence) -> Proposal:
+    def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
+        """Return what is proposed, and what of it can be used."""
         trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
         if trace_step is None:
-            return self._propose(evidence)
-        # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by parameter.
-        names = {parameter: name for name, parameter in self.variables.items()}
-        return Proposal(Suggestion({names[parameter]: value for parameter, value in trace_step().items()}))
+            proposal = self._propose(evidence)
+        else:
+            # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
+            # parameter.
+            names = {parameter: name for name, parameter in self.variables.items()}
+            said = {names[parameter]: value for parameter, value in trace_step().items()}
+            proposal = Proposal(Suggestion(said))
+        self._in_progress = proposal
+        return proposal, self._check(proposal.suggestion, evidence)
+
+    @contextmanager
+    def only(self, names: Collection[str]) -> Iterator[None]:
+        """Leave all variables but those with these *names* as they are, for as long as the block runs.
+
+        Raises:
+            OptimizerError: There is no variable of that name.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import LocalSearch
+            >>> x, y = (node(1, name=name, trainable=True, domain=range(10)) for name in "xy")
+            >>> optimizer = LocalSearch([x, y], seed=0)
+            >>> optimizer.backward(x * y, 2.0)
+            >>> with optimizer.only(["y"]):
+            ...     print(optimizer.step())
+            step 1 (score 2): updated y
+        """
+        if unknown := sorted(set(names).difference(self.variables)):
+            raise self._no_variable(unknown)
+        before, self._focus = self._focus, names
+        try:
+            yield
+        finally:
+            self._focus = before
+
+    def _no_variable(self, names: Iterable[str]) -> OptimizerError:
+        return OptimizerError(
+            f"There is no variable {', '.join(names)}.", mend=f"The variables are {', '.join(self.variables)}."
+        )
+
+    def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
+        taken = set((evidence.best or evidence).graph.names.values())
+        return check(suggestion, self.variables_for(evidence), taken=taken)
+
+    @contextmanager
+    def _in_force(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Let the parameters have *values* for as long as the block runs."""
+        before = {name: self.variables[name]._data for name in values}  # noqa: SLF001 - no read of the program
+        try:
+            for name, value in values.items():
+                self.variables[name]._set(value)  # noqa: SLF001 - were in force before
+            yield
+        finally:
+            for name, value in before.items():
+                self.variables[name]._set(value)  # noqa: SLF001 - as above
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
@@ -263,9 +339,7 @@ class Optimizer:
         if candidate is None:
             return
         if unknown := [name for name in candidate.values if name not in self.variables]:
-            raise OptimizerError(
-                f"There is no variable {', '.join(unknown)}.", mend=f"The variables are {', '.join(self.variables)}."
-            )
+            raise self._no_variable(unknown)
         values = dict(candidate.values)
         if candidate is not self._best:  # which was in force, whatever the domain says of it
             values = {name: self.variables[name].accept(value) for name, value in values.items()}
@@ -275,7 +349,7 @@ class Optimizer:
     def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
         """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
         number = self._steps_before + len(self.records) + 1
-        draft = _Draft(number, time.perf_counter(), values, bypassing=True)
+        draft = Draft(number, time.perf_counter(), values, bypassing=True)
         # How they were used, nobody knows.
         draft.evidence = Evidence(TraceGraph(self.parameters, [said]), values, said.score)
         self._remember_best(draft)
@@ -283,7 +357,7 @@ class Optimizer:
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
-        graphs, others = self._arrived()
+        graphs, others = arrived(self.parameters)
         if others and not graphs and hasattr(self, "_step"):
             return Evidence(TraceGraph(self.parameters), self.values(), None), False
         if others and not graphs:
@@ -291,24 +365,11 @@ class Optimizer:
                 f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(others[0]).__name__}.",
                 mend="Leave propagator= out, or write an optimizer for what yours sends.",
             )
-        mine = set(self.parameters)
-        parts = [
-            graph
-            for graph in graphs
-            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
-        ]
-        if not parts:
+        evidence = Evidence.of(graphs, self.parameters, self.values())
+        if evidence is None:
             return None, bool(graphs)
-        graph = TraceGraph.joined(parts)
-        scores = [said.score for said in graph.feedback if said.score is not None]
-        mean = sum(scores) / len(scores) if scores else None
-        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
-
-    def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
-        """Return the trace graphs at the parameters, each once, and whatever else is there."""
-        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
-        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
-        return graphs, [item for item in arrived if not isinstance(item, TraceGraph)]
+        worse = self._best is not None and evidence.score is not None and evidence.score < self._best.score
+        return replace(evidence, best=self._best_evidence if worse else None), False
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -324,79 +385,32 @@ class Optimizer:
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
         return graph.where_lost({name: self.variables[name] for name in names}, known=set(self.parameters))
 
-    def _remember_best(self, draft: _Draft) -> None:
+    def _remember_best(self, draft: Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate({name: copied(value) for name, value in draft.before.items()}, score, draft.step)
-
-    def _accepted(self, draft: _Draft) -> dict[str, Any]:
-        """Return the suggested values that may be applied, and note why the others may not."""
-        accepted: dict[str, Any] = {}
-        names, shown = self._names(draft), self._shown(draft)
-        for said, raw in draft.proposal.suggestion.values.items():
-            name = names.get(said) or _in_other_case(said, names)
-            if name is None:
-                near = difflib.get_close_matches(said, shown, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
-                draft.rejected.append(rejection(said, raw, f"There is no variable {said!r}. {hint}"))
-            elif name in accepted:
-                draft.rejected.append(rejection(said, raw, f"{name} was given two values. Give it one."))
-            else:
-                try:
-                    accepted[name] = sendable(self.variables[name].accept(raw))
-                except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
-                    # DomainError is one of these; domains and projections that users write raise others.
-                    draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
-        return accepted
-
-    def _names(self, draft: _Draft) -> dict[str, str]:
-        """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
-
-        Trace's are ``x0``, as in its papers, or ``x:0``, and ``parameter.py_name``, by which scripts in place of a
-        model go.
-        """
-        assert draft.evidence is not None
-        taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}{end}": name for name in shown for end in ("0", ":0")}
-        aliases |= {alias: name for name, item in shown.items() for alias in (item.py_name, item.name)}
-        return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
-
-    def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
-        """Return the variables that a suggestion may be about."""
-        assert draft.evidence is not None
-        return self.variables_for(draft.evidence)
+            values = {name: copied(value) for name, value in draft.before.items()}
+            self._best = Candidate(values, score, draft.step, draft.evidence.feedback)
+            self._best_evidence = replace(draft.evidence, best=None) if self._keep_best else None
 
     def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:  # noqa: ARG002 - for overriding
         """Return the variables that may be changed because of *evidence*: all that are not frozen."""
         return self.active
 
     def _finish(
-        self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
+        self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> Step:
         """Record the step, and apply *update*, all together."""
-        after = draft.before if draft.bypassing else {**draft.before, **update}
-        proposal = draft.proposal
-        record = StepRecord(
-            step=draft.step,
-            outcome=outcome,
-            reason=reason,
-            optimizer=type(self).__name__,
-            model=proposal.model,
-            score=draft.evidence.score if draft.evidence else None,
-            feedback=list(draft.evidence.feedback) if draft.evidence else [],
-            before={name: as_json(value) for name, value in draft.before.items()},
-            after={name: as_json(value) for name, value in after.items()},
-            update={name: as_json(value) for name, value in update.items()},
-            rejected=draft.rejected,
+        best = self._best.step if draft.evidence and draft.evidence.best and self._best and update else None
+        found = tried_in(self.records, {**draft.before, **update}) if update else None
+        record = draft.record(
+            type(self).__name__,
+            outcome,
+            reason,
+            update,
+            back_to=best,
+            repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
-            reasoning=proposal.suggestion.reasoning,
-            left_out=list(proposal.left_out),
-            messages=[dict(message) for message in proposal.messages],
-            reply=proposal.reply,
-            usage=proposal.usage,
-            seconds=time.perf_counter() - draft.started,
-            at=datetime.now(UTC),
         )
         # Written before it is applied: what a step puts into a parameter is known to the run.
         if self.run is not None:
@@ -428,9 +442,3 @@ class Optimizer:
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step
-
-
-def _in_other_case(said: str, names: Mapping[str, str]) -> str | None:
-    """Return the only variable that is meant by *said* if letters may be large or small; None if there is none."""
-    meant = {name for alias, name in names.items() if alias.casefold() == said.casefold()}
-    return meant.pop() if len(meant) == 1 else None

@@ -90,6 +90,8 @@ class StepRecord(BaseModel):
         after: All parameters by name when the step ended, as JSON.
         update: The accepted new values by name, as JSON. With ``bypassing=True`` they are only here, not in *after*.
         rejected: Suggested values that were not accepted, each with its reason.
+        back_to: Step whose values, the best so far, the update starts from, because those that were judged did worse.
+        repeats: Step in which the new values, all of them together, were judged before: what comes of them is known.
         unreached: Variables that no feedback of this step is about.
         reasoning: What the model gave as its reasons.
         left_out: What of the trace the model was not shown, because the prompt would have been too long.
@@ -113,6 +115,8 @@ class StepRecord(BaseModel):
     after: dict[str, Any]
     update: dict[str, Any] = Field(default_factory=dict)
     rejected: list[Rejection] = Field(default_factory=list)
+    back_to: int | None = None
+    repeats: int | None = None
     unreached: list[str] = Field(default_factory=list)
     reasoning: str = ""
     left_out: list[str] = Field(default_factory=list)
@@ -126,5 +130,7 @@ class StepRecord(BaseModel):
         score = "" if self.score is None else f" (score {self.score:g})"
         if self.outcome == "updated":
             refused = "".join(f"; rejected {item.name}: {item.reason}" for item in self.rejected)
-            return f"step {self.step}{score}: updated {', '.join(self.update)}{refused}"
+            back = "" if self.back_to is None else f", from the values of step {self.back_to}"
+            again = "" if self.repeats is None else f", as in step {self.repeats}"
+            return f"step {self.step}{score}: updated {', '.join(self.update)}{back}{again}{refused}"
         return f"step {self.step}{score}: {self.outcome}: {self.reason}"

@@ -11,11 +11,11 @@ from itertools import product
 from typing import Any
 
 from opto.errors import ExecutionError, OptimizerError
-from opto.nodes import Choices, ExceptionNode, Feedback, Node, OfType, ParameterNode, Propagator, Range, attempt
+from opto.nodes import Choices, ExceptionNode, Feedback, Node, ParameterNode, Propagator, attempt
 from opto.optimizers.checks import copied
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.proposal import Evidence, Proposal
-from opto.optimizers.search.space import Space, count, from_unit, values_of
+from opto.optimizers.search.space import Space, count, from_unit, space_of, values_of
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Run
@@ -41,13 +41,11 @@ class ScoreSearch(Optimizer):
         return {name: self._space(name, parameter) for name, parameter in self.variables.items()}
 
     def _space(self, name: str, parameter: ParameterNode[Any]) -> Space:
-        domain = parameter.domain
-        if isinstance(domain, Choices) or (isinstance(domain, Range) and not domain.is_open):
-            return domain
-        if domain == OfType(bool):
-            return Choices(False, True)
+        space = space_of(parameter)
+        if space is not None:
+            return space
         raise OptimizerError(
-            f"{type(self).__name__} cannot search {name}, which may be {domain.describe()}.",
+            f"{type(self).__name__} cannot search {name}, which may be {parameter.domain.describe()}.",
             mend="Give it domain=Range(low, high) with both ends, or a list of options; or optimize it with OptoPrime.",
         )
 
@@ -79,7 +77,7 @@ class ScoreSearch(Optimizer):
         )
 
     def _propose(self, evidence: Evidence) -> Proposal:
-        values, reason = self._next(evidence.values, self._score(evidence))
+        values, reason = self._next({name: evidence.values[name] for name in self.variables}, self._score(evidence))
         # Frozen parameters are searched past: they stay as they are.
         return Proposal(Suggestion({name: values[name] for name in self.active if name in values}, reason))
 
@@ -113,8 +111,9 @@ class FreshSearch(ScoreSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         self._spaces  # noqa: B018 - refuses at once what cannot be searched
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
         self._repeats = repeats

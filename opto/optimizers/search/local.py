@@ -28,6 +28,7 @@ class LocalSearch(FreshSearch):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
 
     Raises:
         OptimizerError: A parameter has no space to search.
@@ -53,8 +54,11 @@ class LocalSearch(FreshSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        super().__init__(parameters, seed=seed, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(
+            parameters, seed=seed, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best
+        )
         self._radius = 0.25  # standard deviation of a change, as a part of the range
         self._center: dict[str, Any] = {}
         self._center_score = -math.inf

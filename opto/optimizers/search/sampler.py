@@ -42,6 +42,7 @@ class Sampler(FreshSearch):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
 
     Attributes:
         study: The `optuna.Study`, with a finished trial for everything that was judged, for Optuna's own tools. It also
@@ -63,9 +64,16 @@ class Sampler(FreshSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
         super().__init__(
-            parameters, seed=seed, repeats=repeats, propagator=propagator, run=run, max_failures=max_failures
+            parameters,
+            seed=seed,
+            repeats=repeats,
+            propagator=propagator,
+            run=run,
+            max_failures=max_failures,
+            keep_best=keep_best,
         )
         self._distributions = {name: _distribution(space) for name, space in self._spaces.items()}
         self._grid = _Grid(self._spaces, points, self._random) if sampler == "grid" else None

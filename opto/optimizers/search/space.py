@@ -4,11 +4,23 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from opto.nodes import Choices, Range
+from opto.nodes import Choices, OfType, ParameterNode, Range
 
-__all__ = ["Space", "count", "from_unit", "to_unit", "values_of"]
+__all__ = ["Space", "can_search", "count", "from_unit", "space_of", "to_unit", "values_of"]
 
 Space = Range | Choices
+
+
+def can_search(parameter: ParameterNode[Any]) -> bool:
+    """True if there is a space to search: options, a range with both ends, a bool."""
+    return space_of(parameter) is not None
+
+
+def space_of(parameter: ParameterNode[Any]) -> Space | None:
+    domain = parameter.domain
+    if isinstance(domain, Choices) or (isinstance(domain, Range) and not domain.is_open):
+        return domain
+    return Choices(False, True) if domain == OfType(bool) else None
 
 
 def to_unit(space: Range, value: float) -> float:
