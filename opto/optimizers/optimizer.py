@@ -13,6 +13,7 @@ from typing import Any
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
 from opto.llm import in_thread
 from opto.nodes import (
+    Feedback,
     GraphPropagator,
     Node,
     ParameterNode,
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
+_TOLD = "These values were judged elsewhere, and told."
 
 
 class Optimizer(OptimizerState):
@@ -247,6 +249,15 @@ class Optimizer(OptimizerState):
         # A run that has gone on since keeps its count.
         last = max(self.records[-1].step if self.records else 0, self.run.last_step() if self.run is not None else 0)
         self._steps_before = last - len(self.records)
+
+    def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
+        """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
+        number = self._steps_before + len(self.records) + 1
+        draft = Draft(number, time.perf_counter(), values, bypassing=True)
+        # How they were used, nobody knows.
+        draft.evidence = Evidence(TraceGraph(self.parameters, [said]), values, said.score)
+        self._remember_best(draft)
+        return self._finish(draft, "unchanged", _TOLD)
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
