@@ -212,7 +212,7 @@ class Optimizer:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
-        return self._finish(draft, "unchanged", reason)
+        return self._finish(draft, "unchanged", draft.proposal.reason or reason)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
@@ -379,6 +379,7 @@ class Optimizer:
             rejected=draft.checked.rejected,
             back_to=self._best.step if draft.evidence and draft.evidence.best and self._best and update else None,
             repeats=self._repeated(draft, update),
+            candidates=list(proposal.candidates),
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
             reasoning=proposal.suggestion.reasoning,
             left_out=list(proposal.left_out),
