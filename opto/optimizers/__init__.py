@@ -4,6 +4,7 @@ from opto.optimizers.code_search import CodeSearch
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.optoprimemulti import OptoPrimeMulti
 from opto.optimizers.problem import Problem, Variable, describe_feedback
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
@@ -19,6 +20,7 @@ __all__ = [
     "LocalSearch",
     "Optimizer",
     "OptoPrime",
+    "OptoPrimeMulti",
     "Problem",
     "Proposal",
     "Sampler",

@@ -7,7 +7,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError, RunError, StepsFailedError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, SumPropagator, node
-from opto.optimizers import OPRO, CodeSearch, LocalSearch, Optimizer, OptoPrime, Sampler, TextGrad
+from opto.optimizers import OPRO, CodeSearch, LocalSearch, Optimizer, OptoPrime, OptoPrimeMulti, Sampler, TextGrad
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 
@@ -33,10 +33,30 @@ def edits():
     return ScriptedLLM(reply)
 
 
+def several():
+    """A model that gives other values at each call, all within the domains, and chooses the second candidate."""
+    numbers = itertools.count(2)
+
+    def reply(messages):
+        if messages[-1]["content"].splitlines()[-1].startswith("Which candidate"):
+            return FORMATS["tags"].write(Suggestion({"choice": 2}, "because"))
+        value = next(numbers)
+        return FORMATS["tags"].write(Suggestion({"size": value, "mode": ["b", "c"][value % 2]}, "because"))
+
+    return ScriptedLLM(reply)
+
+
 MAKERS = {
     "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
     "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
     "OptoPrime-tool": lambda parameters, **more: OptoPrime(parameters, answers("tool"), answer_format="tool", **more),
+    "OptoPrimeMulti-judge": lambda parameters, **more: OptoPrimeMulti(parameters, several(), num_responses=2, **more),
+    "OptoPrimeMulti-majority": lambda parameters, **more: OptoPrimeMulti(
+        parameters, several(), selection="majority", generation="refinement", **more
+    ),
+    "OptoPrimeMulti-validation": lambda parameters, **more: OptoPrimeMulti(
+        parameters, several(), validate=lambda: parameters[0].data, **more
+    ),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
     "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
     "CodeSearch": lambda parameters, **more: CodeSearch(parameters, seed=3, **more),
