@@ -176,7 +176,7 @@ def by_validation(
         return Selected(options[0], "All who can be used want to change nothing.")
     in_force = None if allow_worse and len(changing) == len(options) else measure({})
     if in_force is not None and isinstance(in_force.error, LLMError):
-        return Selected(None, f"The values in force could not be scored: {in_force.failure}", in_force.error, in_force)
+        return _unmeasurable(in_force)
     for option in options:
         score = measure(option.update) if option.update else in_force
         assert score is not None
@@ -185,6 +185,8 @@ def by_validation(
     found = max(options, key=_rank)
     if found.score is None:
         in_force = measure({}) if in_force is None else in_force
+        if isinstance(in_force.error, LLMError):
+            return _unmeasurable(in_force)
         if in_force.error is not None:
             # Not for anything that was suggested: most likely the function itself is wrong.
             raise in_force.error
@@ -195,6 +197,11 @@ def by_validation(
         return Selected(None, why, None, in_force)
     against = "" if least is None else f", against {least:g} of the values in force"
     return Selected(found, f"It scored highest, {found.score:g}{against}.", None, in_force)
+
+
+def _unmeasurable(in_force: Score) -> Selected:
+    error = in_force.error if isinstance(in_force.error, LLMError) else None
+    return Selected(None, f"The values in force could not be scored: {in_force.failure}", error, in_force)
 
 
 def _rank(option: Option) -> tuple[bool, float, int]:

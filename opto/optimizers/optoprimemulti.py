@@ -48,25 +48,25 @@ class OptoPrimeMulti(OptoPrime):
 
     Args:
         parameters: What may be changed.
-        llm: The model; the first of *llms* if left out.
+        llm: The model, which also judges; the first of *llms* if left out.
         num_responses: How many candidates; by default one for each of *llms* or *experts*, else 3.
         temperature_range: The temperatures of the first and the last candidate; the others lie between. By default 0
             to 1, if nothing else makes candidates differ. A provider that refuses one is asked without.
-        llms: Models that are asked in turn.
+        llms: Models that are asked for candidates in turn, in place of *llm*.
         llm_weights: How often each of *llms* is asked, in proportion; equally often if left out.
         experts: As whom the model is to answer, in turn: ``"a physician"``.
         generation: ``independent``: all are asked the same. ``refinement``: the model is shown its last answer that can
             be used, and improves on it. ``alternatives``: it is shown all of them, and is to find another.
         validate: Called with no arguments while the values of a candidate are in force; returns a score, higher is
             better (a number, or whatever `Feedback.of` reads a score from). The values are put back in any case.
-        selection: ``validation``: the highest score, if *validate* is given, which is then the default. ``judge``: a
-            model is shown the problem and the candidates, and names one; the default without *validate*. ``majority``:
-            the most frequent values. ``last``: the last candidate that can be used.
-        judge: The model that judges; *llm* if left out.
-        selector: A function of your own: it gets the candidates, each a dict from parameter to new value, and returns
-            one of them.
-        allow_worse: True to go on with the candidate that scored highest even if the values in force score higher.
-            They are then not scored.
+        selection: Who chooses among those that can be used. ``validation``: the highest score; the default if there is
+            *validate*. ``judge``: a model that is shown the problem and the candidates, and names one; the default
+            otherwise. ``majority``: the most frequent values. ``last``: the last one.
+        judge: The model that judges.
+        selector: A function of your own that chooses: it gets the candidates, each a dict from parameter to new value,
+            and returns one of them.
+        allow_worse: False to keep the values in force if they score higher than what was chosen: where there is
+            *validate*, they are scored as well, and so is what somebody else has chosen. True to go on regardless.
         max_workers: How many independent candidates are asked for at the same time. What comes of a step does not
             depend on which is ready first.
         settings: What `OptoPrime` takes, and Trace's names of the above (see docs/compatibility.md).
@@ -114,6 +114,8 @@ class OptoPrimeMulti(OptoPrime):
         super().__init__(parameters, llm if llm is not None or not models else models[0], **settings)
         if validate is None and said.selection == "validation":
             raise OptimizerError("selection='validation' has nothing to go by.", mend="Give validate=, a function.")
+        if judge is not None and (selector is not None or said.selection not in {None, "judge"}):
+            raise OptimizerError("There is a judge, and something else that chooses.", mend="Leave one of them out.")
         for name, function in (("validate", validate), ("selector", selector)):
             if function is not None and not callable(function):
                 raise OptimizerError(f"{name} is {function!r:.80}.", mend="Give a function.")
@@ -123,7 +125,7 @@ class OptoPrimeMulti(OptoPrime):
         self.candidates: list[dict[ParameterNode[Any], Any]] = []
         self.selected_candidate: dict[ParameterNode[Any], Any] | None = None
         self._generation = said.generation or "independent"
-        self._selection = said.selection or ("judge" if validate is None else "validation")
+        self._selection = said.selection or ("judge" if validate is None or judge is not None else "validation")
         self._validate = validate
         self._selector = selector
         self._allow_worse = allow_worse
@@ -255,10 +257,20 @@ class OptoPrimeMulti(OptoPrime):
         self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
     ) -> Selected:
         """Choose among *options*, of which there is one at least."""
+        if self._selection == "validation" and self._selector is None:
+            return by_validation(options, self._measured, allow_worse=self._allow_worse)
+        found = self._preferred(options, shown, evidence)
+        if self._validate is None or found.option is None or not found.option.update:
+            return found
+        tested = by_validation([found.option], self._measured, allow_worse=self._allow_worse)
+        return tested._replace(why=f"{found.why} {tested.why}", usage=found.usage)
+
+    def _preferred(
+        self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
+    ) -> Selected:
+        """Choose among *options* without measuring."""
         if self._selector is not None:
             return by_selector(options, shown, self._selector)
-        if self._selection == "validation":
-            return by_validation(options, self._measured, allow_worse=self._allow_worse)
         if self._selection == "majority" or len(options) == 1:
             return by_vote(options)
         if self._selection == "last":

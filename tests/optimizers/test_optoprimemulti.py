@@ -355,6 +355,16 @@ class TestValidation:
         _, step = stepped(x, ScriptedLLM([says(x=5), says(x=2)]), num_responses=2, validate=busy_with(1))
         assert (x.data, step.outcome, step.reason) == (1, "failed", "RateLimitError: Too many. Wait.")
 
+    @pytest.mark.parametrize("allow_worse", [True, False])
+    def test_where_all_calls_fail_for_now_so_does_the_step(self, allow_worse):
+        def validate():
+            raise RateLimitError("Too many.", **MEND)
+
+        x = number()
+        _, step = stepped(x, ScriptedLLM([says(x=5)] * 3), validate=validate, allow_worse=allow_worse)
+
+        assert (x.data, step.outcome, step.reason) == (1, "failed", "RateLimitError: Too many. Wait.")
+
     def test_a_call_that_will_never_do_raises(self):
         x = number()
 
@@ -374,6 +384,27 @@ class TestValidation:
         assert step.candidates[1].score == 0.5
         with pytest.raises(OptimizerError, match="validate gave no score, but 'fine'"):
             stepped(x, ScriptedLLM([says(x=2)]), num_responses=1, validate=lambda: "fine")
+
+    def test_what_others_choose_is_scored_before_it_is_adopted(self):
+        x, y = number(3), number(3)
+        seen = []
+        scores = {"validate": lambda: seen.append(x.data) or -x.data, "num_responses": 2}
+
+        _, step = stepped(x, ScriptedLLM([says(x=5), says(x=2), "1"]), selection="judge", **scores)
+        assert (x.data, seen) == (3, [3, 5])
+        assert step.reason == (
+            "The judge chose it. No candidate scored as high as the values in force, -3: the best of them scored -5."
+        )
+        assert [item.score for item in step.candidates] == [-3.0, -5.0, None]
+
+        judge = ScriptedLLM(["2"])
+        _, step = stepped(x, ScriptedLLM([says(x=5), says(x=2)]), judge=judge, **scores)
+        assert (x.data, len(judge.calls)) == (2, 1)
+        assert told(step)[2] == "The judge chose it. It scored highest, -2, against -3 of the values in force."
+
+        del seen[:]
+        stepped(y, ScriptedLLM([says(x=5), says(x=9)]), selector=lambda found: found[1], allow_worse=True, **scores)
+        assert (y.data, seen) == (9, [2])
 
     def test_candidates_compete_with_the_best_values_where_steps_go_back_to_them(self):
         x = number(3)
@@ -950,6 +981,7 @@ class TestNamesOfTrace:
             ({"selection": "validation"}, "nothing to go by. Give validate="),
             ({"validate": 3}, "validate is 3"),
             ({"selector": "first"}, "selector is 'first'"),
+            ({"judge": print, "selection": "last"}, "a judge, and something else that chooses"),
             ({"experts": "a cook"}, "experts is 'a cook'"),
             ({"llm_weights": [1, 2]}, r"llm_weights is \[1, 2\] for 1 models"),
             ({"llm_weights": [0]}, "llm_weights"),
