@@ -369,12 +369,27 @@ class TestValidation:
         x = number()
 
         def validate():
-            raise AuthenticationError("No key.", mend="Get one.")
+            if x.data == 5:
+                raise AuthenticationError("No key.", mend="Get one.")
+            return 0.0
 
-        optimizer = OptoPrimeMulti([x], ScriptedLLM([says(x=5)] * 3), validate=validate)
+        optimizer = OptoPrimeMulti([x], ScriptedLLM([says(x=2), says(x=5)]), num_responses=2, validate=validate)
         optimizer.backward(x * 3, "no")
         with pytest.raises(AuthenticationError):
             optimizer.step()
+        assert x.data == 1
+
+    def test_a_candidate_that_changes_nothing_has_the_score_of_what_there_is(self):
+        x = number(3)
+        seen = []
+
+        _, step = stepped(
+            x, ScriptedLLM([says(x=5), says()]), num_responses=2, validate=lambda: seen.append(x.data) or -x.data
+        )
+
+        assert seen == [3, 5]
+        assert [item.score for item in step.candidates] == [-3.0, -5.0, -3.0]
+        assert step.outcome == "unchanged"
 
     def test_scores_come_as_guides_give_them(self):
         x = number()
@@ -544,7 +559,8 @@ class TestJudge:
         long = [" ".join([word] * 3_000) for word in ("one", "two")]
         llm = ScriptedLLM([says(prompt=long[0]), says(prompt=long[1]), chooses(2)])
         optimizer = OptoPrimeMulti([prompt], llm, num_responses=2, max_prompt_tokens=3_000)
-        optimizer.backward(prompt + "!", "no")
+        given = node([f"line {place}" for place in range(9_000)], name="given")
+        optimizer.backward(prompt + given[0], " ".join(["It should be longer."] * 100))
 
         optimizer.step()
 
@@ -655,7 +671,7 @@ class TestWhatCannotBeUsed:
 
     def test_if_all_are_rejected_the_step_is_and_the_model_is_told(self):
         x = number()
-        llm = ScriptedLLM([says(x=-1), "no answer", says(x=-3)] * 2)
+        llm = ScriptedLLM(["no answer", says(x=-1), says(x=-3)] * 2)
 
         optimizer, step = stepped(x, llm, max_repairs=0)
 
