@@ -24,7 +24,7 @@ ALLOWED = {
     "runs": {"nodes", "llm", "sandbox"},
     "optimizers": {"nodes", "llm", "sandbox", "runs"},
     "trainer": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers"},
-    "testing": {"llm", "runs", "optimizers"},
+    "testing": {"nodes", "llm", "runs", "optimizers"},
     # Names under which programs for Trace import things.
     "utils": {"llm"},
     "view": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers", "trainer"},

@@ -9,6 +9,7 @@ from typing import Any, Self
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.anthropic import AnthropicAdapter
+from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
@@ -96,6 +97,9 @@ class LLM:
         Raises:
             LLMError: The subclass tells what went wrong; ``transient`` whether calling again may help.
         """
+        bridge = bridge_of_thread()
+        if bridge is not None:
+            return bridge.run(self.acall(messages, **settings))
         return self._adapter.complete(conversation(messages), self._merged(settings))
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:

@@ -1,6 +1,8 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
 from opto.optimizers.code_search import CodeSearch
+from opto.optimizers.credit import Credit
+from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
@@ -16,8 +18,10 @@ __all__ = [
     "OPRO",
     "Candidate",
     "CodeSearch",
+    "Credit",
     "Evidence",
     "LocalSearch",
+    "Mixed",
     "Optimizer",
     "OptoPrime",
     "OptoPrimeMulti",

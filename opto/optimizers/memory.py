@@ -120,9 +120,14 @@ def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
     return "# Tried before, with the feedback it got\n" + "\n\n".join(left_out + blocks)
 
 
-def render_rejected(records: Sequence[StepRecord]) -> str:
-    """Return what was not accepted of the last answer that there was: a step that failed has nothing to add."""
-    rejected: Sequence[Rejection] = next((record.rejected for record in reversed(records) if record.reply), [])
+def render_rejected(records: Sequence[StepRecord], variables: Collection[str]) -> str:
+    """Return what was not accepted of the last answer that there was: a step that failed has nothing to add.
+
+    What is known to be about other variables than *variables* is left out.
+    """
+    last = next((record for record in reversed(records) if record.reply), None)
+    found = [] if last is None else last.rejected
+    rejected = [item for item in found if item.name in variables or (last and item.name not in last.before)]
     return "# Rejected in the step before\n" + describe_rejected(rejected) if rejected else ""
 
 

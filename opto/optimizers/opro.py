@@ -44,7 +44,7 @@ class OPRO(AskingOptimizer):
         del tried[: max(len(tried) - self.memory_size, 0)]
         tried = sorted([*tried, Judged(now.values, now.feedback, now.score)], key=lambda item: item.rank)
         head = [f"# Instruction\n{self.objective}", f"# Variables\n{describe_variables(variables)}"]
-        tail = [render_rejected(self.records), f"What should become of {', '.join(variables)}?"]
+        tail = [render_rejected(self.records, self.variables), f"What should become of {', '.join(variables)}?"]
         system = SYSTEM.format(instructions=self._format.instructions)
         left = self.max_prompt_tokens - estimate_tokens("\n\n".join([system, *head, *tail]))
         blocks: list[str] = []

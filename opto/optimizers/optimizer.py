@@ -1,19 +1,18 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
 import logging
-import math
 import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
+from opto.llm import in_thread
 from opto.nodes import (
     GraphPropagator,
     Node,
@@ -21,15 +20,15 @@ from opto.nodes import (
     Propagator,
     TraceGraph,
     backward,
-    parameter_names,
 )
 from opto.optimizers.acceptance import Checked, check
-from opto.optimizers.checks import checked, copied, same
+from opto.optimizers.checks import checked, copied, named, same
+from opto.optimizers.draft import Draft
 from opto.optimizers.memory import tried_in
-from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import Outcome, Run, StepRecord, as_json
+from opto.runs import Outcome, Run, StepRecord
 
 __all__ = ["Optimizer"]
 
@@ -41,26 +40,14 @@ _STALE = "All feedback is on values that are no longer in force: run the program
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 
 
-@dataclass
-class _Draft:
-    """What is known of a step while it runs."""
-
-    step: int
-    started: float
-    before: Mapping[str, Any]
-    bypassing: bool
-    evidence: Evidence | None = None
-    proposal: Proposal = field(default_factory=Proposal)
-    checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
-
-
 class Optimizer:
     """Changes parameters so that the feedback gets better: ``zero_feedback``, ``backward``, ``step``.
 
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
 
     Args:
-        parameters: What may be changed. Frozen ones are left out; one given twice counts once.
+        parameters: What may be changed, as a list, or as a dict with the names under which they are shown. Frozen ones
+            are left out; one given twice counts once.
         propagator: How feedback passes a node in `backward`; the default suits all optimizers of opto.
         run: A folder, or a `Run`, to which every step is written as one line of JSON. None writes nothing.
         max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
@@ -77,7 +64,7 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Iterable[ParameterNode[Any]],
+        parameters: Iterable[ParameterNode[Any]] | Mapping[str, ParameterNode[Any]],
         *,
         propagator: Propagator | None = None,
         run: "Run | str | os.PathLike[str] | None" = None,
@@ -85,7 +72,7 @@ class Optimizer:
         keep_best: bool = False,
     ) -> None:
         self.parameters = checked(parameters)
-        self.variables = parameter_names(self.parameters)
+        self.variables = named(self.parameters, parameters)
         self.records: list[StepRecord] = []
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
@@ -102,14 +89,19 @@ class Optimizer:
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
+        self._focus: Collection[str] | None = None
         if self.run is not None:
             self.run.prepare()
         self._steps_before = self.run.last_step() if self.run is not None else 0
 
     @property
     def active(self) -> dict[str, ParameterNode[Any]]:
-        """The variables that may be changed now: those that nobody has frozen since."""
-        return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
+        """The variables that may be changed now: those that nobody has frozen since, and that the step is about."""
+        return {
+            name: parameter
+            for name, parameter in self.variables.items()
+            if parameter.trainable and (self._focus is None or name in self._focus)
+        }
 
     @property
     def propagator(self) -> Propagator:
@@ -119,7 +111,7 @@ class Optimizer:
     @property
     def trace_graph(self) -> TraceGraph | None:
         """All trace graphs that have arrived at the parameters, as one; None if there is none."""
-        graphs, _ = self._arrived()
+        graphs, _ = arrived(self.parameters)
         return TraceGraph.joined(graphs) if graphs else None
 
     def _propose(self, evidence: Evidence) -> Proposal:
@@ -176,7 +168,7 @@ class Optimizer:
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
         number = self._steps_before + len(self.records) + 1
-        draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
+        draft = Draft(number, time.perf_counter(), self.values(), bypassing)
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
@@ -189,6 +181,8 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
+        if len(self._unreached(draft.evidence)) == len(self.active):
+            return self._finish(draft, "unchanged", "Nothing that feedback reaches may be changed now.")
         self._in_progress = Proposal()
         back = self._best.values if draft.evidence.best is not None and self._best is not None else {}
         try:
@@ -213,6 +207,26 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", draft.proposal.reason or reason)
+
+    async def astep(self, *, bypassing: bool = False) -> Step:
+        """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
+
+        Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+
+        Example:
+            >>> import asyncio
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import OptoPrime
+            >>> x = node(1, name="x", trainable=True)
+            >>> async def model(messages):
+            ...     return "<variable><name>x</name><value>2</value></variable>"
+            >>> optimizer = OptoPrime([x], model)
+            >>> optimizer.backward(x * 3, "The output should be 6.")
+            >>> print(asyncio.run(optimizer.astep()), "to", x.data)
+            step 1: updated x to 2
+        """
+        return await in_thread(self.step, bypassing=bypassing)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
@@ -259,6 +273,36 @@ class Optimizer:
         self._in_progress = proposal
         return proposal, self._check(proposal.suggestion, evidence)
 
+    @contextmanager
+    def only(self, names: Collection[str]) -> Iterator[None]:
+        """Leave all variables but those with these *names* as they are, for as long as the block runs.
+
+        Raises:
+            OptimizerError: There is no variable of that name.
+
+        Example:
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import LocalSearch
+            >>> x, y = (node(1, name=name, trainable=True, domain=range(10)) for name in "xy")
+            >>> optimizer = LocalSearch([x, y], seed=0)
+            >>> optimizer.backward(x * y, 2.0)
+            >>> with optimizer.only(["y"]):
+            ...     print(optimizer.step())
+            step 1 (score 2): updated y
+        """
+        if unknown := sorted(set(names).difference(self.variables)):
+            raise self._no_variable(unknown)
+        before, self._focus = self._focus, names
+        try:
+            yield
+        finally:
+            self._focus = before
+
+    def _no_variable(self, names: Iterable[str]) -> OptimizerError:
+        return OptimizerError(
+            f"There is no variable {', '.join(names)}.", mend=f"The variables are {', '.join(self.variables)}."
+        )
+
     def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
         taken = set((evidence.best or evidence).graph.names.values())
         return check(suggestion, self.variables_for(evidence), taken=taken)
@@ -293,9 +337,7 @@ class Optimizer:
         if candidate is None:
             return
         if unknown := [name for name in candidate.values if name not in self.variables]:
-            raise OptimizerError(
-                f"There is no variable {', '.join(unknown)}.", mend=f"The variables are {', '.join(self.variables)}."
-            )
+            raise self._no_variable(unknown)
         values = dict(candidate.values)
         if candidate is not self._best:  # which was in force, whatever the domain says of it
             values = {name: self.variables[name].accept(value) for name, value in values.items()}
@@ -304,7 +346,7 @@ class Optimizer:
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
-        graphs, others = self._arrived()
+        graphs, others = arrived(self.parameters)
         if others and not graphs and hasattr(self, "_step"):
             return Evidence(TraceGraph(self.parameters), self.values(), None), False
         if others and not graphs:
@@ -312,26 +354,11 @@ class Optimizer:
                 f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(others[0]).__name__}.",
                 mend="Leave propagator= out, or write an optimizer for what yours sends.",
             )
-        mine = set(self.parameters)
-        parts = [
-            graph
-            for graph in graphs
-            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
-        ]
-        if not parts:
+        evidence = Evidence.of(graphs, self.parameters, self.values())
+        if evidence is None:
             return None, bool(graphs)
-        graph = TraceGraph.joined(parts)
-        scores = [said.score for said in graph.feedback if said.score is not None]
-        mean = sum(scores) / len(scores) if scores else None
-        score = None if mean is None or math.isnan(mean) else mean
-        worse = self._best is not None and score is not None and score < self._best.score
-        return Evidence(graph, self.values(), score, self._best_evidence if worse else None), False
-
-    def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
-        """Return the trace graphs at the parameters, each once, and whatever else is there."""
-        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
-        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
-        return graphs, [item for item in arrived if not isinstance(item, TraceGraph)]
+        worse = self._best is not None and evidence.score is not None and evidence.score < self._best.score
+        return replace(evidence, best=self._best_evidence if worse else None), False
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -347,7 +374,7 @@ class Optimizer:
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
         return graph.where_lost({name: self.variables[name] for name in names}, known=set(self.parameters))
 
-    def _remember_best(self, draft: _Draft) -> None:
+    def _remember_best(self, draft: Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
@@ -360,34 +387,19 @@ class Optimizer:
         return self.active
 
     def _finish(
-        self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
+        self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> Step:
         """Record the step, and apply *update*, all together."""
-        after = draft.before if draft.bypassing else {**draft.before, **update}
-        proposal = draft.proposal
-        record = StepRecord(
-            step=draft.step,
-            outcome=outcome,
-            reason=reason,
-            optimizer=type(self).__name__,
-            model=proposal.model,
-            score=draft.evidence.score if draft.evidence else None,
-            feedback=list(draft.evidence.feedback) if draft.evidence else [],
-            before={name: as_json(value) for name, value in draft.before.items()},
-            after={name: as_json(value) for name, value in after.items()},
-            update={name: as_json(value) for name, value in update.items()},
-            rejected=draft.checked.rejected,
-            back_to=self._best.step if draft.evidence and draft.evidence.best and self._best and update else None,
-            repeats=self._repeated(draft, update),
-            candidates=list(proposal.candidates),
+        best = self._best.step if draft.evidence and draft.evidence.best and self._best and update else None
+        found = tried_in(self.records, {**draft.before, **update}) if update else None
+        record = draft.record(
+            type(self).__name__,
+            outcome,
+            reason,
+            update,
+            back_to=best,
+            repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
-            reasoning=proposal.suggestion.reasoning,
-            left_out=list(proposal.left_out),
-            messages=[dict(message) for message in proposal.messages],
-            reply=proposal.reply,
-            usage=proposal.usage,
-            seconds=time.perf_counter() - draft.started,
-            at=datetime.now(UTC),
         )
         # Written before it is applied: what a step puts into a parameter is known to the run.
         if self.run is not None:
@@ -407,11 +419,6 @@ class Optimizer:
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters
         logger.info("%s", record)
         return Step({self.variables[name]: value for name, value in update.items()}, record)
-
-    def _repeated(self, draft: _Draft, update: Mapping[str, Any]) -> int | None:
-        """Return the step in which the values after *update* were judged already."""
-        found = tried_in(self.records, {**draft.before, **update}) if update else None
-        return None if found is None else found.step
 
     def _raise_if_stuck(self, step: Step, cause: Exception | None) -> Step:
         recent = self.records[-self._max_failures :]

@@ -145,7 +145,7 @@ class OptoPrime(AskingOptimizer):
             f"# Instruction\n{self.objective}",
             problem.render(),
             render_tried(tried, self.max_prompt_tokens // 4),
-            render_rejected(self.records),
+            render_rejected(self.records, self.variables),
             f"What should become of {', '.join(item.name for item in problem.variables)}?",
         ]
         system = SYSTEM.format(instructions=self._format.instructions)

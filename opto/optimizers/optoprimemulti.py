@@ -1,5 +1,6 @@
 """OptoPrimeMulti: several candidates per step, one of which is chosen by measuring, by a model or by a vote."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +8,12 @@ from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
 from opto.llm import LLM, Message, Reply, Tool, as_llm
-from opto.nodes import ParameterNode
+from opto.nodes import ParameterNode, Propagator
 from opto.optimizers.candidate_settings import Said, checked_number
 from opto.optimizers.candidates import Drawn, Option, as_expert, distinct, fatal
 from opto.optimizers.checks import copied, same
@@ -21,13 +23,12 @@ from opto.optimizers.memory import Judged
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.problem import Problem
 from opto.optimizers.proposal import Evidence, Proposal
+from opto.optimizers.suggestion import FormatName
+from opto.runs import Run
 
 __all__ = ["OptoPrimeMulti"]
 
 Model = LLM | str | Callable[..., Any]
-
-#: Settings that hold for the judge as well.
-_OF_JUDGES = ("answer_format", "max_prompt_tokens", "max_repairs", "max_tokens")
 
 REFINE = """\
 That is a first answer. Look for what is wrong with it and what it leaves undone, in view of the feedback, and answer \
@@ -69,7 +70,18 @@ class OptoPrimeMulti(OptoPrime):
             *validate*, they are scored as well, and so is what somebody else has chosen. True to go on regardless.
         max_workers: How many independent candidates are asked for at the same time. What comes of a step does not
             depend on which is ready first.
-        settings: What `OptoPrime` takes, and Trace's names of the above (see docs/compatibility.md).
+        objective: The instruction at the head of the problem.
+        memory_size: Past values and their feedback that the model is shown again; 0 for none.
+        max_tokens: Limit for an answer; None leaves it to the provider.
+        max_prompt_tokens: Tokens that the prompt may have; other candidates that the model is shown come on top.
+        show_sources: Show the model the source of functions that are called.
+        answer_format: ``tags``, ``json`` or ``tool``.
+        propagator: How feedback passes a node.
+        run: Folder that keeps every step.
+        max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse.
+        max_repairs: How often an answer that cannot be read or used is sent back, for each candidate.
+        trace_settings: Trace's names of the above (see docs/compatibility.md), and what `OptoPrime` takes of them.
 
     Attributes:
         candidates: What could be used in the last step: dicts from parameter to new value.
@@ -106,19 +118,46 @@ class OptoPrimeMulti(OptoPrime):
         selector: Callable[..., Any] | None = None,
         allow_worse: bool = False,
         max_workers: int = 1,
-        **settings: Any,
+        objective: str | None = None,
+        memory_size: int | None = None,
+        max_tokens: int | None = None,
+        max_prompt_tokens: int = 16_000,
+        show_sources: bool = True,
+        answer_format: FormatName = "tags",
+        propagator: Propagator | None = None,
+        run: Run | str | os.PathLike[str] | None = None,
+        max_failures: int = 3,
+        keep_best: bool = False,
+        max_repairs: int = 1,
+        **trace_settings: Any,
     ) -> None:
         said = Said(num_responses, temperature_range, llms, llm_weights, experts, generation, selection)
-        said, settings = said.with_those_of_trace(settings)
+        said, trace_settings = said.with_those_of_trace(trace_settings)
         models = [as_llm(item) for item in said.llms or ()]
-        super().__init__(parameters, llm if llm is not None or not models else models[0], **settings)
+        super().__init__(
+            parameters,
+            llm if llm is not None or not models else models[0],
+            objective=objective,
+            memory_size=memory_size,
+            max_tokens=max_tokens,
+            max_prompt_tokens=max_prompt_tokens,
+            show_sources=show_sources,
+            answer_format=answer_format,
+            propagator=propagator,
+            run=run,
+            max_failures=max_failures,
+            keep_best=keep_best,
+            max_repairs=max_repairs,
+            **trace_settings,
+        )
         if validate is None and said.selection == "validation":
             raise OptimizerError("selection='validation' has nothing to go by.", mend="Give validate=, a function.")
         if judge is not None and (selector is not None or said.selection not in {None, "judge"}):
             raise OptimizerError("There is a judge, and something else that chooses.", mend="Leave one of them out.")
         for name, function in (("validate", validate), ("selector", selector)):
-            if function is not None and not callable(function):
-                raise OptimizerError(f"{name} is {function!r:.80}.", mend="Give a function.")
+            if function is not None and (not callable(function) or iscoroutinefunction(function)):
+                kind = "asynchronous" if callable(function) else repr(function)[:80]
+                raise OptimizerError(f"{name} is {kind}.", mend="Give a function; it may call asyncio.run().")
         self._sources = said.sources(models or [self.llm])
         self.num_responses = len(self._sources)
         self.max_workers = checked_number("max_workers", max_workers)
@@ -129,8 +168,14 @@ class OptoPrimeMulti(OptoPrime):
         self._validate = validate
         self._selector = selector
         self._allow_worse = allow_worse
-        shared = {name: settings[name] for name in _OF_JUDGES if name in settings}
-        self._judge = Judge(self.llm if judge is None else as_llm(judge), objective=self.objective, **shared)
+        self._judge = Judge(
+            self.llm if judge is None else as_llm(judge),
+            objective=self.objective,
+            max_tokens=max_tokens,
+            max_prompt_tokens=max_prompt_tokens,
+            answer_format=answer_format,
+            max_repairs=max_repairs,
+        )
         # What validation said of candidates of the last step that were not chosen.
         self._outdone: Sequence[Judged] = ()
         # What providers have refused, to ask them for it once only.

@@ -1,6 +1,7 @@
 """What goes into a step and what comes out of it: evidence, a proposal, a candidate."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from opto.nodes import Feedback, TraceGraph
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import CandidateRecord
 
-__all__ = ["Candidate", "Evidence", "Proposal"]
+__all__ = ["Candidate", "Evidence", "Proposal", "arrived"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,35 @@ class Evidence:
     score: float | None
     best: "Evidence | None" = None
 
+    @classmethod
+    def of(
+        cls, graphs: Sequence[TraceGraph], parameters: Collection[Any], values: Mapping[str, Any]
+    ) -> "Evidence | None":
+        """Return what *graphs* tell of *values*, the present ones of *parameters*; None if all are about others."""
+        mine = set(parameters)
+        parts = [
+            graph
+            for graph in graphs
+            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
+        ]
+        if not parts:
+            return None
+        graph = TraceGraph.joined(parts)
+        scores = [said.score for said in graph.feedback if said.score is not None]
+        mean = sum(scores) / len(scores) if scores else None
+        return cls(graph, values, None if mean is None or math.isnan(mean) else mean)
+
     @property
     def feedback(self) -> Sequence[Feedback]:
         """What was said, one per output."""
         return self.graph.feedback
+
+
+def arrived(parameters: Iterable[Any]) -> tuple[list[TraceGraph], list[Any]]:
+    """Return the trace graphs at *parameters*, each once, and whatever else is there."""
+    found = [item for parameter in parameters for items in parameter.feedback.values() for item in items]
+    graphs = list({id(item): item for item in found if isinstance(item, TraceGraph)}.values())
+    return graphs, [item for item in found if not isinstance(item, TraceGraph)]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,21 @@ from opto.runs import Run
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["LocalSearch", "Sampler"]
+__all__ = ["LocalSearch", "Sampler", "ScoreSearch", "can_search", "from_unit", "to_unit"]
 
 Space = Range | Choices
+
+
+def can_search(parameter: ParameterNode[Any]) -> bool:
+    """True if there is a space to search: options, a range with both ends, a bool."""
+    return _space_of(parameter) is not None
+
+
+def _space_of(parameter: ParameterNode[Any]) -> Space | None:
+    domain = parameter.domain
+    if isinstance(domain, Choices) or (isinstance(domain, Range) and not domain.is_open):
+        return domain
+    return Choices(False, True) if domain == OfType(bool) else None
 
 
 class ScoreSearch(Optimizer):
@@ -31,13 +43,11 @@ class ScoreSearch(Optimizer):
         return {name: self._space(name, parameter) for name, parameter in self.variables.items()}
 
     def _space(self, name: str, parameter: ParameterNode[Any]) -> Space:
-        domain = parameter.domain
-        if isinstance(domain, Choices) or (isinstance(domain, Range) and not domain.is_open):
-            return domain
-        if domain == OfType(bool):
-            return Choices(False, True)
+        space = _space_of(parameter)
+        if space is not None:
+            return space
         raise OptimizerError(
-            f"{type(self).__name__} cannot search {name}, which may be {domain.describe()}.",
+            f"{type(self).__name__} cannot search {name}, which may be {parameter.domain.describe()}.",
             mend="Give it domain=Range(low, high) with both ends, or a list of options; or optimize it with OptoPrime.",
         )
 
@@ -57,7 +67,7 @@ class ScoreSearch(Optimizer):
     def _propose(self, evidence: Evidence) -> Proposal:
         if evidence.score is None:
             raise self._no_score("; ".join(map(str, evidence.feedback)))
-        values, reason = self._next(evidence.values, evidence.score)
+        values, reason = self._next({name: evidence.values[name] for name in self.variables}, evidence.score)
         # Frozen parameters are searched past: they stay as they are.
         return Proposal(Suggestion({name: values[name] for name in self.active if name in values}, reason))
 

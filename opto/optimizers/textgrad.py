@@ -168,7 +168,7 @@ class TextGrad(AskingOptimizer):
             f"# Objective\n{self.objective}",
             f"# Variable\n{describe_variables({name: variable})}",
             f"# What was said about {name}\n" + ("\n".join(f"- {text}" for text in gradients) or "(nothing)"),
-            render_rejected(self.records),
+            render_rejected(self.records, self.variables),
             f"What should become of {name}?",
         ]
         system = EDIT.format(instructions=self._format.instructions)
