@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError
 from opto.llm import Reply, ScriptedLLM, estimate_tokens
@@ -508,3 +510,74 @@ class TestOtherChoices:
     def test_a_function_that_returns_something_else_is_refused(self, returned):
         with pytest.raises(OptimizerError, match="none of the 2 candidates"):
             stepped(number(), ScriptedLLM([says(x=5), says(x=2)]), num_responses=2, selector=lambda _: returned)
+
+
+ANSWERS = st.tuples(
+    st.sampled_from(["good", "good", "good", "no change", "out of range", "nonsense", "cut", "busy"]), st.integers(0, 3)
+)
+
+
+def answering(kind, value):
+    def model(messages):
+        if kind == "busy":
+            raise RateLimitError("Too many.", **MEND)
+        return {
+            "good": says(x=value),
+            "no change": says(),
+            "out of range": says(x=value + 1_000),
+            "nonsense": "Hm.",
+            "cut": says(x=value)[:-20],
+        }[kind]
+
+    return model
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    answers=st.lists(ANSWERS, min_size=1, max_size=5),
+    scores=st.lists(st.sampled_from([0.0, 1.0, 2.0, None]), min_size=4, max_size=4),
+    selection=st.sampled_from(["validation", "judge", "majority", "last"]),
+    validated=st.booleans(),
+    max_workers=st.sampled_from([1, 5]),
+    start=st.integers(0, 3),
+)
+def test_whatever_is_answered(*, answers, scores, selection, validated, max_workers, start):
+    x = number(start)
+
+    def validate():
+        if scores[x.data] is None:
+            raise LookupError(x.data)
+        return scores[x.data]
+
+    validated = validated or selection == "validation"
+    optimizer = OptoPrimeMulti(
+        [x],
+        lambda messages: "1",
+        llms=[answering(*answer) for answer in answers],
+        selection=selection,
+        validate=validate if validated else None,
+        max_workers=max_workers,
+        max_repairs=0,
+    )
+    optimizer.backward(x * 3, "no")
+    usable = {value if kind == "good" else start for kind, value in answers if kind in {"good", "no change"}}
+    try:
+        step = optimizer.step().record
+    except LookupError:
+        # Nothing could be scored, as it is or as anybody would have it.
+        assert validated
+        assert scores[start] is None
+        assert selection != "validation" or {scores[value] for value in usable} == {None}
+        step = optimizer.records[0]
+
+    assert x.data in usable | {start}
+    assert (step.outcome == "updated") == (x.data != start)
+    assert [item.number for item in step.candidates if item.number] == list(range(1, len(answers) + 1))
+    assert sum(item.votes > 0 for item in step.candidates) == sum(kind in {"good", "no change"} for kind, _ in answers)
+    assert all(item.reason for item in step.candidates if item.number)
+    assert sum(item.chosen for item in step.candidates) == (bool(usable) and step.outcome != "failed")
+    if validated and x.data != start:
+        assert scores[x.data] is not None
+        assert scores[start] is None or scores[x.data] >= scores[start]
+        others = [scores[value] for value in usable if scores[value] is not None]
+        assert selection != "validation" or scores[x.data] == max(others)
