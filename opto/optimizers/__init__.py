@@ -6,6 +6,7 @@ from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.optoprimemulti import OptoPrimeMulti
 from opto.optimizers.problem import Problem, Variable, describe_feedback
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
@@ -23,6 +24,7 @@ __all__ = [
     "Mixed",
     "Optimizer",
     "OptoPrime",
+    "OptoPrimeMulti",
     "Problem",
     "Proposal",
     "Sampler",

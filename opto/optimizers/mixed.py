@@ -236,6 +236,8 @@ def _together(proposals: Sequence[Proposal]) -> Proposal:
         reply=next((item.reply for item in reversed(proposals) if item.reply), ""),
         usage=usage,
         left_out=[text for item in proposals for text in item.left_out],
+        reason=" ".join(item.reason for item in proposals if item.reason),
+        candidates=[candidate for item in proposals for candidate in item.candidates],
     )
 
 

@@ -182,7 +182,7 @@ class Optimizer(OptimizerState):
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
-        return self._finish(draft, "unchanged", reason)
+        return self._finish(draft, "unchanged", draft.proposal.reason or reason)
 
     async def astep(self, *, bypassing: bool = False) -> Step:
         """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
