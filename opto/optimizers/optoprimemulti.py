@@ -296,7 +296,7 @@ class OptoPrimeMulti(OptoPrime):
             if item.refused and item.source.llm not in self._warned_of:
                 self._warned_of.add(item.source.llm)
                 model, temperature = item.source.llm.model, item.source.temperature
-                warnings.warn(f"{model} refuses the temperature {temperature:g}: it is asked without.", stacklevel=5)
+                warnings.warn(f"{model} refuses the temperature {temperature:g}: it is asked without.", stacklevel=6)
 
     def _selected(
         self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
