@@ -58,9 +58,15 @@ class FunctionAdapter(Adapter):
         # A tool that the function does not know itself comes in words of the protocol that most of them speak.
         known = settings if self._takes is not None and "tool" in self._takes else openai_tool(settings)
         accepted = {name: value for name, value in known.items() if self._takes is None or name in self._takes}
-        if self._by_keyword:
-            return self._function(messages=messages, **accepted)
-        return self._function(messages, **accepted)
+        try:
+            if self._by_keyword:
+                return self._function(messages=messages, **accepted)
+            return self._function(messages, **accepted)
+        except StopIteration as error:
+            # In a thread of an event loop it would never arrive, and in a generator it would end a loop of the user.
+            raise BadRequestError(
+                f"{self._name} has no further answer: StopIteration.", mend="Give it one for each call."
+            ) from error
 
     def _reply(self, answer: Any) -> Reply:
         if isinstance(answer, Reply):
