@@ -1,17 +1,20 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
+import functools
 import logging
+import math
 import os
+import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
-from opto.llm import in_thread
+from opto.errors import ExecutionError, LLMError, OptimizerError, StepsFailedError
+from opto.llm import in_thread, raise_if_cancelled
 from opto.nodes import (
     Feedback,
     GraphPropagator,
@@ -35,11 +38,35 @@ __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
 
+StepMethod = TypeVar("StepMethod", bound=Callable[..., Step])
+
 #: Each has a whole prompt: ten thousand steps must not fill the memory.
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 _TOLD = "These values were judged elsewhere, and told."
+#: The optimizers, by identity, that take a step now.
+_stepping: set[int] = set()
+_stepping_lock = threading.Lock()
+
+
+def _one_at_a_time(step: StepMethod) -> StepMethod:
+    """Refuse a step while another of the same optimizer is under way: both would be paid for, for the same feedback."""
+
+    @functools.wraps(step)
+    def alone(self: "Optimizer", **settings: Any) -> Step:
+        with _stepping_lock:
+            if id(self) in _stepping:
+                raise OptimizerError(
+                    "Another step of this optimizer is under way.", mend="Wait for its end, and give feedback again."
+                )
+            _stepping.add(id(self))
+        try:
+            return step(self, **settings)
+        finally:
+            _stepping.discard(id(self))
+
+    return alone  # type: ignore[return-value]  # takes what *step* does
 
 
 class Optimizer(OptimizerState):
@@ -137,6 +164,7 @@ class Optimizer(OptimizerState):
             )
         return backward(outputs, feedback, propagator=self._propagator)
 
+    @_one_at_a_time
     def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> Step:  # noqa: ARG002 - see below
         """Propose new values from the feedback, check them, and put them into the parameters.
 
@@ -149,6 +177,7 @@ class Optimizer(OptimizerState):
                 in the record.
 
         Raises:
+            OptimizerError: Another step of this optimizer is under way.
             StepsFailedError: ``max_failures`` steps in a row were rejected or failed.
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
@@ -159,7 +188,7 @@ class Optimizer(OptimizerState):
             if stale or not self._judged:
                 if not stale:
                     # Most likely backward() was forgotten, and nobody may look at what step() returns.
-                    warnings.warn(_NOTHING, stacklevel=2)
+                    warnings.warn(_NOTHING, stacklevel=3)
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
             reason = self._where_lost(self.active or self.variables, TraceGraph(list(self._judged)))
@@ -174,7 +203,7 @@ class Optimizer(OptimizerState):
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(step, failure)
-        wanted = {name: copied(back[name]) for name in self.active if name in back} | {**draft.checked.values}
+        wanted = {name: copied(value) for name, value in back.items()} | {**draft.checked.values}
         update = {name: value for name, value in wanted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
@@ -188,7 +217,8 @@ class Optimizer(OptimizerState):
         """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
 
         Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
-        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing; if that comes too
+        late, the record says what it did.
 
         Example:
             >>> import asyncio
@@ -212,12 +242,14 @@ class Optimizer(OptimizerState):
         """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
         self._in_progress = Proposal()
         draft.back_to = self._better_than(evidence)
-        back = draft.back_to.values if draft.back_to is not None else {}
+        best = draft.back_to.values if draft.back_to is not None else {}
+        back = {name: best[name] for name in self.active if name in best}
         try:
             with self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)
+            raise_if_cancelled()
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
             draft.proposal = self._in_progress
@@ -234,8 +266,18 @@ class Optimizer(OptimizerState):
             # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
             # parameter.
             names = {parameter: name for name, parameter in self.variables.items()}
-            said = {names[parameter]: value for parameter, value in trace_step().items()}
-            proposal = Proposal(Suggestion(said))
+            said = trace_step()
+            if not isinstance(said, Mapping) or not all(isinstance(item, Node) and item in names for item in said):
+                raise OptimizerError(
+                    f"{type(self).__name__}._step() returned {said!r:.80}.",
+                    mend="Return a dict from parameters of the optimizer to new values.",
+                )
+            proposal = Proposal(Suggestion({names[parameter]: value for parameter, value in said.items()}))
+        if not isinstance(proposal, Proposal):
+            raise OptimizerError(
+                f"{type(self).__name__}._propose() returned {proposal!r:.80}.",
+                mend="Return Proposal(Suggestion({name: value, …})).",
+            )
         self._in_progress = proposal
         return proposal, self._check(proposal.suggestion, evidence)
 
@@ -276,9 +318,14 @@ class Optimizer(OptimizerState):
 
     def _better_than(self, evidence: Evidence) -> Candidate | None:
         """Return the best values so far if a step is to go back to them: None if these did no worse."""
-        if not self._keep_best or self._best is None or evidence.score is None or evidence.score >= self._best.score:
+        # Where there are scores, what failed did worse than what has one.
+        score = -math.inf if evidence.score is None and evidence.failed else evidence.score
+        best = self._best
+        if not self._keep_best or best is None or score is None or score >= best.score:
             return None
-        return self._best
+        # The best values themselves, judged again by somebody less content: there is nowhere to go back to.
+        there = all(same(best.values[name], evidence.values[name]) for name in self.active)
+        return None if there else best
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -288,7 +335,7 @@ class Optimizer(OptimizerState):
         """Name, once, parameters that no feedback reaches: nothing will change them."""
         unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=3)
+            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=4)
         self._warned = True
 
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
@@ -323,8 +370,9 @@ class Optimizer(OptimizerState):
         if self.run is not None:
             try:
                 self.run.append(record)
-            except RunError as error:
-                undone = {"outcome": "failed", "reason": f"RunError: {error}", "after": record.before, "update": {}}
+            except BaseException as error:
+                reason = f"{type(error).__name__}: {error}"
+                undone = {"outcome": "failed", "reason": reason, "after": record.before, "update": {}}
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
