@@ -393,7 +393,7 @@ class Optimizer(OptimizerState):
             reasons = dict.fromkeys(f"{item.outcome}: {item.reason}" for item in recent)
             causes = " ".join(reasons)
             raise StepsFailedError(
-                f"The last {len(recent)} steps changed nothing. {causes}",
+                f"The last {f'{len(recent)} steps' if len(recent) > 1 else 'step'} changed nothing. {causes}",
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step
