@@ -333,7 +333,7 @@ class OptoPrimeMulti(OptoPrime):
     def _by_judge(self, options: Sequence[Option], evidence: Evidence) -> Selected:
         """Let a model choose; go by votes if it cannot."""
         variables, graph = self.variables_for(evidence), (evidence.best or evidence).graph
-        problem = partial(Problem.of, graph, variables, show_sources=self.show_sources)
+        problem = partial(Problem.of, graph, variables, show_sources=self.show_sources, context=self.context)
         answer = self._judge.choose(options, variables, evidence, lambda most: problem(max_tokens=most))
         if (failure := answer.error) is None:
             number = answer.suggestion.values["choice"]
