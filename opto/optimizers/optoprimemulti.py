@@ -8,12 +8,12 @@ from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
 from opto.llm import LLM, Message, Reply, Tool, as_llm
-from opto.nodes import ParameterNode, Propagator
+from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.candidate_settings import Said, checked_number
 from opto.optimizers.candidates import Drawn, Option, as_expert, distinct, fatal
 from opto.optimizers.checks import copied, same
@@ -187,6 +187,15 @@ class OptoPrimeMulti(OptoPrime):
         """Return the prompt for *problem*, after *tried*, and after what validation spoke against in the last step."""
         return super().messages(problem, [*tried, *self._outdone[: self.memory_size]])
 
+    def _state(self) -> dict[str, Any]:
+        outdone = [{"values": dict(item.values), "said": item.feedback[0].text} for item in self._outdone]
+        return {**super()._state(), "outdone": outdone}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        outdone = [Judged(dict(item["values"]), [Feedback(item["said"])], None) for item in state["outdone"]]
+        super()._set_state(state)
+        self._outdone = outdone
+
     def _propose(self, evidence: Evidence) -> Proposal:
         prompt = self.prompt(evidence)
         asked = Proposal(messages=prompt.messages, left_out=prompt.left_out)
@@ -296,7 +305,10 @@ class OptoPrimeMulti(OptoPrime):
             if item.refused and item.source.llm not in self._warned_of:
                 self._warned_of.add(item.source.llm)
                 model, temperature = item.source.llm.model, item.source.temperature
-                warnings.warn(f"{model} refuses the temperature {temperature:g}: it is asked without.", stacklevel=5)
+                warnings.warn(
+                    f"{model} refuses the temperature {temperature:g}: it is asked without.",
+                    stacklevel=_levels_to_user(),
+                )
 
     def _selected(
         self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
@@ -344,3 +356,12 @@ class OptoPrimeMulti(OptoPrime):
         voted = by_vote(options)
         why = f"The judge chose none ({type(failure).__name__}: {failure}) By votes: {voted.why}"
         return voted._replace(why=why, usage=answer.usage)
+
+
+def _levels_to_user() -> int:
+    """Return the ``stacklevel`` with which a warning of the caller points to the first line that is not opto's."""
+    # Python 3.12 has a setting for it.
+    frame, level = currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "opto":
+        frame, level = frame.f_back, level + 1
+    return level

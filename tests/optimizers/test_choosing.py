@@ -94,6 +94,18 @@ class TestValidation:
         assert "x = 5\n-> It could not be scored: ZeroDivisionError" in shown
         assert "x = 1\n" not in shown
 
+    def test_what_was_outdone_is_saved(self, tmp_path):
+        x, y = number(3), number(3)
+        optimizer, _ = stepped(x, ScriptedLLM([says(x=5), says(x=4), says(x=9)]), validate=lambda: -x.data)
+        optimizer.save(tmp_path / "state.json")
+
+        llm = ScriptedLLM([says()] * 3)
+        again = OptoPrimeMulti([y], llm, validate=lambda: -y.data)
+        again.load(tmp_path / "state.json")
+        judged(again, y)
+
+        assert "x = 4\n-> In validation it scored -4" in llm.calls[0].messages[-1]["content"]
+
     def test_memory_of_nothing_holds_for_validation_too(self):
         x = number(3)
         llm = ScriptedLLM([says(x=5), says(x=4), says(x=9)] * 2)
