@@ -207,7 +207,9 @@ class OptoPrimeMulti(OptoPrime):
             shown = [self._by_parameter(option) for option in found.options]
             self.candidates = list(shown)
             if found.failed is None:
-                found.selected = self._selected(found.options, shown, evidence)
+                preferred = self._preferred(found.options, shown, evidence)
+                found.selected = found.selected._replace(usage=preferred.usage)
+                found.selected = self._tested(preferred)
                 self._outdone = found.outdone()
         finally:
             # Whatever goes wrong, what was paid for is told.
@@ -310,30 +312,28 @@ class OptoPrimeMulti(OptoPrime):
                     stacklevel=_levels_to_user(),
                 )
 
-    def _selected(
-        self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
-    ) -> Selected:
-        """Choose among *options*, of which there is one at least."""
-        if self._selection == "validation" and self._selector is None:
-            return by_validation(options, self._measured, allow_worse=self._allow_worse)
-        found = self._preferred(options, shown, evidence)
-        if self._validate is None or found.option is None or not found.option.update:
-            return found
-        tested = by_validation([found.option], self._measured, allow_worse=self._allow_worse)
-        return tested._replace(why=f"{found.why} {tested.why}", usage=found.usage)
-
     def _preferred(
         self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
     ) -> Selected:
-        """Choose among *options* without measuring."""
+        """Choose among *options*, of which there is one at least."""
         if self._selector is not None:
             return by_selector(options, shown, self._selector)
+        if self._selection == "validation":
+            return by_validation(options, self._measured, allow_worse=self._allow_worse)
         if self._selection == "majority" or len(options) == 1:
             return by_vote(options)
         if self._selection == "last":
             latest = max(options, key=lambda option: option.members[-1].number)
             return Selected(latest, "It is the last that can be used.")
         return self._by_judge(options, evidence)
+
+    def _tested(self, preferred: Selected) -> Selected:
+        """Return what was chosen, unless validation, where there is one, was not asked and speaks against it."""
+        option = preferred.option
+        if self._validate is None or option is None or option.score is not None or not option.update:
+            return preferred
+        tested = by_validation([option], self._measured, allow_worse=self._allow_worse)
+        return tested._replace(why=f"{preferred.why} {tested.why}", usage=preferred.usage)
 
     def _measured(self, update: Mapping[str, Any]) -> Score:
         """Return what validation says of the values in force, with *update* in place of some."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError
-from opto.llm import Reply, ScriptedLLM, estimate_tokens
+from opto.llm import Reply, ScriptedLLM, Usage, estimate_tokens
 from opto.nodes import Range, node
 from opto.optimizers import OptoPrimeMulti
 from opto.optimizers.suggestion import FORMATS, Suggestion
@@ -313,6 +313,19 @@ class TestValidation:
         del seen[:]
         stepped(y, ScriptedLLM([says(x=5), says(x=9)]), selector=lambda found: found[1], allow_worse=True, **scores)
         assert (y.data, seen) == (9, [2])
+
+    def test_what_a_choice_took_is_told_though_validation_fails(self):
+        x = number()
+        judge = ScriptedLLM([Reply("1", "m", Usage(7, 1))])
+        llm = ScriptedLLM([says(x=5), says(x=2)])
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, judge=judge, validate=lambda: {}[x.data])
+
+        optimizer.backward(x * 3, "no")
+        with pytest.raises(KeyError):
+            optimizer.step()
+
+        assert optimizer.records[0].usage == Usage(7, 1)
+        assert not any(item.chosen for item in optimizer.records[0].candidates)
 
     def test_candidates_compete_with_the_best_values_where_steps_go_back_to_them(self):
         x = number(3)
