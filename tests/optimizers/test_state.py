@@ -11,7 +11,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError
 from opto.llm import ScriptedLLM
 from opto.nodes import Choices, Feedback, Range, node
-from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime
+from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime, Sampler
 from opto.optimizers.suggestion import Suggestion, TagFormat
 
 
@@ -37,6 +37,22 @@ def run(optimizer, steps):
 
 
 SCRIPT = [answer(size=str(n * 7 % 90), mode="abc"[n % 3]) for n in range(40)]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "grid"])
+def test_a_sampler_goes_on_with_what_it_has_seen(sampler, tmp_path):
+    first = Sampler(parameters(), sampler=sampler, seed=1)
+    run(first, 30)
+    first.save(tmp_path / "state.json")
+    second = Sampler(parameters(), sampler=sampler, seed=1)
+    second.load(tmp_path / "state.json")
+
+    records = run(second, 30)
+
+    tried = [(record["before"]["size"], record["before"]["mode"]) for record in records]
+    assert len(set(tried)) == len(tried) == 60
+    trials = [(trial.params, trial.value) for trial in first.study.trials if trial.value is not None]
+    assert [(trial.params, trial.value) for trial in second.study.trials][: len(trials)] == trials
 
 
 @pytest.mark.parametrize(
