@@ -49,7 +49,7 @@ class FunctionAdapter(Adapter):
             # Imported here because importing opto must not load asyncio.
             from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
 
-            answer = await to_thread(self._call, messages, settings)
+            answer = await to_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
@@ -58,15 +58,16 @@ class FunctionAdapter(Adapter):
         # A tool that the function does not know itself comes in words of the protocol that most of them speak.
         known = settings if self._takes is not None and "tool" in self._takes else openai_tool(settings)
         accepted = {name: value for name, value in known.items() if self._takes is None or name in self._takes}
+        if self._by_keyword:
+            return self._function(messages=messages, **accepted)
+        return self._function(messages, **accepted)
+
+    def _call_in_thread(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
         try:
-            if self._by_keyword:
-                return self._function(messages=messages, **accepted)
-            return self._function(messages, **accepted)
+            return self._call(messages, settings)
         except StopIteration as error:
-            # In a thread of an event loop it would never arrive, and in a generator it would end a loop of the user.
-            raise BadRequestError(
-                f"{self._name} has no further answer: StopIteration.", mend="Give it one for each call."
-            ) from error
+            # Futures cannot hold it: whoever waits would wait for ever. Coroutines say the same of it.
+            raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:
         if isinstance(answer, Reply):

@@ -10,7 +10,8 @@ from opto.nodes import Choices, ParameterNode
 from opto.optimizers.acceptance import check
 from opto.optimizers.asking import LEAST_PROMPT, AskingOptimizer
 from opto.optimizers.candidates import Option
-from opto.optimizers.problem import Problem, cut_middle, render_value
+from opto.optimizers.describing import cut_middle, render_value
+from opto.optimizers.problem import Problem
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import Suggestion
 

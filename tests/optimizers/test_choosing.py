@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError
-from opto.llm import Reply, ScriptedLLM, estimate_tokens
+from opto.llm import Reply, ScriptedLLM, Usage, estimate_tokens
 from opto.nodes import Range, node
 from opto.optimizers import OptoPrimeMulti
 from opto.optimizers.suggestion import FORMATS, Suggestion
@@ -93,6 +93,18 @@ class TestValidation:
         assert "x = 2\n-> In validation it scored -0.333333, and what was chosen instead scored 0." in shown
         assert "x = 5\n-> It could not be scored: ZeroDivisionError" in shown
         assert "x = 1\n" not in shown
+
+    def test_what_was_outdone_is_saved(self, tmp_path):
+        x, y = number(3), number(3)
+        optimizer, _ = stepped(x, ScriptedLLM([says(x=5), says(x=4), says(x=9)]), validate=lambda: -x.data)
+        optimizer.save(tmp_path / "state.json")
+
+        llm = ScriptedLLM([says()] * 3)
+        again = OptoPrimeMulti([y], llm, validate=lambda: -y.data)
+        again.load(tmp_path / "state.json")
+        judged(again, y)
+
+        assert "x = 4\n-> In validation it scored -4" in llm.calls[0].messages[-1]["content"]
 
     def test_memory_of_nothing_holds_for_validation_too(self):
         x = number(3)
@@ -301,6 +313,19 @@ class TestValidation:
         del seen[:]
         stepped(y, ScriptedLLM([says(x=5), says(x=9)]), selector=lambda found: found[1], allow_worse=True, **scores)
         assert (y.data, seen) == (9, [2])
+
+    def test_what_a_choice_took_is_told_though_validation_fails(self):
+        x = number()
+        judge = ScriptedLLM([Reply("1", "m", Usage(7, 1))])
+        llm = ScriptedLLM([says(x=5), says(x=2)])
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, judge=judge, validate=lambda: {}[x.data])
+
+        optimizer.backward(x * 3, "no")
+        with pytest.raises(KeyError):
+            optimizer.step()
+
+        assert optimizer.records[0].usage == Usage(7, 1)
+        assert not any(item.chosen for item in optimizer.records[0].candidates)
 
     def test_candidates_compete_with_the_best_values_where_steps_go_back_to_them(self):
         x = number(3)
