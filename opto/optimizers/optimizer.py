@@ -1,17 +1,15 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
-import functools
 import logging
 import math
 import os
-import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, StepsFailedError
 from opto.llm import in_thread, raise_if_cancelled
@@ -26,7 +24,7 @@ from opto.nodes import (
 )
 from opto.optimizers.acceptance import Checked, check
 from opto.optimizers.checks import copied, same
-from opto.optimizers.draft import Draft
+from opto.optimizers.draft import Draft, one_at_a_time
 from opto.optimizers.memory import tried_in
 from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.state import OptimizerState
@@ -39,35 +37,12 @@ __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
 
-StepMethod = TypeVar("StepMethod", bound=Callable[..., Step])
 
 #: Each has a whole prompt: ten thousand steps must not fill the memory.
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
 _TOLD = "These values were judged elsewhere, and told."
-#: The optimizers, by identity, that take a step now.
-_stepping: set[int] = set()
-_stepping_lock = threading.Lock()
-
-
-def _one_at_a_time(step: StepMethod) -> StepMethod:
-    """Refuse a step while another of the same optimizer is under way: both would be paid for, for the same feedback."""
-
-    @functools.wraps(step)
-    def alone(self: "Optimizer", **settings: Any) -> Step:
-        with _stepping_lock:
-            if id(self) in _stepping:
-                raise OptimizerError(
-                    "Another step of this optimizer is under way.", mend="Wait for its end, and give feedback again."
-                )
-            _stepping.add(id(self))
-        try:
-            return step(self, **settings)
-        finally:
-            _stepping.discard(id(self))
-
-    return alone  # type: ignore[return-value]  # takes what *step* does
 
 
 class Optimizer(OptimizerState):
@@ -105,8 +80,8 @@ class Optimizer(OptimizerState):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
         self._propagator = propagator if propagator is not None else self.default_propagator()
-        if max_failures < 1:
-            raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
+        if not isinstance(max_failures, int) or max_failures < 1:
+            raise OptimizerError(f"max_failures is {max_failures!r:.80}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
         self._keep_best = keep_best
         # Of the best values: where a step goes back to. Held only if steps do.
@@ -169,7 +144,7 @@ class Optimizer(OptimizerState):
             )
         return backward(outputs, feedback, propagator=self._propagator)
 
-    @_one_at_a_time
+    @one_at_a_time
     def step(
         self,
         *,
@@ -226,7 +201,9 @@ class Optimizer(OptimizerState):
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", draft.proposal.reason or reason)
 
-    async def astep(self, *, bypassing: bool = False, mask: Collection[str] | None = None) -> Step:
+    async def astep(
+        self, *, bypassing: bool = False, verbose: bool | str = False, mask: Collection[str] | None = None
+    ) -> Step:
         """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
 
         Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
@@ -245,7 +222,7 @@ class Optimizer(OptimizerState):
             >>> print(asyncio.run(optimizer.astep()), "to", x.data)
             step 1: updated x to 2
         """
-        return await in_thread(self.step, bypassing=bypassing, mask=mask)
+        return await in_thread(self.step, bypassing=bypassing, verbose=verbose, mask=mask)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
@@ -255,8 +232,7 @@ class Optimizer(OptimizerState):
         """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
         self._in_progress = Proposal()
         draft.back_to = self._better_than(evidence)
-        best = draft.back_to.values if draft.back_to is not None else {}
-        back = {name: best[name] for name in self.active if name in best}
+        back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
             with self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
@@ -327,7 +303,16 @@ class Optimizer(OptimizerState):
         evidence = Evidence.of(graphs, self.parameters, self.values())
         if evidence is None:
             return None, bool(graphs)
-        return replace(evidence, best=self._best_evidence if self._better_than(evidence) else None), False
+        best = self._better_than(evidence)
+        if best is None or self._best_evidence is None:
+            return evidence, False
+        # Frozen variables stay as they are, whatever the best values of the others go with.
+        values = {**evidence.values, **self._back_to(best)}
+        return replace(evidence, best=replace(self._best_evidence, values=values)), False
+
+    def _back_to(self, best: Candidate) -> dict[str, Any]:
+        """Return the values that going back to *best* puts into force."""
+        return {name: best.values[name] for name in self.active}
 
     def _better_than(self, evidence: Evidence) -> Candidate | None:
         """Return the best values so far if a step is to go back to them: None if these did no worse."""

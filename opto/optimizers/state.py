@@ -90,6 +90,7 @@ class OptimizerState:
 
         Raises:
             DomainError: A value lies outside its parameter's domain; then nothing is changed.
+            OptimizerError: *values* are not by parameter.
 
         Example:
             >>> from opto.nodes import node
@@ -104,6 +105,10 @@ class OptimizerState:
             >>> x.data == step[x]
             True
         """
+        if wrong := [item for item in values if not isinstance(item, ParameterNode)]:
+            raise OptimizerError(
+                f"{wrong[0]!r:.80} is no parameter.", mend="Give new values by parameter: {parameter: value}."
+            )
         accepted = {
             item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
             for item, value in values.items()

@@ -223,3 +223,20 @@ def test_what_another_thread_changes_while_a_step_proposes_stays(parameters):
     with pytest.raises(KeyboardInterrupt):
         judge(optimizer, -9.0)
     assert optimizer.values() == {"x": 77, "y": 6}
+
+
+def test_what_a_frozen_variable_goes_with_now_was_not_tried_before(parameters):
+    x, _ = parameters
+    replies = [answer(x="50", y="6"), answer(y="7"), answer(y="6"), answer(y="3")]
+    optimizer = OptoPrime(parameters, ScriptedLLM(replies), keep_best=True)
+    judge(optimizer, -1.0)
+    judge(optimizer, -9.0)
+    assert optimizer.values() == {"x": 1, "y": 7}
+    x._set(50)
+    x.trainable = False
+
+    step = judge(optimizer, -8.0)
+
+    assert len(optimizer.llm.calls) == 4, "these values were, and the model is told so"
+    assert "tried before, in step 2" in optimizer.llm.calls[-1].messages[-1]["content"]
+    assert step.after == {"x": 50, "y": 3}

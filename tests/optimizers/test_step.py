@@ -345,3 +345,14 @@ def test_infinite_scores_survive_the_disk(tmp_path):
     assert record.score == record.feedback[0].score == float("-inf")
     assert Run(tmp_path).steps() == [record]
     assert StepRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_values_that_are_not_by_parameter_are_refused(parameters):
+    with pytest.raises(OptimizerError, match=r"'size' is no parameter\. Give new values by parameter"):
+        optimizer_of(parameters).update({"size": 3})
+
+
+@pytest.mark.parametrize("number", [0, "3", 1.5, None])
+def test_how_many_steps_may_fail_is_a_number(parameters, number):
+    with pytest.raises(OptimizerError, match="max_failures is"):
+        optimizer_of(parameters, max_failures=number)
