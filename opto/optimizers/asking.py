@@ -209,6 +209,12 @@ class AskingOptimizer(Optimizer):
             self._takes_tools = False
             return reply
 
+    def _state(self) -> dict[str, Any]:
+        return {"takes_tools": self._takes_tools}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._takes_tools = bool(state["takes_tools"])
+
     def _read(self, reply: Reply, variables: Mapping[str, ParameterNode[Any]]) -> Suggestion:
         if reply.finish_reason in {"length", "max_tokens"}:  # the second in words of functions in place of a model
             # What is left of a cut answer may well read as a whole one, with half a prompt in it.

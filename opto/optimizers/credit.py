@@ -1,7 +1,7 @@
 """Which parameter to change next: what feedback reaches it, and what changing it has been seen to do."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,15 @@ class Credits:
         if changed and math.isfinite(difference):
             for name in changed:
                 self._effects[name].append(abs(difference) / len(changed))
+
+    @property
+    def seen(self) -> dict[str, list[float]]:
+        """By how much the score differed when each variable was changed."""
+        return {name: list(effects) for name, effects in self._effects.items()}
+
+    @seen.setter
+    def seen(self, effects: Mapping[str, Sequence[float]]) -> None:
+        self._effects = {name: [float(effect) for effect in effects[name]] for name in self._effects}
 
     def __getitem__(self, name: str) -> Credit:
         seen = self._effects[name]

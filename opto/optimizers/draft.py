@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opto.optimizers.acceptance import Checked
-from opto.optimizers.proposal import Evidence, Proposal
+from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.runs import Outcome, StepRecord, as_json
 
 __all__ = ["Draft"]
@@ -22,6 +22,7 @@ class Draft:
     before: Mapping[str, Any]
     bypassing: bool
     evidence: Evidence | None = None
+    back_to: Candidate | None = None
     proposal: Proposal = field(default_factory=Proposal)
     checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
 
@@ -32,7 +33,6 @@ class Draft:
         reason: str,
         update: Mapping[str, Any],
         *,
-        back_to: int | None,
         repeats: int | None,
         unreached: Sequence[str],
     ) -> StepRecord:
@@ -51,7 +51,7 @@ class Draft:
             after={name: as_json(value) for name, value in after.items()},
             update={name: as_json(value) for name, value in update.items()},
             rejected=self.checked.rejected,
-            back_to=back_to,
+            back_to=self.back_to.step if self.back_to is not None and update else None,
             repeats=repeats,
             unreached=list(unreached),
             reasoning=proposal.suggestion.reasoning,

@@ -19,6 +19,7 @@ from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler, can_search
+from opto.optimizers.state import read_values, write_values
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Outcome, Run
@@ -186,6 +187,22 @@ class Mixed(Optimizer):
         start = every.index(self._turn) + 1 if self._turn else 0
         self._turn = next(name for name in [*every[start:], *every[:start]] if name in names)
         return {self._turn}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "turn": self._turn,
+            "effects": self._credits.seen,
+            "replaced": write_values(self._replaced, self.variables),
+            "replaced_in": self._replaced_in,
+            "optimizers": [optimizer._state() for optimizer in self.optimizers],  # noqa: SLF001 - of the same family
+        }
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        replaced = read_values(state["replaced"], self.variables)
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer._set_state(own)  # noqa: SLF001 - of the same family
+        self._turn, self._replaced, self._replaced_in = state["turn"], replaced, state["replaced_in"]
+        self._credits.seen = state["effects"]
 
     def _finish(
         self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})

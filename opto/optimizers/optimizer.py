@@ -5,8 +5,7 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -23,13 +22,14 @@ from opto.nodes import (
     backward,
 )
 from opto.optimizers.acceptance import Checked, check
-from opto.optimizers.checks import checked, copied, named, same
+from opto.optimizers.checks import copied, same
 from opto.optimizers.draft import Draft
 from opto.optimizers.memory import tried_in
 from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
+from opto.optimizers.state import OptimizerState
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import Outcome, Run, StepRecord
+from opto.runs import Outcome, Run
 
 __all__ = ["Optimizer"]
 
@@ -42,7 +42,7 @@ _NOTHING = "No feedback has come: call backward() with an output of the paramete
 _TOLD = "These values were judged elsewhere, and told."
 
 
-class Optimizer:
+class Optimizer(OptimizerState):
     """Changes parameters so that the feedback gets better: ``zero_feedback``, ``backward``, ``step``.
 
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
@@ -55,10 +55,6 @@ class Optimizer:
         max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
         keep_best: Go back to the best values so far after a step that did worse, and propose from there. For scores
             that can be compared: the same inputs in each step.
-
-    Attributes:
-        variables: The parameters by the names under which problems and records show them.
-        records: What happened in the last thousand steps, one `StepRecord` each. A run keeps all of them.
 
     Raises:
         OptimizerError: There is nothing to optimize, or something that is no parameter.
@@ -73,9 +69,7 @@ class Optimizer:
         max_failures: int = 3,
         keep_best: bool = False,
     ) -> None:
-        self.parameters = checked(parameters)
-        self.variables = named(self.parameters, parameters)
-        self.records: list[StepRecord] = []
+        super().__init__(parameters)
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
@@ -84,26 +78,15 @@ class Optimizer:
             raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
         self._keep_best = keep_best
-        self._best: Candidate | None = None
-        # Of those values: where a step goes back to. Held only if steps do.
+        # Of the best values: where a step goes back to. Held only if steps do.
         self._best_evidence: Evidence | None = None
         self._warned = False
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
-        self._focus: Collection[str] | None = None
         if self.run is not None:
             self.run.prepare()
         self._steps_before = self.run.last_step() if self.run is not None else 0
-
-    @property
-    def active(self) -> dict[str, ParameterNode[Any]]:
-        """The variables that may be changed now: those that nobody has frozen since, and that the step is about."""
-        return {
-            name: parameter
-            for name, parameter in self.variables.items()
-            if parameter.trainable and (self._focus is None or name in self._focus)
-        }
 
     @property
     def propagator(self) -> Propagator:
@@ -185,16 +168,7 @@ class Optimizer:
         self._remember_best(draft)
         if len(self._unreached(draft.evidence)) == len(self.active):
             return self._finish(draft, "unchanged", "Nothing that feedback reaches may be changed now.")
-        self._in_progress = Proposal()
-        back = self._best.values if draft.evidence.best is not None and self._best is not None else {}
-        try:
-            with self._in_force(back):
-                draft.proposal, draft.checked = self._considered(draft.evidence)
-        except BaseException as error:
-            # Whatever it is, somebody may have paid for it: recorded first, and passed on.
-            draft.proposal = self._in_progress
-            self._finish(draft, "failed", f"{type(error).__name__}: {error}")
-            raise
+        back = self._consider(draft, draft.evidence)
         if (failure := draft.proposal.error) is not None:
             step = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
             if isinstance(failure, LLMError) and not failure.transient:
@@ -234,32 +208,22 @@ class Optimizer:
         """Return what `step` would do, without doing it: see `update`."""
         return self.step(bypassing=True, **settings)
 
-    def update(self, values: Mapping[ParameterNode[Any], Any]) -> None:
-        """Put *values*, such as those of a step, into their parameters, all together. Frozen ones keep theirs.
-
-        Raises:
-            DomainError: A value lies outside its parameter's domain; then nothing is changed.
-
-        Example:
-            >>> from opto.nodes import node
-            >>> from opto.optimizers import LocalSearch
-            >>> x = node(1, name="x", trainable=True, domain=range(10))
-            >>> optimizer = LocalSearch([x], seed=0)
-            >>> optimizer.backward(x * 2, 2.0)
-            >>> step = optimizer.propose()
-            >>> x.data
-            1
-            >>> optimizer.update(step)
-            >>> x.data == step[x]
-            True
-        """
-        accepted = {
-            item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
-            for item, value in values.items()
-            if item.trainable
-        }
-        for item, value in accepted.items():
-            item._set(value)  # noqa: SLF001 - checked just before
+    def _consider(self, draft: Draft, evidence: Evidence) -> Mapping[str, Any]:
+        """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
+        self._in_progress = Proposal()
+        draft.back_to = self._better_than(evidence)
+        back = draft.back_to.values if draft.back_to is not None else {}
+        try:
+            with self._in_force(back):
+                # Of the best values of a state that was loaded, nothing is known from which to go on.
+                if not back or evidence.best is not None:
+                    draft.proposal, draft.checked = self._considered(evidence)
+        except BaseException as error:
+            # Whatever it is, somebody may have paid for it: recorded first, and passed on.
+            draft.proposal = self._in_progress
+            self._finish(draft, "failed", f"{type(error).__name__}: {error}")
+            raise
+        return back
 
     def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
         """Return what is proposed, and what of it can be used."""
@@ -275,76 +239,16 @@ class Optimizer:
         self._in_progress = proposal
         return proposal, self._check(proposal.suggestion, evidence)
 
-    @contextmanager
-    def only(self, names: Collection[str]) -> Iterator[None]:
-        """Leave all variables but those with these *names* as they are, for as long as the block runs.
-
-        Raises:
-            OptimizerError: There is no variable of that name.
-
-        Example:
-            >>> from opto.nodes import node
-            >>> from opto.optimizers import LocalSearch
-            >>> x, y = (node(1, name=name, trainable=True, domain=range(10)) for name in "xy")
-            >>> optimizer = LocalSearch([x, y], seed=0)
-            >>> optimizer.backward(x * y, 2.0)
-            >>> with optimizer.only(["y"]):
-            ...     print(optimizer.step())
-            step 1 (score 2): updated y
-        """
-        if unknown := sorted(set(names).difference(self.variables)):
-            raise self._no_variable(unknown)
-        before, self._focus = self._focus, names
-        try:
-            yield
-        finally:
-            self._focus = before
-
-    def _no_variable(self, names: Iterable[str]) -> OptimizerError:
-        return OptimizerError(
-            f"There is no variable {', '.join(names)}.", mend=f"The variables are {', '.join(self.variables)}."
-        )
-
     def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
         taken = set((evidence.best or evidence).graph.names.values())
         return check(suggestion, self.variables_for(evidence), taken=taken)
 
-    @contextmanager
-    def _in_force(self, values: Mapping[str, Any]) -> Iterator[None]:
-        """Let the parameters have *values* for as long as the block runs."""
-        before = {name: self.variables[name]._data for name in values}  # noqa: SLF001 - no read of the program
-        try:
-            for name, value in values.items():
-                self.variables[name]._set(value)  # noqa: SLF001 - were in force before
-            yield
-        finally:
-            for name, value in before.items():
-                self.variables[name]._set(value)  # noqa: SLF001 - as above
-
-    def values(self) -> dict[str, Any]:
-        """Return the current value of each parameter, by name."""
-        return {name: parameter._data for name, parameter in self.variables.items()}  # noqa: SLF001 - no read of the program
-
-    def best(self) -> Candidate | None:
-        """Return the values with the highest score so far; None if no feedback had a score."""
-        return self._best
-
-    def restore(self, candidate: Candidate | None) -> None:
-        """Put the values of *candidate*, such as `best`, back into the parameters; None changes nothing.
-
-        Raises:
-            DomainError: A value lies outside its parameter's domain; then nothing is changed.
-            OptimizerError: *candidate* has values for variables that are not there.
-        """
-        if candidate is None:
-            return
-        if unknown := [name for name in candidate.values if name not in self.variables]:
-            raise self._no_variable(unknown)
-        values = dict(candidate.values)
-        if candidate is not self._best:  # which was in force, whatever the domain says of it
-            values = {name: self.variables[name].accept(value) for name, value in values.items()}
-        for name, value in values.items():
-            self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
+    def _go_on(self) -> None:
+        self._best_evidence = None
+        self._warned = False
+        # A run that has gone on since keeps its count.
+        last = max(self.records[-1].step if self.records else 0, self.run.last_step() if self.run is not None else 0)
+        self._steps_before = last - len(self.records)
 
     def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
         """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
@@ -368,8 +272,13 @@ class Optimizer:
         evidence = Evidence.of(graphs, self.parameters, self.values())
         if evidence is None:
             return None, bool(graphs)
-        worse = self._best is not None and evidence.score is not None and evidence.score < self._best.score
-        return replace(evidence, best=self._best_evidence if worse else None), False
+        return replace(evidence, best=self._best_evidence if self._better_than(evidence) else None), False
+
+    def _better_than(self, evidence: Evidence) -> Candidate | None:
+        """Return the best values so far if a step is to go back to them: None if these did no worse."""
+        if not self._keep_best or self._best is None or evidence.score is None or evidence.score >= self._best.score:
+            return None
+        return self._best
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -401,14 +310,12 @@ class Optimizer:
         self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> Step:
         """Record the step, and apply *update*, all together."""
-        best = self._best.step if draft.evidence and draft.evidence.best and self._best and update else None
         found = tried_in(self.records, {**draft.before, **update}) if update else None
         record = draft.record(
             type(self).__name__,
             outcome,
             reason,
             update,
-            back_to=best,
             repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
         )

@@ -16,6 +16,7 @@ from opto.optimizers.checks import copied
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search.space import Space, count, from_unit, space_of, values_of
+from opto.optimizers.state import read_values, write_values
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import Run
@@ -209,6 +210,25 @@ class FreshSearch(ScoreSearch):
         with self._lock:
             self._judge(accepted, said.score)
             return self._record_told(accepted, said)
+
+    def _state(self) -> dict[str, Any]:
+        version, numbers, gauss = self._random.getstate()
+        return {
+            "random": [version, list(numbers), gauss],
+            "known": [[list(key), score] for key, score in self._known.items()],
+            "waiting": [[list(key), number] for key, number in self._waiting.items()],
+            "stepped": self._stepped and list(self._stepped),
+            "top": self._top and [self._top[0], write_values(self._top[1], self.variables)],
+        }
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        version, numbers, gauss = state["random"]
+        top = state["top"] and (state["top"][0], read_values(state["top"][1], self.variables))
+        self._random.setstate((version, tuple(numbers), gauss))
+        self._known = {tuple(key): score for key, score in state["known"]}
+        self._waiting = {tuple(key): number for key, number in state["waiting"]}
+        self._stepped = state["stepped"] and tuple(state["stepped"])
+        self._top = top
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:
         with self._lock:

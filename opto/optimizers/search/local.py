@@ -8,6 +8,7 @@ from typing import Any
 from opto.nodes import Choices, ParameterNode, Propagator
 from opto.optimizers.search.base import FreshSearch
 from opto.optimizers.search.space import from_unit, to_unit
+from opto.optimizers.state import read_values, write_values
 from opto.runs import Run
 
 __all__ = ["LocalSearch"]
@@ -62,6 +63,16 @@ class LocalSearch(FreshSearch):
         self._radius = 0.25  # standard deviation of a change, as a part of the range
         self._center: dict[str, Any] = {}
         self._center_score = -math.inf
+
+    def _state(self) -> dict[str, Any]:
+        center = write_values(self._center, self.variables)
+        return {**super()._state(), "radius": self._radius, "center": [self._center_score, center]}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        radius, (score, written) = float(state["radius"]), state["center"]
+        center = read_values(written, self.variables)
+        super()._set_state(state)
+        self._radius, self._center_score, self._center = radius, score, center
 
     def _learn(self, values: Mapping[str, Any], score: float) -> None:
         better = not self._center or score > self._center_score

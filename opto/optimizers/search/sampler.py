@@ -77,10 +77,39 @@ class Sampler(FreshSearch):
         )
         self._distributions = {name: _distribution(space) for name, space in self._spaces.items()}
         self._grid = _Grid(self._spaces, points, self._random) if sampler == "grid" else None
+        self._kind, self._seed = sampler, seed
         self._sampler_name = sampler if isinstance(sampler, str) else type(sampler).__name__
         self.study: optuna.Study = _new_study(_made(sampler, seed))
         self._trials: dict[Key, list[Any]] = {}
         self._drawn: Any = None
+
+    def _state(self) -> dict[str, Any]:
+        finished = [item for item in self.study.trials if item.state.is_finished()]
+        trials = [
+            {"state": item.state.name, "value": item.value, "params": item.params, "attributes": item.system_attrs}
+            for item in finished
+        ]
+        return {**super()._state(), "trials": trials, "grid": self._grid and list(self._grid.left)}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        # Optuna keeps the state of its generators to itself: a sampler named here begins another stream of chance.
+        made = _made(self._kind, self._seed + len(state["trials"]))
+        study = _new_study(made)
+        for item in state["trials"]:
+            study.add_trial(
+                _optuna().create_trial(
+                    state=_optuna().trial.TrialState[item["state"]],
+                    value=item["value"],
+                    params=item["params"],
+                    distributions={name: self._distributions[name] for name in item["params"]},
+                    system_attrs=item["attributes"],
+                )
+            )
+        left = list(state["grid"] or [])
+        super()._set_state(state)
+        self.study, self._trials = study, {}
+        if self._grid is not None:
+            self._grid.left = left
 
     @property
     def _leaves_to_chance(self) -> bool:
@@ -174,19 +203,19 @@ class _Grid:
         self.begin()
 
     def begin(self) -> None:
-        self._order = list(range(self._size))
-        self._chance.shuffle(self._order)
+        self.left = list(range(self._size))
+        self._chance.shuffle(self.left)
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        while self._order:
-            place, point = self._order.pop(), {}
+        while self.left:
+            place, point = self.left.pop(), {}
             for name, line in self._lines.items():
                 place, position = divmod(place, len(line))
                 point[name] = line[position]
-            yield self._size - len(self._order), point
+            yield self._size - len(self.left), point
 
 
 def _line(space: Space, size: int) -> list[Any]:
