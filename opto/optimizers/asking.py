@@ -156,7 +156,7 @@ class AskingOptimizer(Optimizer):
                 f"Not all of that can be used.{kept}\n{describe_rejected(found.rejected)}\nGive other values for these."
             )
         now = evidence.best or evidence
-        before = tried_in(self.records, {**now.values, **found.values})
+        before = tried_in(self.records, self.recorded({**now.values, **found.values}))
         if before is None or before.score is None or now.score is None or before.score >= now.score:
             return ""
         # Without scores, or to what did better, going back may be what the feedback asks for.

@@ -40,9 +40,9 @@ class OPRO(AskingOptimizer):
     def prompt(self, evidence: Evidence) -> Prompt:
         variables = self.variables_for(evidence)
         now = evidence.best or evidence
-        tried = sorted(judged_before(self.records, evidence), key=lambda item: item.rank)
+        tried = sorted(judged_before(self.records, evidence, self.recorded), key=lambda item: item.rank)
         del tried[: max(len(tried) - self.memory_size, 0)]
-        tried = sorted([*tried, Judged(now.values, now.feedback, now.score)], key=lambda item: item.rank)
+        tried = sorted([*tried, Judged(self.recorded(now.values), now.feedback, now.score)], key=lambda item: item.rank)
         head = [f"# Instruction\n{self.objective}", f"# Variables\n{describe_variables(variables)}"]
         tail = [render_rejected(self.records, self.variables), f"What should become of {', '.join(variables)}?"]
         system = SYSTEM.format(instructions=self._format.instructions)

@@ -109,9 +109,11 @@ class OptoPrime(AskingOptimizer):
         self.show_sources = show_sources
 
     def prompt(self, evidence: Evidence) -> Prompt:
-        problem, now = self.problem(evidence), (evidence.best or evidence).values
+        problem, now = self.problem(evidence), self.recorded((evidence.best or evidence).values)
         asked = self.variables_for(evidence)
-        tried = most_relevant(judged_before(self.records, evidence), self.memory_size, now=now, asked=asked)
+        tried = most_relevant(
+            judged_before(self.records, evidence, self.recorded), self.memory_size, now=now, asked=asked
+        )
         return Prompt(self.messages(problem, tried), problem.left_out)
 
     def problem(self, evidence: Evidence) -> Problem:
