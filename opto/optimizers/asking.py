@@ -244,7 +244,7 @@ class AskingOptimizer(Optimizer):
                 f"Not all of that can be used.{kept}\n{describe_rejected(found.rejected)}\nGive other values for these."
             )
         now = evidence.best or evidence
-        before = tried_in(self.records, {**now.values, **found.values})
+        before = tried_in(self.records, self.recorded({**now.values, **found.values}))
         if before is None or before.score is None or now.score is None or before.score >= now.score:
             return ""
         # Without scores, or to what did better, going back may be what the feedback asks for.
@@ -259,12 +259,10 @@ class AskingOptimizer(Optimizer):
         if first.error is not None:
             return again
         known = self._check(first.suggestion, evidence)
-        if isinstance(again.error, LLMError) and not again.error.transient and not known.values:
-            return again
         new = self._check(again.suggestion, evidence)
         values = {name: raw for name, raw in known.said.items() if name not in new.said} | {**again.suggestion.values}
         reasoning = again.suggestion.reasoning or first.suggestion.reasoning
-        # What was paid for, and can be used, is used, though asking for the rest failed.
+        # If asking again failed, there is the first answer still. What stays wrong will fail the next step.
         return replace(again, suggestion=Suggestion(values, reasoning), error=None)
 
     def _ask(self, asked: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:

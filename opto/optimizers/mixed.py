@@ -95,6 +95,7 @@ class Mixed(Optimizer):
         for optimizer in self.optimizers:
             # What one of them is told of the past is what happened to all.
             optimizer.records = self.records
+            optimizer._recorded = self.variables  # noqa: SLF001 - of the same family
         self.sections = list(dict.fromkeys(name for optimizer in self.optimizers for name in optimizer.sections))
         self.order = order
         self._credits = Credits(self.variables)

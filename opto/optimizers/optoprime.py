@@ -164,9 +164,10 @@ Values that are not what their line says are not used. Code must be whole and ke
         return self._fitting(evidence, self._tried(evidence))
 
     def _tried(self, evidence: Evidence) -> list[Judged]:
-        now = (evidence.best or evidence).values
+        now = self.recorded((evidence.best or evidence).values)
         asked = self.variables_for(evidence)
-        return most_relevant(judged_before(self.records, evidence), self.memory_size, now=now, asked=asked)
+        before = judged_before(self.records, evidence, self.recorded)
+        return most_relevant(before, self.memory_size, now=now, asked=asked)
 
     def _fitting(self, evidence: Evidence, tried: Sequence[Judged]) -> Problem:
         """Return the problem for which there is room beside *tried* and all else."""
