@@ -179,12 +179,15 @@ Values that are not what their line says are not used. Code must be whole and ke
             around.append(self._template.user.text)
         around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
         left = max(self.max_prompt_tokens - around_it - _SLACK, LEAST_PROMPT // 2)
-        graph = (evidence.best or evidence).graph
+        # A template may show a section twice.
+        return self._within(evidence, left // max(slots["problem"] + max(slots[name] for name in SECTIONS), 1))
+
+    def _within(self, evidence: Evidence, max_tokens: int) -> Problem:
+        """Return the problem of *evidence* in at most so many tokens, without what is masked."""
         problem = Problem.of(
-            graph,
-            variables,
-            # A template may show a section twice.
-            max_tokens=left // max(slots["problem"] + max(slots[name] for name in SECTIONS), 1),
+            (evidence.best or evidence).graph,
+            self.variables_for(evidence),
+            max_tokens=max_tokens,
             show_sources=self.show_sources,
             context=self.context,
             longest_value=self.longest_value,
