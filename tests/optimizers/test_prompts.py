@@ -93,8 +93,8 @@ def test_a_subclass_may_have_its_own(count):
     ("settings", "complaint"),
     [
         ({"user_prompt": "{problm}"}, r"Did you mean \{problem\}"),
-        ({"user_prompt": "{variables}"}, r"no slot for problem\. Write \{feedback\} or \{problem\}"),
-        ({"system_prompt": ""}, "no slot for answer format"),
+        ({"user_prompt": "{variables}"}, r"no slot for the feedback\. Write \{feedback\} or \{problem\}"),
+        ({"system_prompt": ""}, "no slot for the answer format"),
         ({"system_prompt": "{answer_format}", "include_example": True}, r"Write \{example\} where"),
         ({"system_prompt": 3}, "system_prompt is a int"),
     ],
@@ -338,3 +338,34 @@ def test_a_mask_of_a_joint_step_is_for_those_that_have_prompts(count):
     assert "# Code" in shown(asking)[1]
     with pytest.raises(OptimizerError, match="Mixed has no section"):
         optimizer.step(mask=["#Cod"])
+
+
+def test_long_headings_of_the_users_count(count):
+    headings = "\n\n".join(
+        f"## {'The program ' * 60}\n{{{name}}}" for name in ("code", "others", "outputs", "feedback")
+    )
+    optimizer = OptoPrime(
+        [count], ScriptedLLM([answer()]), max_prompt_tokens=2_000, user_prompt=f"{headings}\n\n{{variables}}"
+    )
+
+    result = count
+    for _ in range(300):
+        result = result + 1
+    step(optimizer, result)
+
+    assert 1_500 < sum(map(estimate_tokens, shown(optimizer))) <= 2_000
+
+
+def test_the_memory_and_a_long_run_share_the_budget():
+    prompt = node("start", name="prompt", trainable=True)
+    replies = [answer(prompt=f"{letter} " * 200) for letter in "abcdef"]
+    optimizer = OptoPrime([prompt], ScriptedLLM(replies), max_prompt_tokens=3_000)
+
+    for score in (0.1, 0.9, 0.2, 0.3, 0.4, 0.5):
+        outputs = [prompt + str(number) for number in range(300)]
+        optimizer.zero_feedback()
+        optimizer.backward(outputs, [score] * 300)
+        optimizer.step()
+
+        assert sum(map(estimate_tokens, shown(optimizer))) <= 3_000
+    assert "# Tried before" in shown(optimizer)[1]
