@@ -1,6 +1,5 @@
 """What optimizers have in common that ask a language model: the client, prompt and answer, asking again."""
 
-import difflib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
+from opto.optimizers.describing import by_name
 from opto.optimizers.log import ShownProblem, logged
 from opto.optimizers.memory import Judged, describe_rejected, render_rejected, tried_in
 from opto.optimizers.optimizer import Optimizer
@@ -137,30 +137,11 @@ class AskingOptimizer(Optimizer):
             self.slots,
             required=[*self.required_slots, *([["example"]] if include_example and self.slots else [])],
         )
-        self.context = self._by_name(context or {})
+        self.context = by_name(context or {}, self.variables)
         self.problem_context = problem_context or ""
         self._includes_example = include_example
         self._highlights_variables = highlight_variables
         self._logs = log
-
-    def _by_name(self, context: Mapping[ParameterNode[Any] | str, str]) -> dict[str, str]:
-        """Return the texts of *context* by the names of the variables."""
-        if not isinstance(context, Mapping):
-            raise OptimizerError(
-                f"context is {context!r:.80}.", mend="Give a text for each parameter, or use problem_context for all."
-            )
-        names = {parameter: name for name, parameter in self.variables.items()}
-        found = {}
-        for item, text in context.items():
-            name = names.get(item) if isinstance(item, ParameterNode) else item if item in self.variables else None
-            if name is None or not isinstance(text, str):
-                near = difflib.get_close_matches(str(item), self.variables, n=1)
-                others = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.variables)}."
-                wrong = f"There is no variable {item!r:.80}" if name is None else f"It is {text!r:.80} for {name}"
-                mend = others if name is None else "Give a text."
-                raise OptimizerError(f"context cannot be used. {wrong}.", mend=mend)
-            found[name] = text
-        return found
 
     @property
     def log(self) -> list[dict[str, str]] | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from opto.errors import OptimizerError
 from opto.llm import LLM, Message, estimate_tokens
@@ -172,18 +172,17 @@ Values that are not what their line says are not used. Code must be whole and ke
     def _fitting(self, evidence: Evidence, tried: Sequence[Judged]) -> Problem:
         """Return the problem for which there is room beside *tried* and all else."""
         variables = self.variables_for(evidence)
-        # What else is in the prompt comes first: it is short, but for the memory, which has a share of its own.
-        around = [message["content"] for message in self.messages(Problem(), tried)]
-        slots = self._template.slots
-        if "problem" not in slots:  # headings, which go with their sections
-            around.append(self._template.user.text)
-        around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
-        left = max(self.max_prompt_tokens - around_it - _SLACK, LEAST_PROMPT // 2)
-        # A template may show a section twice.
-        return self._within(evidence, left // max(slots["problem"] + max(slots[name] for name in SECTIONS), 1))
 
-    def _within(self, evidence: Evidence, max_tokens: int) -> Problem:
-        """Return the problem of *evidence* in at most so many tokens, without what is masked."""
+        def prompt(problem: Problem) -> str:
+            messages = self.messages(problem.without(self._mask), tried)
+            return "\n\n".join(message["content"] for message in messages)
+
+        around = estimate_tokens("\n\n".join([prompt(Problem()), ", ".join(variables)]))
+        # However much else there is, something of the problem must be shown.
+        return self._within(evidence, max(self.max_prompt_tokens - _SLACK, around + LEAST_PROMPT // 2), prompt)
+
+    def _within(self, evidence: Evidence, max_tokens: int, render: Callable[[Problem], str] = str) -> Problem:
+        """Return the problem of *evidence*, which *render* makes a text of at most so many tokens, without the mask."""
         problem = Problem.of(
             (evidence.best or evidence).graph,
             self.variables_for(evidence),
@@ -192,6 +191,7 @@ Values that are not what their line says are not used. Code must be whole and ke
             context=self.context,
             longest_value=self.longest_value,
             shorten=self.shorten,
+            render=render,
         )
         return problem.without(self._mask)
 
@@ -206,7 +206,15 @@ Values that are not what their line says are not used. Code must be whole and ke
             raise OptimizerError("No feedback has come.", mend="Call backward() first.")
         return evidence
 
-    def problem_instance(self, summary: Evidence | StepRecord, mask: Collection[str] | None = None) -> Problem | str:
+    @overload
+    def problem_instance(self, summary: Evidence, mask: Collection[str] | None = None) -> Problem: ...
+
+    @overload
+    def problem_instance(self, summary: StepRecord, mask: Collection[str] | None = None) -> ShownProblem: ...
+
+    def problem_instance(
+        self, summary: Evidence | StepRecord, mask: Collection[str] | None = None
+    ) -> Problem | ShownProblem:
         """Return what the model is shown, as text or in sections, under Trace's name.
 
         Args:
