@@ -18,7 +18,8 @@ from opto.optimizers.mutations.operators import (
 from opto.optimizers.mutations.pieces import Piece
 from opto.optimizers.mutations.scope import Scope, number_of
 from opto.optimizers.mutations.statements import statement_edits
-from opto.optimizers.mutations.text import Edit, Site, SourceText
+from opto.optimizers.mutations.text import Site, SourceText
+from opto.splice import Edit
 from opto.optimizers.mutations.values import attribute, call, constant, name, subscript
 
 __all__ = ["Mutation", "mutations"]
@@ -60,7 +61,7 @@ def mutations(source: str) -> list[Mutation]:
         line, start = site.statement.lineno, text.span(site.statement)[0]
         names = scope.names(site)
         for kind, cost, edits in _edits(text, scope, site, names):
-            key = text.line(line), edits[0].start - start, *(edit.text for edit in edits)
+            key = text.line_of(site.statement), edits[0].start - start, *(edit.text for edit in edits)
             found.append(Mutation(kind, cost, edits, line, key))
     return sorted(found, key=lambda item: item.cost)
 

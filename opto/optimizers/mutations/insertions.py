@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from opto.optimizers.mutations.text import LOOPS, Edit, Site, SourceText
+from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.splice import Edit
 
 __all__ = ["insertions"]
 

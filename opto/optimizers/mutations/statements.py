@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opto.optimizers.mutations.insertions import insertions
+from opto.optimizers.mutations.layout import unbroken
 from opto.optimizers.mutations.pieces import OTHER_SIGNS, SIGNS
-from opto.optimizers.mutations.text import LOOPS, Edit, Site, SourceText
+from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.splice import Edit
 
 __all__ = ["statement_edits"]
 
@@ -127,12 +129,12 @@ def _rewritten(text: SourceText, part: Any, names: Sequence[str]) -> Found:
     found: list[tuple[str, float, str]]
     match part:
         case ast.AugAssign():
-            target, value, sign = text.text(part.target), text.text(part.value), SIGNS[type(part.op)]
+            target, value, sign = text.text(part.target), unbroken(text.text(part.value)), SIGNS[type(part.op)]
             found = [("operator", cost, f"{target} {other}= {value}") for other, cost in OTHER_SIGNS[sign].items()]
             found += [("assignment", 2, f"{target} = {value}")]
-            found += [("assignment", 3.2, f"{target} = {text.piece(part.value).text} {sign} {target}")]
+            found += [("assignment", 3.2, f"{target} = {value} {sign} {target}")]
         case ast.Assign(targets=[ast.Name(id=target)]):
-            value = text.text(part.value)
+            value = unbroken(text.text(part.value))
             signs = {"+": 2.8, "-": 3.4, "*": 3.6}
             found = [("assignment", cost, f"{target} {sign}= {value}") for sign, cost in signs.items()]
         case ast.Break() | ast.Continue():
