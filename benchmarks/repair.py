@@ -322,7 +322,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="every eighth problem")
     parser.add_argument("--only", help="the problem of this number")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="problems at the same time")
-    parser.add_argument("--keep", type=Path, help="a file for what became of each problem: what is in it is not run again")
+    parser.add_argument(
+        "--keep", type=Path, help="a file for what became of each problem: what is in it is not run again"
+    )
     parser.add_argument("--json", action="store_true", help="print what became of each problem, in JSON")
     options = parser.parse_args()
     chosen = list(problems())[:: 8 if options.quick else 1]

@@ -32,7 +32,10 @@ _CHANCE = 0.4
 _WORTH = 0.15
 #: Changes that are kept for what is built upon, and how much of that is kept; of the start, all are.
 _MOST_CHANGES, _MOST_BASES = 200, 300
+#: Likely changes that are looked at, and proposals that nobody has judged yet.
+_MOST_OF_START, _MOST_ASKED = 30_000, 100
 
+_NO_SOURCE = "(source not available)"
 _FRAME = re.compile(r"\bin (\w+), line (\d+): (.*?)(?:  <--- .*)?$", re.MULTILINE)
 
 
@@ -42,7 +45,7 @@ class _Change:
 
     name: str
     kind: str
-    line: int
+    lines: range
     cost: float
     key: tuple[Any, ...]
     new: Any
@@ -144,7 +147,7 @@ class CodeSearch(ScoreSearch):
         self._outputs: set[tuple[str, ...]] = set()
         self._bases: list[_Base] = []
         self._effects: dict[tuple[Any, ...], float] = {}
-        self._asked: tuple[dict[str, Any], _Base, _Change] | None = None
+        self._asked: dict[int, tuple[_Base, _Change]] = {}
 
     def _propose(self, evidence: Evidence) -> Proposal:
         reached = set(evidence.graph.parameters)
@@ -163,23 +166,27 @@ class CodeSearch(ScoreSearch):
         self._learn(dict(values), self._outcome)
         for base, change in self._in_order():
             if (proposed := self._made(base, change)) is not None:
-                self._asked = proposed, base, change
+                self._asked[self._key(proposed)] = base, change
+                if len(self._asked) > _MOST_ASKED:
+                    del self._asked[next(iter(self._asked))]
                 upon = "" if base is self._bases[0] else f", with {len(base.steps)} more since the start"
-                return proposed, f"{change.kind} in line {change.line} of {change.name}{upon}"
+                return proposed, f"{change.kind} in line {change.lines.start} of {change.name}{upon}"
+        if (best := self.best()) is not None and self._key(best.values) != self._key(values):
+            return best.values, "All that is near has been tried: back to the best."
         return values, "All that is near has been tried."
 
     def _learn(self, values: dict[str, Any], outcome: _Outcome) -> None:
         """Note what came of *values*, and whether they are something to build upon."""
-        asked, self._asked = self._asked, None
+        asked = self._asked.pop(key := self._key(values), None)
         is_new = outcome.outputs not in self._outputs
         self._outputs.add(outcome.outputs)
-        if asked is None or asked[0] != values:
-            # The start, or values that somebody else put into the parameters.
-            self._known.add(self._key(values))
-            if all(base.values != values for base in self._bases):
+        if asked is None:
+            # The start, or values that somebody else put into the parameters; or what was tried already.
+            if key not in self._known:
+                self._known.add(key)
                 self._bases.append(_Base(values, outcome))
             return
-        _, base, change = asked
+        base, change = asked
         better = outcome.rank > base.outcome.rank
         if base is self._bases[0]:
             unlike = 0.0 if outcome.outputs != base.outcome.outputs else _DID_NOTHING
@@ -233,15 +240,19 @@ class CodeSearch(ScoreSearch):
             effect = self._effects.get(change.key, 0.0)
             # What helped is put together with what helped as well: crossover. With others it can be had the other way
             # round.
-            cost = change.cost + (effect if is_better else max(effect, 0.0)) - _FAILED_LINE * (change.line in failed)
+            cost = (
+                change.cost
+                + (effect if is_better else max(effect, 0.0))
+                - _FAILED_LINE * (not failed.isdisjoint(change.lines))
+            )
             found.append((cost + _CHANCE * self._random.random(), change))
         found.sort(key=lambda item: -item[0])
         return found if is_start else found[-_MOST_CHANGES:]
 
     def _changes(self, name: str, value: Any) -> Iterator[_Change]:
         if name in self._code:
-            for item in mutations(value) if _parses(value) else ():
-                yield _Change(name, item.kind, item.line, item.cost, (name, *item.key), item)
+            for item in mutations(value)[:_MOST_OF_START] if _parses(value) else ():
+                yield _Change(name, item.kind, item.lines, item.cost, (name, *item.key), item)
             return
         space = self._others[name]
         others: list[Any]
@@ -252,18 +263,20 @@ class CodeSearch(ScoreSearch):
             parts = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.001)
             others = [from_unit(space, place + sign * part) for part in parts for sign in (1, -1)]
         for position, other in enumerate(others):
-            yield _Change(name, "value", 1, 1 + 0.1 * position, (name, repr(other)), other)
+            yield _Change(name, "value", range(1, 2), 1 + 0.1 * position, (name, repr(other)), other)
 
     def _made(self, base: _Base, change: _Change) -> dict[str, Any] | None:
         """Return the values of *base* with *change*; None if that is refused, or was tried before."""
         new = change.new
         if isinstance(new, Mutation):
-            new = SourceText(base.values[change.name]).applied(new.edits)
-            if not _parses(new):
+            old = base.values[change.name]
+            new = SourceText(old).applied(new.edits)
+            # Code in a closure may not compile alone.
+            if not (_compiles(new) or (_parses(new) and not _compiles(old))):
                 return None
         try:
             proposed = {**base.values, change.name: self.variables[change.name].accept(new)}
-        except (ValueError, TypeError, ArithmeticError, AssertionError):
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError):
             return None  # DomainError is one of these; domains that users write raise others.
         key = self._key(proposed)
         if key in self._known:
@@ -273,12 +286,7 @@ class CodeSearch(ScoreSearch):
 
     def _key(self, values: Mapping[str, Any]) -> int:
         # Code by its tree: layout makes no difference. A number, because there are thousands of them.
-        return hash(
-            tuple(
-                ast.dump(ast.parse(value)) if name in self._code and _parses(value) else repr(value)
-                for name, value in values.items()
-            )
-        )
+        return hash(tuple(_program(value) if name in self._code else repr(value) for name, value in values.items()))
 
 
 def _parses(text: Any) -> bool:
@@ -287,6 +295,22 @@ def _parses(text: Any) -> bool:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return False
     return True
+
+
+def _compiles(text: str) -> bool:
+    try:
+        compile(text, "<proposal>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _program(text: Any) -> str:
+    """Return what is equal for sources that differ in layout only."""
+    try:
+        return ast.dump(ast.parse(text))
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return repr(text)
 
 
 def _is_code(parameter: ParameterNode[Any]) -> bool:
@@ -314,12 +338,25 @@ def _in_words(value: Any) -> str:
 def _failed_lines(evidence: Evidence, sources: Mapping[str, str]) -> dict[str, set[int]]:
     """Return the lines of each source that errors came through."""
     tracebacks = "\n".join(item.traceback for item in evidence.graph if isinstance(item, ExceptionNode))
+    frames = dict.fromkeys(_FRAME.findall(tracebacks))
     found: dict[str, set[int]] = {name: set() for name in sources}
-    for function, number, said in _FRAME.findall(tracebacks):
-        for name, source in sources.items():
-            if f"def {function}(" in source:
-                lines = source.split("\n")
+    for name, source in sources.items() if frames else ():
+        lines, functions = ["", *source.split("\n")], _functions(source)
+        for function, number, said in frames:
+            for span in functions.get(function, ()):
+                if said == _NO_SOURCE:
+                    found[name] |= {int(number)} & set(span)
+                    continue
                 # By what it says: a function that still is what the user wrote counts the lines of its file.
-                same = {position for position, line in enumerate(lines, start=1) if line.strip() == said.strip()}
-                found[name] |= same or {int(number)}
+                same = {position for position in span if lines[position].strip() == said.strip()}
+                found[name] |= same & {int(number)} or same
+    return found
+
+
+def _functions(source: str) -> dict[str, list[range]]:
+    """Return the lines of the functions of *source*, by name."""
+    found: dict[str, list[range]] = {}
+    for part in ast.walk(ast.parse(source)) if _parses(source) else ():
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.setdefault(part.name, []).append(range(part.lineno, (part.end_lineno or part.lineno) + 1))
     return found

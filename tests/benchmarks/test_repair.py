@@ -112,7 +112,7 @@ def test_a_small_problem_is_repaired_and_its_outcome_told(bugs):
 
     result = repair.repair(problem(), bugs=bugs, evaluations=300, seed=1)
 
-    assert len(result.bugs) == bugs
+    assert len(result.kinds) == bugs
     assert result.left_out == ""
     assert result.start < 1
     assert 0 < result.evaluations <= 300

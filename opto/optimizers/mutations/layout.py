@@ -98,7 +98,7 @@ def _laid(old: _Words, new: _Words) -> Iterator[tuple[str, str, bool]]:
                 carried = None
         elif kind == "delete":
             carried = new.gaps[j1] if j1 < len(new.words) else ""
-            if 0 < i1 and i2 < len(old.words):
+            if i1 > 0 and i2 < len(old.words):
                 around = old.words[i1 - 1], old.words[i2]
                 carried = _one_of(old.gaps[i1], old.gaps[i2], carried, around)
         else:

@@ -17,6 +17,8 @@ Found = Iterator[tuple[str, float, Piece]]
 def constant(part: Any, constants: Sequence[Any], names: Iterable[str]) -> Found:
     """Yield what may stand in place of a constant; *constants* and *names* are those of the function."""
     number = number_of(part)
+    if number is not None and not _is_usual(number):
+        return
     if number is not None:
         found = _numbers(number, [item for item in constants if type(item) is type(number)])
     elif isinstance(part.value, bool):
@@ -38,13 +40,22 @@ def _numbers(number: float, others: Iterable[float]) -> dict[str, float]:
     for cost, items in (
         (2.6, others),
         (3.0, (number + 2, number - 2, 2)),
-        (3.8, (number * 2, number // 2, number * 10, number / 10, 10, 100)),
+        (3.8, (number * 2, number // 2, number * 10, _tenth(number), 10, 100)),
     ):
         for item in items:
             found.setdefault(item, cost)
     if isinstance(number, int):
         found = {int(item): cost for item, cost in found.items() if item == int(item)}
-    return {repr(item): cost for item, cost in found.items() if item != number}
+    return {repr(item): cost for item, cost in found.items() if item != number and _is_usual(item)}
+
+
+def _is_usual(number: float) -> bool:
+    return -1e300 < number < 1e300
+
+
+def _tenth(number: float) -> float:
+    # Longer ones cannot be divided as floats without a loss.
+    return number // 10 if number % 10 == 0 else number / 10 if abs(number) < 1e15 else number
 
 
 def _texts(value: str, others: Iterable[str]) -> dict[str, float]:
