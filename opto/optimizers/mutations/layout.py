@@ -3,6 +3,7 @@
 import io
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -36,11 +37,21 @@ def relaid(old: str, new: str) -> str:
     before, after = _split(old), _split(new)
     if before is None or after is None:
         return new
-    written, shared = "", 0
+    texts, gaps, shared = [], [], 0
     for text, gap, is_shared in _laid(before, after):
-        written += (gap if written else "") + text
+        texts.append(text)
+        gaps.append(gap)
         shared += is_shared
-    return written if shared else new
+    _keep_comments(gaps, before.gaps[1:])
+    return "".join(part for pair in zip(["", *gaps[1:]], texts, strict=True) for part in pair) if shared else new
+
+
+def _keep_comments(gaps: list[str], old: Sequence[str]) -> None:
+    """Put the comments of *old* into *gaps* that have lost their place, in the order of the text."""
+    lost = Counter(gap for gap in old if "#" in gap) - Counter(gap for gap in gaps[1:] if "#" in gap)
+    free = (at for at in range(1, len(gaps)) if "#" not in gaps[at])
+    for gap, at in zip(lost.elements(), free, strict=False):
+        gaps[at] = gap
 
 
 def unbroken(text: str) -> str:

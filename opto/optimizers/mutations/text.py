@@ -2,9 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from opto.optimizers.mutations.layout import relaid, unbroken
 from opto.optimizers.mutations.pieces import ATOM, Piece, level_around, level_of
@@ -12,6 +12,7 @@ from opto.splice import Edit, Source
 
 __all__ = ["LOOPS", "Site", "SourceText"]
 
+T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
@@ -54,6 +55,15 @@ class SourceText(Source):
         # So that its last line is one as the others.
         self._is_open = not text.endswith(("\n", "\r"))
         super().__init__(f"{text}\n" if self._is_open else text)
+        self._noted: dict[tuple[int, Any], Any] = {}
+
+    def noted(self, part: ast.AST, found: Callable[[Any], T]) -> T:
+        """Return what is *found* of *part* of the tree, which is looked for once."""
+        key = id(part), found
+        if key not in self._noted:
+            self._noted[key] = found(part)
+        result: T = self._noted[key]
+        return result
 
     def applied(self, edits: Iterable[Edit]) -> str:
         """Return the text with all *edits*, what they leave as it was laid out before."""

@@ -9,7 +9,7 @@ from opto.optimizers.mutations.pieces import ATOM, FACTOR, Piece, shifted
 from opto.optimizers.mutations.scope import number_of
 from opto.optimizers.mutations.text import Site, SourceText
 
-__all__ = ["attribute", "call", "constant", "name", "subscript"]
+__all__ = ["CONFUSED", "attribute", "call", "constant", "name", "subscript"]
 
 Found = Iterator[tuple[str, float, Piece]]
 
@@ -110,12 +110,13 @@ def _confused(word: str) -> list[str]:
     return list(dict.fromkeys(other for group in groups if word in group for other in group if other != word))
 
 
-_CONFUSED = {word: _confused(word) for group in _ALIKE for word in group.split()}
+#: By the name of a function or method.
+CONFUSED = {word: _confused(word) for group in _ALIKE for word in group.split()}
 
 
 def name(site: Site, names: Sequence[str]) -> Found:
     called = isinstance(site.parent, ast.Call) and site.name == "func"
-    for other in _CONFUSED.get(site.part.id, ()):
+    for other in CONFUSED.get(site.part.id, ()):
         yield "function", 1.5 if called else 2, Piece(other)
     if not called or site.part.id in names:
         for position, other in enumerate(item for item in names if item != site.part.id):
@@ -123,7 +124,7 @@ def name(site: Site, names: Sequence[str]) -> Found:
 
 
 def attribute(text: SourceText, part: ast.Attribute) -> Found:
-    for other in _CONFUSED.get(part.attr, ()):
+    for other in CONFUSED.get(part.attr, ()):
         yield "function", 1.6, Piece(f"{text.piece(part.value).within(ATOM)}.{other}")
 
 
