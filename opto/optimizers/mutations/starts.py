@@ -34,10 +34,10 @@ _PREPARED |= {"{}[::-1]": 4, "{}.lower()": 4, "{}.strip()": 4, "{}.split()": 4}
 def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
     """Yield the lines that may be missing before the statement at *site*: first values, and arguments made ready."""
     function = site.functions[-1]
-    missing = text.noted(function, _unstarted)
     outer = {name for item in site.functions[:-1] for name in text.noted(item, _given)}
-    part = site.part
-    here = [name for name, place in missing.items() if _place(part) <= place < _end(part) and name not in outer]
+    places = {name: place for name, place in text.noted(function, _unstarted).items() if name not in outer}
+    here = [name for name, place in places.items() if _place(site.part) <= place < _end(site.part)]
+    rest = [name for name, place in places.items() if place >= _end(site.part)]
     more = 0.0 if site.parent is function else 0.4
     for name in here[:_MOST_MISSING]:
         for value, cost in _STARTS.items():
@@ -45,7 +45,7 @@ def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
         for other in names:
             for value, cost in _STARTS_OF.items():
                 yield "start", cost + more, f"{name} = {value.format(other)}"
-    for line, cost in _like_others(text, function, here[:_MOST_MISSING], names):
+    for line, cost in _like_others(text, function, here[:_MOST_MISSING], rest, names):
         yield "start", cost + more, line
     if site.parent is function and site.position <= 1:
         for argument in function.args.args:
@@ -54,18 +54,20 @@ def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
 
 
 def _like_others(
-    text: SourceText, function: Any, missing: Sequence[str], names: Sequence[str]
+    text: SourceText, function: Any, here: Sequence[str], rest: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
-    """Yield assignments to names that are *missing* which are like others of *function*."""
-    if not missing:
+    """Yield assignments like others of *function* to names that are missing *here*, and maybe to the *rest* of them."""
+    if not here:
         return
+    missing = [*here, *rest]
     others = [item for item in ast.walk(function) if isinstance(item, ast.Assign) and len(item.targets) == 1]
     for other in others[:_MOST_ASSIGNMENTS]:
         target = other.targets[0]
         count = len(target.elts) if isinstance(target, ast.Tuple) else 1
         if not isinstance(target, ast.Name | ast.Tuple) or count > len(missing):
             continue
-        targets = [", ".join(missing[at : at + count]) for at in range(len(missing) - count + 1)]
+        last = min(len(here), len(missing) - count + 1)
+        targets = [", ".join(missing[at : at + count]) for at in range(last)]
         for value, cost in _variants(text, other.value, names):
             for said in targets:
                 yield f"{said} = {value}", cost
@@ -126,9 +128,8 @@ def _unstarted(function: Any) -> dict[str, _Place]:
                 places[part.id] = min(place, places.get(part.id, place))
             case _:
                 known |= _named(part)
-    return {
-        name: place for name, place in used.items() if name not in known and place < given.get(name, (sys.maxsize, 0))
-    }
+    found = sorted((place, name) for name, place in used.items() if name not in known)
+    return {name: place for place, name in found if place < given.get(name, (sys.maxsize, 0))}
 
 
 def _place(part: Any) -> _Place:
