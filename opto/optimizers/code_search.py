@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opto.nodes import Choices, ExceptionNode, ParameterNode, Propagator, Range
+from opto.optimizers.lines import compiles, failed_lines, loops_around, parses, program
 from opto.optimizers.mutations import Mutation, SourceText, mutations
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search import ScoreSearch, from_unit, to_unit
@@ -20,6 +21,8 @@ __all__ = ["CodeSearch"]
 
 #: What is taken off the cost of a change in a line that an error came through.
 _FAILED_LINE = 1.0
+#: The same where a loop begins around such a line: it may run too far.
+_AROUND_FAILED = 0.5
 #: What is added to the cost of a change because of what the same one did to the start.
 _HELPED, _HARMED, _DID_NOTHING = -2.0, 0.5, 0.8
 #: What is built upon is so far away, and so much further for each that is better.
@@ -34,9 +37,6 @@ _WORTH = 0.15
 _MOST_CHANGES, _MOST_BASES = 200, 300
 #: Likely changes that are looked at, and proposals that nobody has judged yet.
 _MOST_OF_START, _MOST_ASKED = 30_000, 100
-
-_NO_SOURCE = "(source not available)"
-_FRAME = re.compile(r"\bin (\w+), line (\d+): (.*?)(?:  <--- .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,18 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a run showed: the score, the outputs as text, how many are errors, and the lines that these came through."""
+    """What a run showed: the score, the outputs as text, how many of them are errors.
+
+    Attributes:
+        failed: The lines of each source that errors came through.
+        around: Those where loops begin that these are in.
+    """
 
     score: float
     outputs: tuple[str, ...]
     errors: int
     failed: Mapping[str, set[int]]
+    around: Mapping[str, set[int]]
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -153,11 +159,15 @@ class CodeSearch(ScoreSearch):
         reached = set(evidence.graph.parameters)
         self._open = [name for name, item in self.active.items() if item in reached]
         outputs = evidence.graph.outputs
+        errors = [item for item in evidence.graph if isinstance(item, ExceptionNode)]
+        sources = {name: str(evidence.values[name]) for name in self._code}
+        failed = failed_lines("\n".join(item.traceback for item in errors), sources)
         self._outcome = _Outcome(
             score=-math.inf if evidence.score is None else evidence.score,
             outputs=tuple(_in_words(item._data) for item in outputs),  # noqa: SLF001 - no read of the program
             errors=sum(isinstance(item, ExceptionNode) for item in outputs),
-            failed=_failed_lines(evidence, {name: str(evidence.values[name]) for name in self._code}),
+            failed=failed,
+            around={name: loops_around(sources[name], lines) for name, lines in failed.items()},
         )
         return super()._propose(evidence)
 
@@ -233,25 +243,26 @@ class CodeSearch(ScoreSearch):
                 base.waiting[name] = self._surroundings(base, name)
 
     def _surroundings(self, base: _Base, name: str) -> list[tuple[float, _Change]]:
-        failed, is_start = base.outcome.failed.get(name, set()), base is self._bases[0]
+        failed, around = base.outcome.failed.get(name, set()), base.outcome.around.get(name, set())
+        is_start = base is self._bases[0]
         is_better = base.outcome.rank > self._bases[0].outcome.rank
         found = []
         for change in self._changes(name, base.values[name]):
             effect = self._effects.get(change.key, 0.0)
             # What helped is put together with what helped as well: crossover. With others it can be had the other way
             # round.
-            cost = (
-                change.cost
-                + (effect if is_better else max(effect, 0.0))
-                - _FAILED_LINE * (not failed.isdisjoint(change.lines))
-            )
+            cost = change.cost + (effect if is_better else max(effect, 0.0))
+            if not failed.isdisjoint(change.lines):
+                cost -= _FAILED_LINE
+            elif not around.isdisjoint(change.lines):
+                cost -= _AROUND_FAILED
             found.append((cost + _CHANCE * self._random.random(), change))
         found.sort(key=lambda item: -item[0])
         return found if is_start else found[-_MOST_CHANGES:]
 
     def _changes(self, name: str, value: Any) -> Iterator[_Change]:
         if name in self._code:
-            for item in mutations(value)[:_MOST_OF_START] if _parses(value) else ():
+            for item in mutations(value)[:_MOST_OF_START] if parses(value) else ():
                 yield _Change(name, item.kind, item.lines, item.cost, (name, *item.key), item)
             return
         space = self._others[name]
@@ -272,7 +283,7 @@ class CodeSearch(ScoreSearch):
             old = base.values[change.name]
             new = SourceText(old).applied(new.edits)
             # Code in a closure may not compile alone.
-            if not (_compiles(new) or (_parses(new) and not _compiles(old))):
+            if not (compiles(new) or (parses(new) and not compiles(old))):
                 return None
         try:
             proposed = {**base.values, change.name: self.variables[change.name].accept(new)}
@@ -286,37 +297,13 @@ class CodeSearch(ScoreSearch):
 
     def _key(self, values: Mapping[str, Any]) -> int:
         # Code by its tree: layout makes no difference. A number, because there are thousands of them.
-        return hash(tuple(_program(value) if name in self._code else repr(value) for name, value in values.items()))
-
-
-def _parses(text: Any) -> bool:
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def _compiles(text: str) -> bool:
-    try:
-        compile(text, "<proposal>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def _program(text: Any) -> str:
-    """Return what is equal for sources that differ in layout only."""
-    try:
-        return ast.dump(ast.parse(text))
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return repr(text)
+        return hash(tuple(program(value) if name in self._code else repr(value) for name, value in values.items()))
 
 
 def _is_code(parameter: ParameterNode[Any]) -> bool:
     """True if the value is the text of a function."""
     value = parameter._data  # noqa: SLF001 - no read of the program
-    if not isinstance(value, str) or isinstance(parameter.domain, Choices | Range) or not _parses(value):
+    if not isinstance(value, str) or isinstance(parameter.domain, Choices | Range) or not parses(value):
         return False
     return any(isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) for item in ast.parse(value).body)
 
@@ -333,30 +320,3 @@ class _Words(reprlib.Repr):
 def _in_words(value: Any) -> str:
     # Where an object lies in memory tells nothing.
     return re.sub(r" at 0x[0-9a-fA-F]+", "", _Words().repr(value))
-
-
-def _failed_lines(evidence: Evidence, sources: Mapping[str, str]) -> dict[str, set[int]]:
-    """Return the lines of each source that errors came through."""
-    tracebacks = "\n".join(item.traceback for item in evidence.graph if isinstance(item, ExceptionNode))
-    frames = dict.fromkeys(_FRAME.findall(tracebacks))
-    found: dict[str, set[int]] = {name: set() for name in sources}
-    for name, source in sources.items() if frames else ():
-        lines, functions = ["", *source.split("\n")], _functions(source)
-        for function, number, said in frames:
-            for span in functions.get(function, ()):
-                if said == _NO_SOURCE:
-                    found[name] |= {int(number)} & set(span)
-                    continue
-                # By what it says: a function that still is what the user wrote counts the lines of its file.
-                same = {position for position in span if lines[position].strip() == said.strip()}
-                found[name] |= same & {int(number)} or same
-    return found
-
-
-def _functions(source: str) -> dict[str, list[range]]:
-    """Return the lines of the functions of *source*, by name."""
-    found: dict[str, list[range]] = {}
-    for part in ast.walk(ast.parse(source)) if _parses(source) else ():
-        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-            found.setdefault(part.name, []).append(range(part.lineno, (part.end_lineno or part.lineno) + 1))
-    return found

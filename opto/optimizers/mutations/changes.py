@@ -141,6 +141,8 @@ def _by_type(text: SourceText, site: Site, names: Sequence[str]) -> Iterator[tup
             return name(site, names)
         case ast.Subscript():
             return subscript(text, site.part, names)
+        case ast.BinOp():
+            return arithmetic(text, site.part, site.parent)
         case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
             return comprehension(text, site.part, names)
     for kind, changed in _CHANGES:
@@ -152,7 +154,6 @@ def _by_type(text: SourceText, site: Site, names: Sequence[str]) -> Iterator[tup
 
 _CHANGES: tuple[tuple[Any, Any], ...] = (
     (ast.Compare, comparison),
-    (ast.BinOp, arithmetic),
     (ast.BoolOp, boolean),
     (ast.UnaryOp, unary),
     (ast.Attribute, attribute),

@@ -50,15 +50,17 @@ def comparison(text: SourceText, part: ast.Compare) -> Found:
 
 
 def _chain(text: SourceText, parts: list[Any], signs: list[str]) -> Piece:
-    first, *others = (text.piece(item).within(COMPARE + 1) for item in parts)
+    first, *others = (text.operand(item).within(COMPARE + 1) for item in parts)
     pairs = (f" {sign} {other}" for sign, other in zip(signs, others, strict=True))
     return Piece(first + "".join(pairs), COMPARE)
 
 
-def arithmetic(text: SourceText, part: ast.BinOp) -> Found:
-    sign, left, right = SIGNS[type(part.op)], text.piece(part.left), text.piece(part.right)
+def arithmetic(text: SourceText, part: ast.BinOp, parent: ast.AST) -> Found:
+    sign, left, right = SIGNS[type(part.op)], text.operand(part.left), text.operand(part.right)
     for other, cost in OTHER_SIGNS[sign].items():
-        yield "operator", cost, binary(left, other, right)
+        # What is compared with a small number is rather a remainder than a difference.
+        is_usual = other == "%" and isinstance(parent, ast.Compare) and parent.left is part
+        yield "operator", min(cost, 1.4) if is_usual else cost, binary(left, other, right)
     if sign not in _SYMMETRIC:
         yield "operands", 2.2 if sign == "+" else 1.8, binary(right, sign, left)
     yield "operands", 2.4, left
@@ -73,7 +75,7 @@ def arithmetic(text: SourceText, part: ast.BinOp) -> Found:
 
 
 def boolean(text: SourceText, part: ast.BoolOp) -> Found:
-    pieces = [text.piece(item) for item in part.values]
+    pieces = [text.operand(item) for item in part.values]
     word, other = ("and", "or") if isinstance(part.op, ast.And) else ("or", "and")
     yield "and or", 1, joined(other, pieces)
     for position in range(len(pieces)):

@@ -13,7 +13,7 @@ __all__ = ["starts"]
 
 _Lines = Iterator[tuple[str, float, str]]
 _Place = tuple[int, int]
-_STARTS = {"0": 2, "[]": 2, "1": 2.2, '""': 2.4, "{}": 2.4, "set()": 2.6, "None": 2.6}
+_STARTS = {"0": 2, "[]": 2, "1": 2.5, '""': 2.4, "{}": 2.4, "set()": 2.6, "None": 2.6}
 _STARTS_OF = {
     "{}": 2.4,
     "len({})": 2.6,
@@ -38,14 +38,14 @@ def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
     places = {name: place for name, place in text.noted(function, _unstarted).items() if name not in outer}
     here = [name for name, place in places.items() if _place(site.part) <= place < _end(site.part)]
     rest = [name for name, place in places.items() if place >= _end(site.part)]
-    more = 0.0 if site.parent is function else 0.4
+    more = 0.0 if site.parent is function else 0.8
     for name in here[:_MOST_MISSING]:
         for value, cost in _STARTS.items():
             yield "start", cost + more, f"{name} = {value}"
         for other in names:
             for value, cost in _STARTS_OF.items():
                 yield "start", cost + more, f"{name} = {value.format(other)}"
-    for line, cost in _like_others(text, function, here[:_MOST_MISSING], rest, names):
+    for line, cost in _like_others(text, function, here[:_MOST_MISSING], rest):
         yield "start", cost + more, line
     if site.parent is function and site.position <= 1:
         for argument in function.args.args:
@@ -54,12 +54,12 @@ def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
 
 
 def _like_others(
-    text: SourceText, function: Any, here: Sequence[str], rest: Sequence[str], names: Sequence[str]
+    text: SourceText, function: Any, here: Sequence[str], rest: Sequence[str]
 ) -> Iterator[tuple[str, float]]:
     """Yield assignments like others of *function* to names that are missing *here*, and maybe to the *rest* of them."""
     if not here:
         return
-    missing = [*here, *rest]
+    missing, arguments = [*here, *rest], [item.arg for item in function.args.args]
     others = [item for item in ast.walk(function) if isinstance(item, ast.Assign) and len(item.targets) == 1]
     for other in others[:_MOST_ASSIGNMENTS]:
         target = other.targets[0]
@@ -68,13 +68,13 @@ def _like_others(
             continue
         last = min(len(here), len(missing) - count + 1)
         targets = [", ".join(missing[at : at + count]) for at in range(last)]
-        for value, cost in _variants(text, other.value, names):
+        for value, cost in _variants(text, other.value, arguments):
             for said in targets:
                 yield f"{said} = {value}", cost
 
 
 def _variants(text: SourceText, value: ast.expr, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield how *value* is written, and that with one name in place of another."""
+    """Yield how *value* is written, and that with another function, or one of *names* in place of another name."""
     begin, end = text.span(value)
     yield text.text(value), 2.8
     called = {id(item.func) for item in ast.walk(value) if isinstance(item, ast.Call)}

@@ -85,6 +85,11 @@ class SourceText(Source):
     def piece(self, part: ast.AST) -> Piece:
         return Piece(self.text(part), ATOM if self.is_enclosed(part) else level_of(part))
 
+    def operand(self, part: ast.AST) -> Piece:
+        """Return the operand *part* of a sign, with its brackets if they let it go over several lines."""
+        piece = self.piece(part)
+        return Piece(f"({piece.text})") if "\n" in piece.text and self.in_brackets(part) else piece
+
     def is_enclosed(self, part: ast.AST) -> bool:
         """True if *part* is a tuple whose brackets belong to it; `(a), (b)` has none."""
         if not isinstance(part, ast.Tuple) or not (text := self.text(part)).startswith("("):
