@@ -112,7 +112,7 @@ def judge(*, context: str, source: str, entry: str, tests: str, half: int, secon
     judged, began = Judged(source, half, seconds), time.process_time()
     space: dict[str, Any] = {"__name__": "candidate", "__judge__": judged.check}
     complete = True
-    # Some calls, such as the product of long numbers, see no signal: then the kernel ends the process, by the signal
+    # Some calls, such as the sum of a long range, see no signal: then the kernel ends the process, by the signal
     # of this timer, which nobody handles; where it is the kernel itself that takes long, by a limit in whole seconds.
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds + GRACE)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(began + seconds) + 1, resource.RLIM_INFINITY))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -301,7 +302,7 @@ def all_of(bugs: int, chosen: list[Problem], options: argparse.Namespace) -> lis
         known[name] = result
         if options.keep is not None:
             with options.keep.open("a", encoding="utf-8") as file:
-                print(json.dumps({**conditions, **vars(result)}), file=file)
+                print(json.dumps({"conditions": conditions, "result": vars(result)}), file=file)
         what = result.left_out or ("repaired" if result.repaired else "not repaired")
         print(f"{len(known)}/{len(chosen)} {name}: {what}, {result.evaluations} evaluations", file=sys.stderr)
     return [known[item.name] for item in chosen]
@@ -309,9 +310,12 @@ def all_of(bugs: int, chosen: list[Problem], options: argparse.Namespace) -> lis
 
 def kept(file: Path, conditions: dict[str, Any]) -> dict[str, Result]:
     """Return what an earlier run under the same *conditions* left in *file*, by name."""
-    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines() if file.exists() else [])
-    same = [row for row in rows if conditions.items() <= row.items()]
-    return {row["name"]: Result(**{key: row[key] for key in row if key not in conditions}) for row in same}
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        with suppress(json.JSONDecodeError):  # the run was killed while it wrote it
+            rows.append(json.loads(line))
+    results = [Result(**row["result"]) for row in rows if row["conditions"] == conditions]
+    return {result.name: result for result in results}
 
 
 def main() -> None:

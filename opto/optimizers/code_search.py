@@ -102,10 +102,13 @@ class CodeSearch(ScoreSearch):
     Small changes of the syntax tree are tried one by one, the likely ones first, and those in lines that an error came
     through before others. What made a score better, or an error go away, is built upon: what else made the start
     better is put into it first. What at least made a difference comes later. Comments and layout stay. Only code that
-    feedback reaches is changed; nothing is proposed that its domain refuses, and no code twice.
+    feedback reaches is changed; nothing is proposed that is no Python or that its domain refuses, and no code twice.
 
     Numbers with a `Range`, options and bools beside the code are searched as well. When all that is near has been
-    tried, a step is ``unchanged``.
+    tried, a step goes back to the best, and from then on steps are ``unchanged``.
+
+    A change can make a loop endless, and nothing here stops it: the program that runs the code must limit it, by a
+    timer or in a process that it can kill. ``docs/code-search.md`` shows both.
 
     Args:
         parameters: Sources of functions, such as ``function.parameters()`` of a trainable bundle; numbers and options.

@@ -194,6 +194,55 @@ def test_when_all_has_been_tried_a_step_says_so():
     assert "tried" in step.reasoning
 
 
+def test_when_all_has_been_tried_it_goes_back_to_the_best():
+    code = node("def f(a, b):\n    return a < b\n", name="code", trainable=True, domain=NearTo())
+    optimizer = CodeSearch([code], seed=0)
+    outcomes = []
+    for _ in range(100):
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), float("<=" in code.data))
+        outcomes.append(optimizer.step().outcome)
+
+    assert code.data == optimizer.best().values["code"]
+    assert "<=" in code.data
+    assert outcomes[-10:] == ["unchanged"] * 10
+    assert any("back to the best" in record.reasoning for record in optimizer.records)
+
+
+class NearTo(Domain):
+    def check(self, value):
+        if len(value) > 31 or "return a " not in value:
+            raise LookupError(value)
+
+
+def test_proposals_may_be_judged_later_and_in_any_order():
+    code = node("def f(a, b):\n    return a < b\n", name="code", trainable=True)
+    optimizer = CodeSearch([code], seed=0)
+    found = []
+    for _ in range(5):
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), 0.0)
+        found.append(optimizer.propose())
+    assert len({step[code] for step in found}) == 5
+    assert code.data == "def f(a, b):\n    return a < b\n"
+
+    for step in reversed(found):
+        optimizer.update(step)
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), float("<=" in code.data))
+        following = optimizer.propose()
+        assert following[code] not in {item[code] for item in found}
+    assert optimizer.best().score == float(any("<=" in item[code] for item in found))
+
+
+def test_feedback_without_a_score_is_refused():
+    (code,) = largest_of().parameters()
+    optimizer = CodeSearch([code])
+
+    with pytest.raises(OptimizerError, match="has no score"):
+        optimizer.backward(judged(code), "not quite")
+
+
 def test_code_put_in_by_hand_is_searched_from_as_well():
     function = largest_of(sign="<", empty="items", start="0")
     optimizer = searched(function, 3, seed=0)
