@@ -21,7 +21,7 @@ PACKAGES = sorted(
 ALIASES = {"opto.trace.Model"}
 
 #: Every third-party package that some part of the library uses.
-HEAVY = ["anthropic", "graphviz", "httpx", "networkx", "numpy", "openai", "optuna", "pydantic", "uxsim"]
+HEAVY = ["anthropic", "cmaes", "graphviz", "httpx", "networkx", "numpy", "openai", "optuna", "pydantic", "uxsim"]
 
 
 def public(package):

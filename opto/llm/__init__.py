@@ -8,6 +8,7 @@ Example:
 """
 
 from opto.llm.adapter import Adapter
+from opto.llm.bridge import in_thread
 from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Tool, Usage
@@ -26,5 +27,6 @@ __all__ = [
     "as_llm",
     "environment_model",
     "estimate_tokens",
+    "in_thread",
     "use_llm",
 ]

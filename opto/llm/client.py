@@ -9,6 +9,7 @@ from typing import Any, Self
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.anthropic import AnthropicAdapter
+from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
@@ -86,6 +87,12 @@ class LLM:
         """``"provider:model"``, for people, logs and bills."""
         return self._adapter.model
 
+    @property
+    def takes_tools(self) -> bool:
+        """True if the model is known to call tools that it is offered (``tool=``)."""
+        # Adapters need not derive from the protocol.
+        return bool(getattr(self._adapter, "takes_tools", False))
+
     def __call__(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model and wait for its reply.
 
@@ -96,6 +103,9 @@ class LLM:
         Raises:
             LLMError: The subclass tells what went wrong; ``transient`` whether calling again may help.
         """
+        bridge = bridge_of_thread()
+        if bridge is not None:
+            return bridge.run(self.acall(messages, **settings))
         return self._adapter.complete(conversation(messages), self._merged(settings))
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:

@@ -1,9 +1,12 @@
 """One step: from a trace and its feedback to better values of the parameters."""
 
 from opto.optimizers.code_search import CodeSearch
+from opto.optimizers.credit import Credit
+from opto.optimizers.mixed import Mixed
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.optoprimemulti import OptoPrimeMulti
 from opto.optimizers.problem import Problem, Variable, describe_feedback
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
@@ -15,10 +18,13 @@ __all__ = [
     "OPRO",
     "Candidate",
     "CodeSearch",
+    "Credit",
     "Evidence",
     "LocalSearch",
+    "Mixed",
     "Optimizer",
     "OptoPrime",
+    "OptoPrimeMulti",
     "Problem",
     "Proposal",
     "Sampler",

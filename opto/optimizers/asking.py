@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
+from opto.optimizers.memory import Judged, describe_rejected, tried_in
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_reply
@@ -50,7 +51,8 @@ class AskingOptimizer(Optimizer):
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
-        max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
+        max_repairs: How often an answer that cannot be read or used is sent back, with the reasons, within one step.
         trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
             so that its programs run.
 
@@ -76,12 +78,13 @@ class AskingOptimizer(Optimizer):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
         max_repairs: int = 1,
         **trace_settings: Any,
     ) -> None:
         if unknown := [name for name in trace_settings if name not in _OF_TRACE]:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         memory_size = self.default_memory_size if memory_size is None else memory_size
         if answer_format not in FORMATS:
             raise OptimizerError(
@@ -109,40 +112,88 @@ class AskingOptimizer(Optimizer):
 
     def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:
         """Return the variables that the feedback is about: a model can say nothing sensible about others."""
-        reached = set(evidence.graph.parameters)
+        reached = set((evidence.best or evidence).graph.parameters)
         return {name: item for name, item in self.active.items() if item in reached}
 
     def _propose(self, evidence: Evidence) -> Proposal:
         prompt = self.prompt(evidence)
-        return self._asked(Proposal(messages=prompt.messages, left_out=prompt.left_out), self.variables_for(evidence))
+        return self._asked(Proposal(messages=prompt.messages, left_out=prompt.left_out), evidence)
 
-    def _asked(self, proposal: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:
-        """Return what the model answers to the messages of *proposal*, asked again if the answer cannot be read."""
-        for _ in range(self._max_repairs + 1):
-            proposal = self._ask(proposal, variables)
-            if not isinstance(proposal.error, SuggestionError):
+    def _asked(
+        self, proposal: Proposal, evidence: Evidence, variables: Mapping[str, ParameterNode[Any]] | None = None
+    ) -> Proposal:
+        """Return what the model answers to the messages of *proposal*.
+
+        It is asked again, at most ``max_repairs`` times, about an answer that cannot be read or used.
+
+        Args:
+            proposal: What to ask.
+            evidence: What it is about.
+            variables: Those to ask for; all that the evidence is about if left out.
+        """
+        variables = self.variables_for(evidence) if variables is None else variables
+        answer = self._ask(proposal, variables)
+        for _ in range(self._max_repairs):
+            objection = self._objection(answer, evidence)
+            if not objection:
                 break
-        return proposal
+            said: Message = {"role": "assistant", "content": answer.reply}
+            messages = [*answer.messages, said, Message(role="user", content=objection)]
+            again = self._ask(replace(answer, messages=messages), variables)
+            answer = self._merged(answer, again, evidence)
+        return answer
 
-    def _ask(self, before: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:
-        """Ask the model, once more if *before* holds an answer that could not be read."""
-        messages = list(before.messages)
-        if before.error is not None:
-            messages.append({"role": "assistant", "content": before.reply})
-            messages.append({"role": "user", "content": f"That answer cannot be used. {before.error}"})
+    def _objection(self, answer: Proposal, evidence: Evidence) -> str:
+        """Return what to say to a model about an answer that cannot be used as it is; "" if it can."""
+        if isinstance(answer.error, SuggestionError):
+            return f"That answer cannot be used. {answer.error}"
+        if answer.error is not None:
+            return ""
+        found = self._check(answer.suggestion, evidence)
+        if found.rejected:
+            kept = f" Accepted: {', '.join(found.values)}." if found.values else ""
+            return (
+                f"Not all of that can be used.{kept}\n{describe_rejected(found.rejected)}\nGive other values for these."
+            )
+        now = evidence.best or evidence
+        before = tried_in(self.records, {**now.values, **found.values})
+        if before is None or before.score is None or now.score is None or before.score >= now.score:
+            return ""
+        # Without scores, or to what did better, going back may be what the feedback asks for.
+        return (
+            f"These values were tried before, in step {before.step}, and did worse:\n"
+            f"{Judged({}, before.feedback, before.score)}\n"
+            "Suggest others, unless you expect them to do better now."
+        )
+
+    def _merged(self, first: Proposal, again: Proposal, evidence: Evidence) -> Proposal:
+        """Return *again*, with what it leaves as it was in *first*."""
+        if first.error is not None:
+            return again
+        known = self._check(first.suggestion, evidence)
+        if isinstance(again.error, LLMError) and not again.error.transient and not known.values:
+            return again
+        new = self._check(again.suggestion, evidence)
+        values = {name: raw for name, raw in known.said.items() if name not in new.said} | {**again.suggestion.values}
+        reasoning = again.suggestion.reasoning or first.suggestion.reasoning
+        # What was paid for, and can be used, is used, though asking for the rest failed.
+        return replace(again, suggestion=Suggestion(values, reasoning), error=None)
+
+    def _ask(self, asked: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:
+        """Ask the model the messages of *asked*, which holds what was spent so far."""
         # For the record, should a function in place of a model raise what it likes.
-        self._in_progress = replace(before, messages=messages, model=self.llm.model)
+        asked = self._in_progress = replace(asked, model=self.llm.model, suggestion=Suggestion(), error=None)
         try:
-            reply = self._reply(messages, self._format.tool(variables))
+            reply = self._reply(asked.messages, self._format.tool(variables))
         except LLMError as error:
-            return replace(before, messages=messages, model=self.llm.model, error=error)
-        said = reply.text if reply.arguments is None else reply.arguments
-        usage = total(before.usage, reply.usage)
-        asked = replace(before, model=reply.model, messages=messages, reply=said, usage=usage)
-        try:
-            return replace(asked, suggestion=self._read(reply, variables), error=None)
-        except SuggestionError as error:
             return replace(asked, error=error)
+        said = reply.text if reply.arguments is None else reply.arguments
+        usage = total(asked.usage, reply.usage)
+        answer = replace(asked, model=reply.model, reply=said, usage=usage)
+        try:
+            return replace(answer, suggestion=self._read(reply, variables))
+        except SuggestionError as error:
+            return replace(answer, error=error)
 
     def _reply(self, messages: Sequence[Message], tool: Tool | None) -> Reply:
         """Return the reply of the model, without the tool if its provider takes none."""
@@ -157,6 +208,12 @@ class AskingOptimizer(Optimizer):
             # Only now is it known that the tool was at fault.
             self._takes_tools = False
             return reply
+
+    def _state(self) -> dict[str, Any]:
+        return {"takes_tools": self._takes_tools}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._takes_tools = bool(state["takes_tools"])
 
     def _read(self, reply: Reply, variables: Mapping[str, ParameterNode[Any]]) -> Suggestion:
         if reply.finish_reason in {"length", "max_tokens"}:  # the second in words of functions in place of a model

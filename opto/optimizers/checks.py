@@ -1,14 +1,15 @@
 """What is asked of parameters and of values before a step uses them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from keyword import iskeyword
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Node, ParameterNode, attempt
+from opto.nodes import Node, ParameterNode, attempt, parameter_names
 from opto.runs import Rejection, as_json
 
-__all__ = ["checked", "copied", "rejection", "same", "sendable"]
+__all__ = ["checked", "copied", "named", "rejection", "same", "sendable"]
 
 
 def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
@@ -26,7 +27,7 @@ def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
         mend = "Call it: it.parameters()." if callable(parameters) else "Give a list: Optimizer([parameter])."
         raise OptimizerError(f"The parameters are a single {type(parameters).__name__}.", mend=mend)
     if isinstance(parameters, Mapping):
-        raise OptimizerError("The parameters are a dict.", mend="Give its values: Optimizer(found.values()).")
+        parameters = parameters.values()
     found: dict[ParameterNode[Any], None] = {}
     for item in parameters:
         if hasattr(item, "parameters") and not isinstance(item, Node):
@@ -47,6 +48,23 @@ def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
             mend="Give node(value, trainable=True), or .parameters() of a trainable bundle or a module.",
         )
     return list(found)
+
+
+def named(parameters: Sequence[ParameterNode[Any]], given: Any) -> dict[str, ParameterNode[Any]]:
+    """Return *parameters* by name: by the names of *given*, if those were given, else by their own.
+
+    Raises:
+        OptimizerError: A name could not stand in a line of Python.
+    """
+    if not isinstance(given, Mapping):
+        return parameter_names(parameters)
+    if wrong := [name for name in given if not isinstance(name, str) or not name.isidentifier() or iskeyword(name)]:
+        raise OptimizerError(
+            f"{wrong[0]!r:.80} is no name for a variable.", mend="Give names of letters, digits and underscores."
+        )
+    chosen = set(parameters)
+    by_parameter = {item: name for name, item in given.items() if item in chosen}
+    return {by_parameter[item]: item for item in parameters}
 
 
 def rejection(name: str, raw: Any, reason: str) -> Rejection:

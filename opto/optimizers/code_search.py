@@ -116,6 +116,7 @@ class CodeSearch(ScoreSearch):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
 
     Raises:
         OptimizerError: A parameter is neither code nor has a space to search.
@@ -143,8 +144,9 @@ class CodeSearch(ScoreSearch):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures)
+        super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
         self._code = {name for name, item in self.variables.items() if _is_code(item)}
         self._others = {

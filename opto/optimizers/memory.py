@@ -1,78 +1,148 @@
 """What was tried before, as a model is shown it again."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
 from opto.optimizers.problem import describe_feedback, render_value, summary
+from opto.optimizers.proposal import Evidence
 from opto.runs import Rejection, StepRecord, as_json
 
-__all__ = ["describe_tried", "judged_before", "render_rejected", "render_tried", "with_best"]
+__all__ = [
+    "Judged",
+    "describe_rejected",
+    "judged_before",
+    "most_relevant",
+    "render_rejected",
+    "render_tried",
+    "tried_in",
+]
 
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
 
 
-def judged_before(records: Sequence[StepRecord], now: Mapping[str, Any]) -> list[StepRecord]:
-    """Return the steps that judged other values than those in force *now*, each values and feedback once."""
-    values = {name: as_json(value) for name, value in now.items()}
+class Judged(NamedTuple):
+    """Values of all variables, and what was said about the outputs that they led to.
+
+    Attributes:
+        values: By name, as JSON.
+        feedback: One per output.
+        score: Mean score; None if there was none.
+        step: Step in which they were judged; 0 for that which is under way.
+    """
+
+    values: Mapping[str, Any]
+    feedback: Sequence[Feedback]
+    score: float | None
+    step: int = 0
+
+    @property
+    def rank(self) -> float:
+        return -math.inf if self.score is None or math.isnan(self.score) else self.score
+
+    def __str__(self) -> str:
+        shown = "\n".join(_render_value(name, value) for name, value in self.values.items())
+        if len(self.feedback) > _MOST_FEEDBACK:
+            return f"{shown}\n-> {summary(self.feedback)}"
+        several = f"mean score {self.score:g}\n" if self.score is not None and len(self.feedback) > 1 else ""
+        return f"{shown}\n-> {several}" + "\n".join(map(describe_feedback, self.feedback))
+
+
+def judged_before(records: Sequence[StepRecord], evidence: Evidence) -> list[Judged]:
+    """Return what was judged besides the values that a step starts from, each values and feedback once.
+
+    If the step goes back to the best values, what did worse than they is the last of these.
+    """
+    found = [Judged(item.before, item.feedback, item.score, item.step) for item in records if item.feedback]
+    if evidence.best is not None:
+        found.append(Judged(_as_json(evidence.values), evidence.feedback, evidence.score))
+    now = _as_json((evidence.best or evidence).values)
     # Steps that changed nothing have nothing new to tell.
-    told = {
-        repr((record.before, record.feedback)): record
-        for record in records
-        if record.feedback and record.before != values
-    }
-    return list(told.values())
+    return list({repr(item[:2]): item for item in found if item.values != now}.values())
 
 
-def with_best(judged: Sequence[StepRecord], size: int) -> list[StepRecord]:
-    """Return the latest *size* of *judged*, and always the one with the highest score among them."""
-    recent = list(judged[-size:]) if size else []
+def most_relevant(
+    judged: Sequence[Judged], size: int, *, now: Mapping[str, Any], asked: Collection[str]
+) -> list[Judged]:
+    """Return at most *size* of *judged*, in order of time: always the best and the latest, then what tells most.
+
+    Values that differ from those in force in the variables that are asked about, and in few others, tell what a change
+    of these does; what differs in everything tells least. Among equals, what came later.
+
+    Args:
+        judged: In order of time.
+        size: How many to return.
+        now: The values in force, by name.
+        asked: The variables that are to be changed.
+
+    Example:
+        >>> tried = [Judged({"x": 1, "y": 5}, [], -4.0, 1), Judged({"x": 2, "y": 9}, [], -3.0, 2)]
+        >>> tried += [Judged({"x": 7, "y": 8}, [], -9.0, 3), Judged({"x": 3, "y": 9}, [], -8.0, 4)]
+        >>> [item.step for item in most_relevant(tried, 3, now={"x": 4, "y": 5}, asked=["x"])]
+        [1, 2, 4]
+    """
     best = _best(judged)
-    if not size or best is None or best in recent:
-        return recent
-    return [best, *recent[len(recent) == size :]]
+    values = _as_json(now)
+
+    def irrelevance(position: int) -> tuple[bool, bool, bool, int, int]:
+        item = judged[position]
+        differing = {name for name, value in item.values.items() if values.get(name) != value}
+        others = len(differing.difference(asked))
+        latest = position == len(judged) - 1
+        return item is not best, not latest, not differing.intersection(asked), others, -position
+
+    return [judged[position] for position in sorted(sorted(range(len(judged)), key=irrelevance)[:size])]
 
 
-def render_tried(records: Sequence[StepRecord], max_tokens: int) -> str:
-    """Return *records* as text: all that there is room for, the best and the latest first of all."""
-    best = _best(records)
+def tried_in(records: Sequence[StepRecord], values: Mapping[str, Any]) -> StepRecord | None:
+    """Return the last of *records* in which just these *values* were judged."""
+    wanted = _as_json(values)
+    return next((item for item in reversed(records) if item.feedback and item.before == wanted), None)
+
+
+def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
+    """Return *judged*, in order of time, as text: all that there is room for, the best and the latest first of all."""
+    best = _best(judged)
     kept: dict[int, str] = {}
-    for record in sorted(records, key=lambda record: (record is not best, -record.step)):
-        block = describe_tried(record.before, record.feedback, record.score)
+    for position, item in sorted(enumerate(judged), key=lambda pair: (pair[1] is not best, -pair[0])):
+        block = str(item)
         max_tokens -= estimate_tokens(block)
         if max_tokens < 0:
             break
-        kept[record.step] = block
+        kept[position] = block
     if not kept:
         return ""
-    left_out = [f"({len(records) - len(kept)} more were tried.)"] if len(kept) < len(records) else []
-    blocks = [kept[step] for step in sorted(kept)]
+    left_out = [f"({len(judged) - len(kept)} more were tried.)"] if len(kept) < len(judged) else []
+    blocks = [kept[position] for position in sorted(kept)]
     return "# Tried before, with the feedback it got\n" + "\n\n".join(left_out + blocks)
 
 
-def render_rejected(records: Sequence[StepRecord]) -> str:
-    """Return what was not accepted of the last answer that there was: a step that failed has nothing to add."""
-    rejected: Sequence[Rejection] = next((record.rejected for record in reversed(records) if record.reply), [])
-    lines = [f"{_render_value(item.name, item.suggested)}\n-> {item.reason}" for item in rejected]
-    return "# Rejected in the step before\n" + "\n".join(lines) if lines else ""
+def render_rejected(records: Sequence[StepRecord], variables: Collection[str]) -> str:
+    """Return what was not accepted of the last answer that there was: a step that failed has nothing to add.
+
+    What is known to be about other variables than *variables* is left out.
+    """
+    last = next((record for record in reversed(records) if record.reply), None)
+    found = [] if last is None else last.rejected
+    rejected = [item for item in found if item.name in variables or (last and item.name not in last.before)]
+    return "# Rejected in the step before\n" + describe_rejected(rejected) if rejected else ""
 
 
-def _best(records: Sequence[StepRecord]) -> StepRecord | None:
-    scored = [record for record in records if record.score is not None and not math.isnan(record.score)]
+def describe_rejected(rejected: Sequence[Rejection]) -> str:
+    """Return values that were not accepted, each with its reason."""
+    return "\n".join(f"{_render_value(item.name, item.suggested)}\n-> {item.reason}" for item in rejected)
+
+
+def _best(judged: Sequence[Judged]) -> Judged | None:
     # The first with the highest score, as `Optimizer.best`.
-    return max(scored, key=lambda record: record.score or 0.0, default=None)
+    return max((item for item in judged if item.rank > -math.inf), key=lambda item: item.rank, default=None)
 
 
-def describe_tried(values: Mapping[str, Any], feedback: Sequence[Feedback], score: float | None) -> str:
-    """Return *values* by name, and what was said about the outputs that they led to."""
-    shown = "\n".join(_render_value(name, value) for name, value in values.items())
-    if len(feedback) > _MOST_FEEDBACK:
-        return f"{shown}\n-> {summary(feedback)}"
-    several = f"mean score {score:g}\n" if score is not None and len(feedback) > 1 else ""
-    return f"{shown}\n-> {several}" + "\n".join(map(describe_feedback, feedback))
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: as_json(value) for name, value in values.items()}
 
 
 def _render_value(name: str, value: Any) -> str:

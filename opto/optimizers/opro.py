@@ -1,13 +1,8 @@
 """OPRO: a language model is shown the best values so far with their scores, and proposes better ones."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
 from opto.llm import estimate_tokens
-from opto.nodes import Feedback
 from opto.optimizers.asking import AskingOptimizer, Prompt
-from opto.optimizers.memory import describe_tried, judged_before, render_rejected
+from opto.optimizers.memory import Judged, judged_before, render_rejected
 from opto.optimizers.problem import describe_variables
 from opto.optimizers.proposal import Evidence
 
@@ -44,17 +39,17 @@ class OPRO(AskingOptimizer):
 
     def prompt(self, evidence: Evidence) -> Prompt:
         variables = self.variables_for(evidence)
-        before = judged_before(self.records, self.values())
-        tried = sorted((_Tried(record.before, record.feedback, record.score) for record in before), key=_rank)
+        now = evidence.best or evidence
+        tried = sorted(judged_before(self.records, evidence), key=lambda item: item.rank)
         del tried[: max(len(tried) - self.memory_size, 0)]
-        tried = sorted([*tried, _Tried(self.values(), evidence.feedback, evidence.score)], key=_rank)
+        tried = sorted([*tried, Judged(now.values, now.feedback, now.score)], key=lambda item: item.rank)
         head = [f"# Instruction\n{self.objective}", f"# Variables\n{describe_variables(variables)}"]
-        tail = [render_rejected(self.records), f"What should become of {', '.join(variables)}?"]
+        tail = [render_rejected(self.records, self.variables), f"What should become of {', '.join(variables)}?"]
         system = SYSTEM.format(instructions=self._format.instructions)
         left = self.max_prompt_tokens - estimate_tokens("\n\n".join([system, *head, *tail]))
         blocks: list[str] = []
         for item in reversed(tried):
-            block = describe_tried(*item)
+            block = str(item)
             left -= estimate_tokens(block) + 1
             if left < 0 and blocks:
                 break
@@ -68,15 +63,3 @@ class OPRO(AskingOptimizer):
             ],
             [f"the worst {missing} of {len(tried)} values that were tried"] if missing else [],
         )
-
-
-class _Tried(NamedTuple):
-    """Values by name, what was said about their outputs, and the mean score."""
-
-    values: Mapping[str, Any]
-    feedback: Sequence[Feedback]
-    score: float | None
-
-
-def _rank(tried: _Tried) -> float:
-    return -math.inf if tried.score is None or math.isnan(tried.score) else tried.score

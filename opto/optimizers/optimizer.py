@@ -1,33 +1,35 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
-import difflib
 import logging
-import math
 import os
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
+from opto.llm import in_thread
 from opto.nodes import (
+    Feedback,
     GraphPropagator,
     Node,
     ParameterNode,
     Propagator,
     TraceGraph,
     backward,
-    parameter_names,
 )
-from opto.optimizers.checks import checked, copied, rejection, same, sendable
-from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.optimizers.acceptance import Checked, check
+from opto.optimizers.checks import copied, same
+from opto.optimizers.draft import Draft
+from opto.optimizers.memory import tried_in
+from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
+from opto.optimizers.state import OptimizerState
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import Outcome, Rejection, Run, StepRecord, as_json
+from opto.runs import Outcome, Run
 
 __all__ = ["Optimizer"]
 
@@ -37,35 +39,22 @@ logger = logging.getLogger(__name__)
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
+_TOLD = "These values were judged elsewhere, and told."
 
 
-@dataclass
-class _Draft:
-    """What is known of a step while it runs."""
-
-    step: int
-    started: float
-    before: Mapping[str, Any]
-    bypassing: bool
-    evidence: Evidence | None = None
-    proposal: Proposal = field(default_factory=Proposal)
-    rejected: list[Rejection] = field(default_factory=list)
-
-
-class Optimizer:
+class Optimizer(OptimizerState):
     """Changes parameters so that the feedback gets better: ``zero_feedback``, ``backward``, ``step``.
 
     A subclass defines `_propose`; reading, checking, applying and recording are done here, the same for all.
 
     Args:
-        parameters: What may be changed. Frozen ones are left out; one given twice counts once.
+        parameters: What may be changed, as a list, or as a dict with the names under which they are shown. Frozen ones
+            are left out; one given twice counts once.
         propagator: How feedback passes a node in `backward`; the default suits all optimizers of opto.
         run: A folder, or a `Run`, to which every step is written as one line of JSON. None writes nothing.
         max_failures: How many steps in a row may end ``rejected`` or ``failed``: the last of them raises.
-
-    Attributes:
-        variables: The parameters by the names under which problems and records show them.
-        records: What happened in the last thousand steps, one `StepRecord` each. A run keeps all of them.
+        keep_best: Go back to the best values so far after a step that did worse, and propose from there. For scores
+            that can be compared: the same inputs in each step.
 
     Raises:
         OptimizerError: There is nothing to optimize, or something that is no parameter.
@@ -73,15 +62,14 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Iterable[ParameterNode[Any]],
+        parameters: Iterable[ParameterNode[Any]] | Mapping[str, ParameterNode[Any]],
         *,
         propagator: Propagator | None = None,
         run: "Run | str | os.PathLike[str] | None" = None,
         max_failures: int = 3,
+        keep_best: bool = False,
     ) -> None:
-        self.parameters = checked(parameters)
-        self.variables = parameter_names(self.parameters)
-        self.records: list[StepRecord] = []
+        super().__init__(parameters)
         if run is not None and not isinstance(run, Run) and (not isinstance(run, str | os.PathLike) or not str(run)):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
@@ -89,7 +77,9 @@ class Optimizer:
         if max_failures < 1:
             raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
-        self._best: Candidate | None = None
+        self._keep_best = keep_best
+        # Of the best values: where a step goes back to. Held only if steps do.
+        self._best_evidence: Evidence | None = None
         self._warned = False
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
@@ -99,11 +89,6 @@ class Optimizer:
         self._steps_before = self.run.last_step() if self.run is not None else 0
 
     @property
-    def active(self) -> dict[str, ParameterNode[Any]]:
-        """The variables that may be changed now: those that nobody has frozen since."""
-        return {name: parameter for name, parameter in self.variables.items() if parameter.trainable}
-
-    @property
     def propagator(self) -> Propagator:
         """How feedback passes a node in `backward`."""
         return self._propagator or GraphPropagator()
@@ -111,7 +96,7 @@ class Optimizer:
     @property
     def trace_graph(self) -> TraceGraph | None:
         """All trace graphs that have arrived at the parameters, as one; None if there is none."""
-        graphs, _ = self._arrived()
+        graphs, _ = arrived(self.parameters)
         return TraceGraph.joined(graphs) if graphs else None
 
     def _propose(self, evidence: Evidence) -> Proposal:
@@ -168,7 +153,7 @@ class Optimizer:
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
         number = self._steps_before + len(self.records) + 1
-        draft = _Draft(number, time.perf_counter(), self.values(), bypassing)
+        draft = Draft(number, time.perf_counter(), self.values(), bypassing)
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
@@ -181,98 +166,102 @@ class Optimizer:
             return self._raise_if_stuck(self._finish(draft, "failed", reason), None)
         self._warn_of_unreached(draft.evidence)
         self._remember_best(draft)
-        self._in_progress = Proposal()
-        try:
-            draft.proposal = self._in_progress = self._proposal(draft.evidence)
-            accepted = self._accepted(draft)
-        except BaseException as error:
-            # Whatever it is, somebody may have paid for it: recorded first, and passed on.
-            draft.proposal = self._in_progress
-            self._finish(draft, "failed", f"{type(error).__name__}: {error}")
-            raise
+        if len(self._unreached(draft.evidence)) == len(self.active):
+            return self._finish(draft, "unchanged", "Nothing that feedback reaches may be changed now.")
+        back = self._consider(draft, draft.evidence)
         if (failure := draft.proposal.error) is not None:
             step = self._finish(draft, "failed", f"{type(failure).__name__}: {failure}")
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(step, failure)
-        update = {name: value for name, value in accepted.items() if not same(value, draft.before[name])}
+        wanted = {name: copied(back[name]) for name in self.active if name in back} | {**draft.checked.values}
+        update = {name: value for name, value in wanted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
-        if draft.rejected:
-            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.rejected)
+        if draft.checked.rejected:
+            reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
-        reason = "The suggested values are those already in force." if accepted else "No change was suggested."
-        return self._finish(draft, "unchanged", reason)
+        reason = "The suggested values are those already in force." if wanted else "No change was suggested."
+        return self._finish(draft, "unchanged", draft.proposal.reason or reason)
+
+    async def astep(self, *, bypassing: bool = False) -> Step:
+        """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
+
+        Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+
+        Example:
+            >>> import asyncio
+            >>> from opto.nodes import node
+            >>> from opto.optimizers import OptoPrime
+            >>> x = node(1, name="x", trainable=True)
+            >>> async def model(messages):
+            ...     return "<variable><name>x</name><value>2</value></variable>"
+            >>> optimizer = OptoPrime([x], model)
+            >>> optimizer.backward(x * 3, "The output should be 6.")
+            >>> print(asyncio.run(optimizer.astep()), "to", x.data)
+            step 1: updated x to 2
+        """
+        return await in_thread(self.step, bypassing=bypassing)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
         return self.step(bypassing=True, **settings)
 
-    def update(self, values: Mapping[ParameterNode[Any], Any]) -> None:
-        """Put *values*, such as those of a step, into their parameters, all together. Frozen ones keep theirs.
+    def _consider(self, draft: Draft, evidence: Evidence) -> Mapping[str, Any]:
+        """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
+        self._in_progress = Proposal()
+        draft.back_to = self._better_than(evidence)
+        back = draft.back_to.values if draft.back_to is not None else {}
+        try:
+            with self._in_force(back):
+                # Of the best values of a state that was loaded, nothing is known from which to go on.
+                if not back or evidence.best is not None:
+                    draft.proposal, draft.checked = self._considered(evidence)
+        except BaseException as error:
+            # Whatever it is, somebody may have paid for it: recorded first, and passed on.
+            draft.proposal = self._in_progress
+            self._finish(draft, "failed", f"{type(error).__name__}: {error}")
+            raise
+        return back
 
-        Raises:
-            DomainError: A value lies outside its parameter's domain; then nothing is changed.
-
-        Example:
-            >>> from opto.nodes import node
-            >>> from opto.optimizers import LocalSearch
-            >>> x = node(1, name="x", trainable=True, domain=range(10))
-            >>> optimizer = LocalSearch([x], seed=0)
-            >>> optimizer.backward(x * 2, 2.0)
-            >>> step = optimizer.propose()
-            >>> x.data
-            1
-            >>> optimizer.update(step)
-            >>> x.data == step[x]
-            True
-        """
-        accepted = {
-            item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
-            for item, value in values.items()
-            if item.trainable
-        }
-        for item, value in accepted.items():
-            item._set(value)  # noqa: SLF001 - checked just before
-
-    def _proposal(self, evidence: Evidence) -> Proposal:
+    def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
+        """Return what is proposed, and what of it can be used."""
         trace_step: Callable[[], Mapping[Any, Any]] | None = getattr(self, "_step", None)
         if trace_step is None:
-            return self._propose(evidence)
-        # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by parameter.
-        names = {parameter: name for name, parameter in self.variables.items()}
-        return Proposal(Suggestion({names[parameter]: value for parameter, value in trace_step().items()}))
+            proposal = self._propose(evidence)
+        else:
+            # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
+            # parameter.
+            names = {parameter: name for name, parameter in self.variables.items()}
+            said = {names[parameter]: value for parameter, value in trace_step().items()}
+            proposal = Proposal(Suggestion(said))
+        self._in_progress = proposal
+        return proposal, self._check(proposal.suggestion, evidence)
 
-    def values(self) -> dict[str, Any]:
-        """Return the current value of each parameter, by name."""
-        return {name: parameter._data for name, parameter in self.variables.items()}  # noqa: SLF001 - no read of the program
+    def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
+        taken = set((evidence.best or evidence).graph.names.values())
+        return check(suggestion, self.variables_for(evidence), taken=taken)
 
-    def best(self) -> Candidate | None:
-        """Return the values with the highest score so far; None if no feedback had a score."""
-        return self._best
+    def _go_on(self) -> None:
+        self._best_evidence = None
+        self._warned = False
+        # A run that has gone on since keeps its count.
+        last = max(self.records[-1].step if self.records else 0, self.run.last_step() if self.run is not None else 0)
+        self._steps_before = last - len(self.records)
 
-    def restore(self, candidate: Candidate | None) -> None:
-        """Put the values of *candidate*, such as `best`, back into the parameters; None changes nothing.
-
-        Raises:
-            DomainError: A value lies outside its parameter's domain; then nothing is changed.
-            OptimizerError: *candidate* has values for variables that are not there.
-        """
-        if candidate is None:
-            return
-        if unknown := [name for name in candidate.values if name not in self.variables]:
-            raise OptimizerError(
-                f"There is no variable {', '.join(unknown)}.", mend=f"The variables are {', '.join(self.variables)}."
-            )
-        values = dict(candidate.values)
-        if candidate is not self._best:  # which was in force, whatever the domain says of it
-            values = {name: self.variables[name].accept(value) for name, value in values.items()}
-        for name, value in values.items():
-            self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
+    def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
+        """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
+        number = self._steps_before + len(self.records) + 1
+        draft = Draft(number, time.perf_counter(), values, bypassing=True)
+        # How they were used, nobody knows.
+        draft.evidence = Evidence(TraceGraph(self.parameters, [said]), values, said.score)
+        self._remember_best(draft)
+        return self._finish(draft, "unchanged", _TOLD)
 
     def _evidence(self) -> tuple[Evidence | None, bool]:
         """Return all that has arrived about the values in force, as one graph; else None, and True if some is stale."""
-        graphs, others = self._arrived()
+        graphs, others = arrived(self.parameters)
         if others and not graphs and hasattr(self, "_step"):
             return Evidence(TraceGraph(self.parameters), self.values(), None), False
         if others and not graphs:
@@ -280,24 +269,16 @@ class Optimizer:
                 f"{type(self).__name__} reads trace graphs, and the propagator sent a {type(others[0]).__name__}.",
                 mend="Leave propagator= out, or write an optimizer for what yours sends.",
             )
-        mine = set(self.parameters)
-        parts = [
-            graph
-            for graph in graphs
-            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
-        ]
-        if not parts:
+        evidence = Evidence.of(graphs, self.parameters, self.values())
+        if evidence is None:
             return None, bool(graphs)
-        graph = TraceGraph.joined(parts)
-        scores = [said.score for said in graph.feedback if said.score is not None]
-        mean = sum(scores) / len(scores) if scores else None
-        return Evidence(graph, self.values(), None if mean is None or math.isnan(mean) else mean), False
+        return replace(evidence, best=self._best_evidence if self._better_than(evidence) else None), False
 
-    def _arrived(self) -> tuple[list[TraceGraph], list[Any]]:
-        """Return the trace graphs at the parameters, each once, and whatever else is there."""
-        arrived = [item for node in self.parameters for items in node.feedback.values() for item in items]
-        graphs = list({id(item): item for item in arrived if isinstance(item, TraceGraph)}.values())
-        return graphs, [item for item in arrived if not isinstance(item, TraceGraph)]
+    def _better_than(self, evidence: Evidence) -> Candidate | None:
+        """Return the best values so far if a step is to go back to them: None if these did no worse."""
+        if not self._keep_best or self._best is None or evidence.score is None or evidence.score >= self._best.score:
+            return None
+        return self._best
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -313,79 +294,30 @@ class Optimizer:
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
         return graph.where_lost({name: self.variables[name] for name in names}, known=set(self.parameters))
 
-    def _remember_best(self, draft: _Draft) -> None:
+    def _remember_best(self, draft: Draft) -> None:
         assert draft.evidence is not None
         score = draft.evidence.score
         if score is not None and (self._best is None or score > self._best.score):
-            self._best = Candidate({name: copied(value) for name, value in draft.before.items()}, score, draft.step)
-
-    def _accepted(self, draft: _Draft) -> dict[str, Any]:
-        """Return the suggested values that may be applied, and note why the others may not."""
-        accepted: dict[str, Any] = {}
-        names, shown = self._names(draft), self._shown(draft)
-        for said, raw in draft.proposal.suggestion.values.items():
-            name = names.get(said) or _in_other_case(said, names)
-            if name is None:
-                near = difflib.get_close_matches(said, shown, n=1)
-                hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(shown)}."
-                draft.rejected.append(rejection(said, raw, f"There is no variable {said!r}. {hint}"))
-            elif name in accepted:
-                draft.rejected.append(rejection(said, raw, f"{name} was given two values. Give it one."))
-            else:
-                try:
-                    accepted[name] = sendable(self.variables[name].accept(raw))
-                except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
-                    # DomainError is one of these; domains and projections that users write raise others.
-                    draft.rejected.append(rejection(name, raw, str(error) or type(error).__name__))
-        return accepted
-
-    def _names(self, draft: _Draft) -> dict[str, str]:
-        """Return the names that a suggestion may use: those shown, and those of Trace if nothing else is called so.
-
-        Trace's are ``x0``, as in its papers, or ``x:0``, and ``parameter.py_name``, by which scripts in place of a
-        model go.
-        """
-        assert draft.evidence is not None
-        taken, shown = set(draft.evidence.graph.names.values()), self._shown(draft)
-        aliases = {f"{name}{end}": name for name in shown for end in ("0", ":0")}
-        aliases |= {alias: name for name, item in shown.items() for alias in (item.py_name, item.name)}
-        return {alias: name for alias, name in aliases.items() if alias not in taken} | {name: name for name in shown}
-
-    def _shown(self, draft: _Draft) -> Mapping[str, ParameterNode[Any]]:
-        """Return the variables that a suggestion may be about."""
-        assert draft.evidence is not None
-        return self.variables_for(draft.evidence)
+            values = {name: copied(value) for name, value in draft.before.items()}
+            self._best = Candidate(values, score, draft.step, draft.evidence.feedback)
+            self._best_evidence = replace(draft.evidence, best=None) if self._keep_best else None
 
     def variables_for(self, evidence: Evidence) -> Mapping[str, ParameterNode[Any]]:  # noqa: ARG002 - for overriding
         """Return the variables that may be changed because of *evidence*: all that are not frozen."""
         return self.active
 
     def _finish(
-        self, draft: _Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
+        self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> Step:
         """Record the step, and apply *update*, all together."""
-        after = draft.before if draft.bypassing else {**draft.before, **update}
-        proposal = draft.proposal
-        record = StepRecord(
-            step=draft.step,
-            outcome=outcome,
-            reason=reason,
-            optimizer=type(self).__name__,
-            model=proposal.model,
-            score=draft.evidence.score if draft.evidence else None,
-            feedback=list(draft.evidence.feedback) if draft.evidence else [],
-            before={name: as_json(value) for name, value in draft.before.items()},
-            after={name: as_json(value) for name, value in after.items()},
-            update={name: as_json(value) for name, value in update.items()},
-            rejected=draft.rejected,
+        found = tried_in(self.records, {**draft.before, **update}) if update else None
+        record = draft.record(
+            type(self).__name__,
+            outcome,
+            reason,
+            update,
+            repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
-            reasoning=proposal.suggestion.reasoning,
-            left_out=list(proposal.left_out),
-            messages=[dict(message) for message in proposal.messages],
-            reply=proposal.reply,
-            usage=proposal.usage,
-            seconds=time.perf_counter() - draft.started,
-            at=datetime.now(UTC),
         )
         # Written before it is applied: what a step puts into a parameter is known to the run.
         if self.run is not None:
@@ -417,9 +349,3 @@ class Optimizer:
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step
-
-
-def _in_other_case(said: str, names: Mapping[str, str]) -> str | None:
-    """Return the only variable that is meant by *said* if letters may be large or small; None if there is none."""
-    meant = {name for alias, name in names.items() if alias.casefold() == said.casefold()}
-    return meant.pop() if len(meant) == 1 else None

@@ -1,7 +1,7 @@
 """OptoPrime: a language model is shown the trace and the feedback, and proposes better values."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opto.errors import OptimizerError
@@ -9,7 +9,7 @@ from opto.llm import LLM, Message, estimate_tokens
 from opto.nodes import ParameterNode, Propagator
 from opto.optimizers.asking import LEAST_PROMPT, AskingOptimizer, Prompt
 from opto.optimizers.function_feedback import FunctionFeedback, node_to_function_feedback
-from opto.optimizers.memory import judged_before, render_rejected, render_tried, with_best
+from opto.optimizers.memory import Judged, judged_before, most_relevant, render_rejected, render_tried
 from opto.optimizers.problem import Problem
 from opto.optimizers.proposal import Evidence
 from opto.optimizers.suggestion import FormatName
@@ -54,7 +54,8 @@ class OptoPrime(AskingOptimizer):
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
-        max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
+        max_repairs: How often an answer that cannot be read or used is sent back, with the reasons, within one step.
         trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
             so that its programs run.
 
@@ -86,6 +87,7 @@ class OptoPrime(AskingOptimizer):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
         max_repairs: int = 1,
         **trace_settings: Any,
     ) -> None:
@@ -100,14 +102,17 @@ class OptoPrime(AskingOptimizer):
             propagator=propagator,
             run=run,
             max_failures=max_failures,
+            keep_best=keep_best,
             max_repairs=max_repairs,
             **trace_settings,
         )
         self.show_sources = show_sources
 
     def prompt(self, evidence: Evidence) -> Prompt:
-        problem = self.problem(evidence)
-        return Prompt(self.messages(problem), problem.left_out)
+        problem, now = self.problem(evidence), (evidence.best or evidence).values
+        asked = self.variables_for(evidence)
+        tried = most_relevant(judged_before(self.records, evidence), self.memory_size, now=now, asked=asked)
+        return Prompt(self.messages(problem, tried), problem.left_out)
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
@@ -116,7 +121,8 @@ class OptoPrime(AskingOptimizer):
         around = [message["content"] for message in self.messages(Problem())]
         around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
         left = max(self.max_prompt_tokens - around_it - _SLACK, LEAST_PROMPT // 2)
-        return Problem.of(evidence.graph, variables, max_tokens=left, show_sources=self.show_sources)
+        graph = (evidence.best or evidence).graph
+        return Problem.of(graph, variables, max_tokens=left, show_sources=self.show_sources)
 
     def summarize(self) -> Evidence:
         """Return what has arrived at the parameters, as Trace's method of that name does.
@@ -133,14 +139,13 @@ class OptoPrime(AskingOptimizer):
         """Return `problem`, under Trace's name; as text, it is what the model is shown."""
         return self.problem(summary)
 
-    def messages(self, problem: Problem) -> list[Message]:
-        """Return the prompt for *problem*. The same problem and history give the same messages."""
-        tried = with_best(judged_before(self.records, self.values()), self.memory_size)
+    def messages(self, problem: Problem, tried: Sequence[Judged] = ()) -> list[Message]:
+        """Return the prompt for *problem*, after *tried*. The same problem and history give the same messages."""
         parts = [
             f"# Instruction\n{self.objective}",
             problem.render(),
             render_tried(tried, self.max_prompt_tokens // 4),
-            render_rejected(self.records),
+            render_rejected(self.records, self.variables),
             f"What should become of {', '.join(item.name for item in problem.variables)}?",
         ]
         system = SYSTEM.format(instructions=self._format.instructions)

@@ -13,7 +13,7 @@ from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_
 from opto.optimizers.selection import by_importance
 from opto.optimizers.suggestion import as_cdata
 
-__all__ = ["Problem", "Variable", "describe_feedback", "describe_variables", "render_value", "summary"]
+__all__ = ["Problem", "Variable", "cut_middle", "describe_feedback", "describe_variables", "render_value", "summary"]
 
 
 @dataclass(frozen=True)
@@ -281,10 +281,15 @@ class _Writer:
 
     def _shown(self, value: Any) -> str:
         text = value if isinstance(value, str) and "\n" in value else write_constant(value)
-        if len(text) <= self.max_value:
-            return text
-        half = self.max_value // 2
-        return f"{text[:half]}\n… ({len(text) - 2 * half:,} of {len(text):,} characters left out) …\n{text[-half:]}"
+        return cut_middle(text, self.max_value)
+
+
+def cut_middle(text: str, most: int) -> str:
+    """Return *text*, or its two ends, with *most* characters together, and how much lies between them."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n… ({len(text) - 2 * half:,} of {len(text):,} characters left out) …\n{text[-half:]}"
 
 
 def _note(texts: dict[str, list[str]], name: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """What goes into a step and what comes out of it: evidence, a proposal, a candidate."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +9,9 @@ from opto.errors import LLMError, SuggestionError
 from opto.llm import Message, Usage
 from opto.nodes import Feedback, TraceGraph
 from opto.optimizers.suggestion import Suggestion
+from opto.runs import CandidateRecord
 
-__all__ = ["Candidate", "Evidence", "Proposal"]
+__all__ = ["Candidate", "Evidence", "Proposal", "arrived"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,44 @@ class Evidence:
         values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
             left out.
         score: Mean score of the outputs that have one; None if none has.
+        best: With ``keep_best``, if *values* did worse than the best so far: the evidence of those. The step goes
+            back to them, and they are in force while it proposes.
     """
 
     graph: TraceGraph
     values: Mapping[str, Any]
     score: float | None
+    best: "Evidence | None" = None
+
+    @classmethod
+    def of(
+        cls, graphs: Sequence[TraceGraph], parameters: Collection[Any], values: Mapping[str, Any]
+    ) -> "Evidence | None":
+        """Return what *graphs* tell of *values*, the present ones of *parameters*; None if all are about others."""
+        mine = set(parameters)
+        parts = [
+            graph
+            for graph in graphs
+            if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
+        ]
+        if not parts:
+            return None
+        graph = TraceGraph.joined(parts)
+        scores = [said.score for said in graph.feedback if said.score is not None]
+        mean = sum(scores) / len(scores) if scores else None
+        return cls(graph, values, None if mean is None or math.isnan(mean) else mean)
 
     @property
     def feedback(self) -> Sequence[Feedback]:
         """What was said, one per output."""
         return self.graph.feedback
+
+
+def arrived(parameters: Iterable[Any]) -> tuple[list[TraceGraph], list[Any]]:
+    """Return the trace graphs at *parameters*, each once, and whatever else is there."""
+    found = [item for parameter in parameters for items in parameter.feedback.values() for item in items]
+    graphs = list({id(item): item for item in found if isinstance(item, TraceGraph)}.values())
+    return graphs, [item for item in found if not isinstance(item, TraceGraph)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,8 @@ class Proposal:
         reply: What it answered last.
         usage: Tokens of all calls.
         left_out: What of the trace the model was not shown, in words.
+        reason: Why nothing is to be changed, if the suggestion is empty and the model did not mean it so.
+        candidates: Where there were several to choose from: each with what became of it.
     """
 
     suggestion: Suggestion = field(default_factory=Suggestion)
@@ -54,6 +86,8 @@ class Proposal:
     reply: str = ""
     usage: Usage | None = None
     left_out: Sequence[str] = ()
+    reason: str = ""
+    candidates: Sequence[CandidateRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +98,10 @@ class Candidate:
         values: By name, as in ``optimizer.variables``.
         score: Mean score that they led to; higher is better.
         step: Step in which they were judged, from 1.
+        feedback: What was said of their outputs.
     """
 
     values: Mapping[str, Any]
     score: float
     step: int
+    feedback: Sequence[Feedback] = ()

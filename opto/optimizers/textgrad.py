@@ -54,7 +54,8 @@ class TextGrad(AskingOptimizer):
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
-        max_repairs: How often an unreadable answer is sent back, with the reason, within one step.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
+        max_repairs: How often an answer that cannot be read or used is sent back, with the reasons, within one step.
         trace_settings: Settings of Trace that mean nothing here.
 
     Raises:
@@ -86,6 +87,7 @@ class TextGrad(AskingOptimizer):
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
+        keep_best: bool = False,
         max_repairs: int = 1,
         **trace_settings: Any,
     ) -> None:
@@ -99,6 +101,7 @@ class TextGrad(AskingOptimizer):
             propagator=propagator,
             run=run,
             max_failures=max_failures,
+            keep_best=keep_best,
             max_repairs=max_repairs,
             **trace_settings,
         )
@@ -106,14 +109,15 @@ class TextGrad(AskingOptimizer):
 
     def _propose(self, evidence: Evidence) -> Proposal:
         variables = self.variables_for(evidence)
-        edges = _edges(evidence.graph, variables)
+        graph = (evidence.best or evidence).graph
+        edges = _edges(graph, variables)
         if (needed := len(edges) + len(variables)) > self.max_calls:
             raise OptimizerError(
                 f"TextGrad would ask the model {needed:,} times in this step.",
                 mend=f"Raise max_calls, which is {self.max_calls:,}, or use OptoPrime, which asks once.",
             )
         try:
-            gradients, usage = self._gradients(evidence.graph, edges)
+            gradients, usage = self._gradients(graph, edges)
         except LLMError as error:
             return Proposal(model=self.llm.model, error=error)
         proposal = Proposal(model=self.llm.model, usage=usage)
@@ -121,7 +125,7 @@ class TextGrad(AskingOptimizer):
         reasons: list[str] = []
         for name, variable in variables.items():
             messages = self._edit(name, variable, gradients.get(variable, []))
-            proposal = self._asked(replace(proposal, messages=messages, error=None), {name: variable})
+            proposal = self._asked(replace(proposal, messages=messages), evidence, {name: variable})
             if proposal.error is not None:
                 return proposal
             values |= proposal.suggestion.values
@@ -164,7 +168,7 @@ class TextGrad(AskingOptimizer):
             f"# Objective\n{self.objective}",
             f"# Variable\n{describe_variables({name: variable})}",
             f"# What was said about {name}\n" + ("\n".join(f"- {text}" for text in gradients) or "(nothing)"),
-            render_rejected(self.records),
+            render_rejected(self.records, self.variables),
             f"What should become of {name}?",
         ]
         system = EDIT.format(instructions=self._format.instructions)

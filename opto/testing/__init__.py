@@ -1,5 +1,6 @@
-"""Doubles for tests: of programs that use opto, and of opto itself."""
+"""For tests, of programs that use opto and of opto itself: doubles, and what every optimizer must keep."""
 
+from opto.testing.contract import OptimizerContract
 from opto.testing.server import (
     Action,
     Cut,
@@ -17,6 +18,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "LLMServer",
+    "OptimizerContract",
     "Raw",
     "RecordedRequest",
     "Slow",

@@ -33,7 +33,7 @@ def test_a_search_makes_it_better_and_leaves_the_best_in_place(method, kind, tmp
 def test_a_model_sees_the_program_and_how_long_each_direction_waited(tmp_path):
     crossing = traffic.Crossing()
     llm = ScriptedLLM([answer(ew_green="24"), answer(ns_green="120"), answer()])
-    optimizer = OptoPrime(crossing.parameters(), llm, objective=traffic.OBJECTIVE, run=tmp_path)
+    optimizer = OptoPrime(crossing.parameters(), llm, objective=traffic.OBJECTIVE, run=tmp_path, max_repairs=0)
 
     progress = list(traffic.optimize(crossing, optimizer, steps=3))
 

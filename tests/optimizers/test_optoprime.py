@@ -115,7 +115,7 @@ def test_a_trainable_function_is_shown_under_its_own_name_and_rewritten():
     ],
 )
 def test_a_bad_value_is_rejected_with_a_reason_that_the_model_sees_next(count, suggested, reason):
-    optimizer, llm = optimizer_of([count], [answer(**suggested), answer(count="4")])
+    optimizer, llm = optimizer_of([count], [answer(**suggested), answer(count="4")], max_repairs=0)
 
     record = judge(optimizer, count + 1)
 
@@ -132,7 +132,7 @@ def test_a_bad_value_is_rejected_with_a_reason_that_the_model_sees_next(count, s
 
 def test_good_values_are_applied_beside_rejected_ones(count):
     mode = node("a", name="mode", trainable=True, domain=Choices("a", "b"))
-    optimizer, _ = optimizer_of([count, mode], [answer(count="many", mode="b")])
+    optimizer, _ = optimizer_of([count, mode], [answer(count="many", mode="b")], max_repairs=0)
 
     record = judge(optimizer, mode * count)
 
@@ -192,7 +192,8 @@ def test_no_change_is_an_outcome_with_its_reasoning(count):
 
 
 def test_steps_that_keep_failing_raise_with_all_causes(count):
-    optimizer, _ = optimizer_of([count], [answer(count="11"), "?", "?", RateLimitError("slow down", mend="wait")])
+    replies = [answer(count="11"), "?", RateLimitError("slow down", mend="wait")]
+    optimizer, _ = optimizer_of([count], replies, max_repairs=0)
 
     assert judge(optimizer, count + 1).outcome == "rejected"
     assert judge(optimizer, count + 1).outcome == "failed"
@@ -316,11 +317,11 @@ def test_a_step_that_no_feedback_reaches_says_where_it_was_lost_although_the_out
 
 
 def test_names_of_trace_are_understood_unless_something_else_is_called_so(count):
-    optimizer, _ = optimizer_of([count], [answer(count0="4")])
+    optimizer, _ = optimizer_of([count], [answer(count0="4")], max_repairs=0)
     assert judge(optimizer, count + 1).update == {"count": 4}
 
     upper = node("a", name="upper", trainable=True)
-    optimizer, _ = optimizer_of([upper], [answer(upper0="b")])
+    optimizer, _ = optimizer_of([upper], [answer(upper0="b")], max_repairs=0)
     record = judge(optimizer, upper.upper())
     assert record.outcome == "rejected"
     assert upper.data == "a"
@@ -334,7 +335,7 @@ def test_scripts_for_trace_go_by_the_name_of_the_node():
 
 
 def test_one_variable_takes_one_value(count):
-    optimizer, _ = optimizer_of([count], [answer(count="4", count0="5")])
+    optimizer, _ = optimizer_of([count], [answer(count="4", count0="5")], max_repairs=0)
 
     assert judge(optimizer, count + 1).rejected[0].reason == "count was given two values. Give it one."
 
@@ -345,7 +346,7 @@ def test_own_domains_may_raise_what_they_like():
             return int(raw)
 
     digits = node(1, name="digits", trainable=True, domain=Digits())
-    optimizer, _ = optimizer_of([digits], [answer(digits="many"), answer(digits="9" * 5000)])
+    optimizer, _ = optimizer_of([digits], [answer(digits="many"), answer(digits="9" * 5000)], max_repairs=0)
 
     for _ in range(2):
         record = judge(optimizer, digits + 1)
@@ -358,7 +359,7 @@ def test_own_domains_may_raise_what_they_like():
 )
 def test_what_a_projection_cannot_read_is_rejected(project):
     text = node("x: y", name="text", trainable=True, projections=[project])
-    optimizer, _ = optimizer_of([text], [answer(text="plain")])
+    optimizer, _ = optimizer_of([text], [answer(text="plain")], max_repairs=0)
 
     assert judge(optimizer, text + "!").outcome == "rejected"
     assert text.data == "x: y"
@@ -366,7 +367,7 @@ def test_what_a_projection_cannot_read_is_rejected(project):
 
 def test_text_that_could_not_be_sent_again_is_rejected():
     text = node("a", name="text", trainable=True)
-    optimizer, _ = optimizer_of([text], ['{"suggestion": {"text": "bad \\ud800"}}'])
+    optimizer, _ = optimizer_of([text], ['{"suggestion": {"text": "bad \\ud800"}}'], max_repairs=0)
 
     assert judge(optimizer, text + "!", "x \ud800").outcome == "rejected"
 
@@ -490,7 +491,7 @@ def test_what_was_asked_is_recorded_when_a_function_in_place_of_a_model_raises(c
 
 def test_variables_that_the_feedback_is_not_about_are_not_offered(count):
     other = node(5, name="other", trainable=True)
-    optimizer, llm = optimizer_of([count, other], [answer(count="3", other="6")])
+    optimizer, llm = optimizer_of([count, other], [answer(count="3", other="6")], max_repairs=0)
 
     with pytest.warns(UserWarning, match="other"):
         record = judge(optimizer, count + 1)

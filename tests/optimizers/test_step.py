@@ -207,7 +207,9 @@ def test_the_last_thousand_records_are_kept_and_steps_are_counted_on():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (lambda x: {"x": x}, r"are a dict. Give its values"),
+        (lambda x: {"x y": x}, r"'x y' is no name for a variable"),
+        (lambda x: {"class": x}, r"'class' is no name for a variable"),
+        (lambda x: {"x": 3}, r"3 is no parameter. Make it one"),
         (lambda x: [("x", x)], r"but holds some. Give a flat list"),
         (lambda x: [[x]], r"but holds some. Give a flat list"),
         (lambda x: "x", r"a single str. Give a list"),
@@ -227,10 +229,42 @@ def test_a_variable_is_known_by_its_names_in_trace_and_in_other_case(parameters,
 
 def test_a_name_that_fits_two_variables_in_other_case_is_none(parameters):
     capital = node(1, name="Size", trainable=True)
-    optimizer = optimizer_of([*parameters, capital], {"SIZE": "3"})
+    optimizer = optimizer_of([*parameters, capital], {"SIZE": "3"}, max_repairs=0)
     optimizer.backward(parameters[1] * parameters[0] * capital, "Make it longer.")
 
     step = optimizer.step()
 
     assert step.outcome == "rejected"
     assert "There is no variable 'SIZE'" in step.rejected[0].reason
+
+
+def test_names_may_be_given(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of({"length": size, "letter": mode}, {"length": "3"})
+
+    step = judged(optimizer).step()
+
+    assert step.update == {"length": 3}
+    assert "# Variables\n<variable>\n<name>length</name>" in optimizer.llm.calls[0].messages[-1]["content"]
+
+
+def test_only_what_is_named_changes_for_as_long_as_the_block_runs(parameters):
+    optimizer = optimizer_of(parameters, {"mode": "b"}, {"mode": "b", "size": "4"}, max_repairs=0)
+    with optimizer.only(["mode"]):
+        assert judged(optimizer).step().update == {"mode": "b"}
+        assert "<name>size</name>" not in optimizer.llm.calls[0].messages[-1]["content"]
+    assert judged(optimizer).step().update == {"size": 4}
+    with pytest.raises(OptimizerError, match="There is no variable colour. The variables are size, mode"):
+        optimizer.only(["colour"]).__enter__()
+
+
+def test_what_is_reached_but_frozen_is_not_asked_about(parameters):
+    optimizer = optimizer_of(parameters)
+    judged(optimizer)
+    for item in parameters:
+        item.trainable = False
+
+    step = optimizer.step()
+
+    assert (step.outcome, step.reason) == ("unchanged", "Nothing that feedback reaches may be changed now.")
+    assert optimizer.llm.calls == []

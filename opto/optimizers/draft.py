@@ -1,0 +1,65 @@
+"""A step while it runs, and the record that becomes of it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from opto.optimizers.acceptance import Checked
+from opto.optimizers.proposal import Candidate, Evidence, Proposal
+from opto.runs import Outcome, StepRecord, as_json
+
+__all__ = ["Draft"]
+
+
+@dataclass
+class Draft:
+    """What is known of a step while it runs."""
+
+    step: int
+    started: float
+    before: Mapping[str, Any]
+    bypassing: bool
+    evidence: Evidence | None = None
+    back_to: Candidate | None = None
+    proposal: Proposal = field(default_factory=Proposal)
+    checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
+
+    def record(
+        self,
+        optimizer: str,
+        outcome: Outcome,
+        reason: str,
+        update: Mapping[str, Any],
+        *,
+        repeats: int | None,
+        unreached: Sequence[str],
+    ) -> StepRecord:
+        """Return the record of the step, which ends now."""
+        after = self.before if self.bypassing else {**self.before, **update}
+        proposal = self.proposal
+        return StepRecord(
+            step=self.step,
+            outcome=outcome,
+            reason=reason,
+            optimizer=optimizer,
+            model=proposal.model,
+            score=self.evidence.score if self.evidence else None,
+            feedback=list(self.evidence.feedback) if self.evidence else [],
+            before={name: as_json(value) for name, value in self.before.items()},
+            after={name: as_json(value) for name, value in after.items()},
+            update={name: as_json(value) for name, value in update.items()},
+            rejected=self.checked.rejected,
+            back_to=self.back_to.step if self.back_to is not None and update else None,
+            repeats=repeats,
+            candidates=list(proposal.candidates),
+            unreached=list(unreached),
+            reasoning=proposal.suggestion.reasoning,
+            left_out=list(proposal.left_out),
+            messages=[dict(message) for message in proposal.messages],
+            reply=proposal.reply,
+            usage=proposal.usage,
+            seconds=time.perf_counter() - self.started,
+            at=datetime.now(UTC),
+        )

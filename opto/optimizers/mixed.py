@@ -1,0 +1,321 @@
+"""`Mixed`: parameters of different kinds, each with an optimizer that suits it, in one step."""
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any, Literal
+
+from opto.errors import OptimizerError
+from opto.nodes import Feedback, Node, ParameterNode, Propagator
+from opto.optimizers.acceptance import Checked
+from opto.optimizers.asking import total
+from opto.optimizers.checks import checked
+from opto.optimizers.credit import Credit, Credits, reach
+from opto.optimizers.draft import Draft
+from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.proposal import Evidence, Proposal
+from opto.optimizers.search import LocalSearch, Sampler, can_search
+from opto.optimizers.state import read_values, write_values
+from opto.optimizers.step import Step
+from opto.optimizers.suggestion import Suggestion
+from opto.runs import Outcome, Run
+
+__all__ = ["Mixed"]
+
+Maker = Callable[..., Optimizer]
+Order = Literal["joint", "round_robin", "credit"]
+_ORDERS: tuple[Order, ...] = ("joint", "round_robin", "credit")
+
+
+class Mixed(Optimizer):
+    """Several optimizers as one: each has its parameters, and they take one step together, with one record.
+
+    Args:
+        parameters: Parameters, to each of which a fitting optimizer is given: options, bools, and numbers with both
+            ends of a range go to `Sampler` (`LocalSearch` where Optuna is not installed), all else to `OptoPrime`. Or
+            groups as in PyTorch: dicts with ``params``, an ``optimizer`` (a class, or any function that makes an
+            optimizer of parameters; the fitting ones if it is left out), and settings for it.
+        order: Which parameters change in a step: ``joint``, all; ``round_robin``, one after the other; ``credit``, the
+            one that most feedback reaches and that has made the most difference so far (see `Credit`).
+        propagator: How feedback passes a node.
+        run: Folder that keeps every step.
+        max_failures: How many steps in a row may fail: the last of them raises.
+        keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
+        settings: For all groups whose optimizers take them and that set nothing else: ``llm``, ``objective``, ``seed``
+            …
+
+    Attributes:
+        optimizers: Those of the groups, in their order. They propose; their own ``step`` is not for use.
+
+    Raises:
+        OptimizerError: A group cannot be used, or a parameter is in two of them.
+        TypeError: No optimizer of any group takes one of the *settings*.
+
+    Example:
+        >>> from opto.llm import ScriptedLLM
+        >>> from opto.nodes import Range, node
+        >>> words = node("Answer.", name="words", trainable=True)
+        >>> limit = node(5, name="limit", trainable=True, domain=Range(1, 9))
+        >>> llm = ScriptedLLM(["<variable><name>words</name><value>Answer briefly.</value></variable>"])
+        >>> groups = [{"params": [words]}, {"params": [limit], "optimizer": LocalSearch}]
+        >>> optimizer = Mixed(groups, llm=llm, seed=1)
+        >>> optimizer.backward(words * limit, (0.5, "Too long."))
+        >>> print(optimizer.step())
+        step 1 (score 0.5): updated words, limit
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[ParameterNode[Any] | Mapping[str, Any]] | Mapping[str, ParameterNode[Any]],
+        *,
+        order: Order = "joint",
+        propagator: Propagator | None = None,
+        run: Run | str | os.PathLike[str] | None = None,
+        max_failures: int = 3,
+        keep_best: bool = False,
+        **settings: Any,
+    ) -> None:
+        if order not in _ORDERS:
+            raise OptimizerError(f"There is no order {order!r}.", mend=f"Choose one of {', '.join(_ORDERS)}.")
+        if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | Node | str):
+            parameters = list(parameters)
+        groups = list(_groups(parameters))
+        given: Any = parameters  # in the order of the user, unless they are in groups
+        if isinstance(given, list) and isinstance(given[0], Mapping):
+            given = [item for group in groups for item in group.parameters]
+        super().__init__(given, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
+        names = {item: name for name, item in self.variables.items()}
+        if unused := [name for name in settings if not any(group.takes(name) for group in groups)]:
+            raise TypeError(f"No optimizer of {type(self).__name__} takes the argument {unused[0]!r}")
+        self.optimizers = [group.made(names, settings) for group in groups]
+        for optimizer in self.optimizers:
+            # What one of them is told of the past is what happened to all.
+            optimizer.records = self.records
+        self.order = order
+        self._credits = Credits(self.variables)
+        self._turn = ""
+        self._replaced: dict[str, Any] = {}  # what was in force before the last step, of what it changed
+        self._replaced_in = 0
+
+    def credit(self) -> dict[str, Credit]:
+        """Return what is known of each variable's part in the score."""
+        return {name: self._credits[name] for name in self.variables}
+
+    def measure(self, run: Callable[[], Any]) -> dict[str, float]:
+        """Return what each change of the last step is worth: the score with it, minus the score without it.
+
+        Runs the program once as it is, and once for each variable that was changed, with the value from before. With
+        operators that have ``memo=True``, only what depends on that variable runs again. The values in force are the
+        same before and after. What is found counts as credit.
+
+        Args:
+            run: Runs the program with the values in force, and returns the score, or feedback that has one.
+
+        Raises:
+            OptimizerError: Nothing was changed yet, or what *run* returns has no score.
+
+        Example:
+            >>> from opto.nodes import Range, node
+            >>> x, y = (node(5, name=name, trainable=True, domain=Range(0, 9)) for name in "xy")
+            >>> optimizer = Mixed([x, y], seed=1)
+            >>> optimizer.backward(x - y, 0.0)
+            >>> step = optimizer.step()
+            >>> worth = optimizer.measure(lambda: 10 * x.data + 0 * y.data)
+            >>> worth["x"] == 10 * (x.data - 5), worth["y"]
+            (True, 0.0)
+        """
+        replaced = {name: value for name, value in self._replaced.items() if self.variables[name].trainable}
+        if not replaced:
+            raise OptimizerError("No step has changed anything yet.", mend="Measure after a step that did.")
+        score = _score(run())
+        worth = {}
+        for name, value in replaced.items():
+            with self._in_force({name: value}):
+                worth[name] = score - _score(run())
+            self._credits.observe([name], worth[name])
+        return worth
+
+    def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
+        self._observe(evidence)
+        open_to_change = self._open(evidence)
+        parts: list[Proposal] = []
+        found = Checked({}, [], {})
+        for optimizer in self.optimizers:
+            names = open_to_change.intersection(optimizer.variables)
+            if not names:
+                continue
+            with optimizer.only(names):
+                try:
+                    proposal, part = optimizer._considered(evidence)  # noqa: SLF001 - of the same family
+                finally:
+                    self._in_progress = _together([*parts, optimizer._in_progress])  # noqa: SLF001 - as above
+            parts.append(proposal)
+            if proposal.error is not None:
+                break  # none of them counts: all together or none
+            found = Checked(
+                {**found.values, **part.values}, [*found.rejected, *part.rejected], {**found.said, **part.said}
+            )
+        proposal = _together(parts)
+        if self.order != "joint":
+            why = "; ".join(f"{name}: {self._credits[name]}" for name in sorted(open_to_change))
+            reasoning = "\n".join(filter(None, [f"The turn of {why}.", proposal.suggestion.reasoning]))
+            proposal = replace(proposal, suggestion=Suggestion(proposal.suggestion.values, reasoning))
+        return proposal, found
+
+    def _observe(self, evidence: Evidence) -> None:
+        """Learn from what differs between the values judged now and those judged before."""
+        graph = (evidence.best or evidence).graph
+        self._credits.reach = reach(graph, self.variables)
+        before = next((item for item in reversed(self.records) if item.score is not None), None)
+        if before is not None and before.score is not None and evidence.score is not None:
+            changed = [name for name in self._replaced if before.step == self._replaced_in]
+            self._credits.observe(changed, evidence.score - before.score)
+
+    def _open(self, evidence: Evidence) -> set[str]:
+        """Return what may be changed in this step: of what feedback reaches, all or one."""
+        reached = set((evidence.best or evidence).graph.parameters)
+        names = [name for name, item in self.active.items() if item in reached]
+        if self.order == "joint" or not names:
+            return set(names)
+        if self.order == "credit":
+            return {self._credits.next_of(names)}
+        every = list(self.variables)
+        start = every.index(self._turn) + 1 if self._turn else 0
+        self._turn = next(name for name in [*every[start:], *every[:start]] if name in names)
+        return {self._turn}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "turn": self._turn,
+            "effects": self._credits.seen,
+            "replaced": write_values(self._replaced, self.variables),
+            "replaced_in": self._replaced_in,
+            "optimizers": [optimizer._state() for optimizer in self.optimizers],  # noqa: SLF001 - of the same family
+        }
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        replaced = read_values(state["replaced"], self.variables)
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer._set_state(own)  # noqa: SLF001 - of the same family
+        self._turn, self._replaced, self._replaced_in = state["turn"], replaced, state["replaced_in"]
+        self._credits.seen = state["effects"]
+
+    def _finish(
+        self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
+    ) -> Step:
+        step = super()._finish(draft, outcome, reason, update)
+        if not draft.bypassing:
+            self._replaced = {name: draft.before[name] for name in update}
+            self._replaced_in = step.record.step
+        return step
+
+
+def _together(proposals: Sequence[Proposal]) -> Proposal:
+    """Return one proposal that tells of all."""
+    messages: list[Any] = []
+    for position, item in enumerate(proposals):
+        messages += item.messages
+        if item.reply and any(later.messages for later in proposals[position + 1 :]):
+            messages.append({"role": "assistant", "content": item.reply})
+    usage = None
+    for item in proposals:
+        usage = total(usage, item.usage)
+    suggestions = [item.suggestion for item in proposals]
+    return Proposal(
+        suggestion=Suggestion(
+            {name: value for item in suggestions for name, value in item.values.items()},
+            "\n".join(item.reasoning for item in suggestions if item.reasoning),
+        ),
+        error=next((item.error for item in proposals if item.error is not None), None),
+        model=", ".join(dict.fromkeys(item.model for item in proposals if item.model)) or None,
+        messages=messages,
+        reply=next((item.reply for item in reversed(proposals) if item.reply), ""),
+        usage=usage,
+        left_out=[text for item in proposals for text in item.left_out],
+        reason=" ".join(item.reason for item in proposals if item.reason),
+        candidates=[candidate for item in proposals for candidate in item.candidates],
+    )
+
+
+def _score(said: Any) -> float:
+    score = Feedback.of(said).score
+    if score is None:
+        raise OptimizerError(f"{said!r:.80} is no score.", mend="Return a number, or feedback that has one.")
+    return score
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Parameters, and what is to optimize them."""
+
+    parameters: Sequence[ParameterNode[Any]]
+    maker: Maker
+    settings: Mapping[str, Any]
+
+    def takes(self, name: str) -> bool:
+        return name in _arguments(self.maker) and name not in self.settings
+
+    def made(self, names: Mapping[ParameterNode[Any], str], defaults: Mapping[str, Any]) -> Optimizer:
+        known = {name: value for name, value in defaults.items() if self.takes(name)}
+        optimizer = self.maker({names[item]: item for item in self.parameters}, **known, **self.settings)
+        if not isinstance(optimizer, Optimizer):
+            raise OptimizerError(
+                f"The optimizer of a group is a {type(optimizer).__name__}.",
+                mend="Give a class of optimizers, or a function that returns one.",
+            )
+        return optimizer
+
+
+_OF_THE_WHOLE = ("run", "propagator", "max_failures", "keep_best")
+
+
+def _groups(given: Any) -> Iterator[_Group]:
+    """Read what a user gave as parameters or groups of them."""
+    groups = [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
+    if not groups:
+        yield from _fitting(checked(given), {})  # which says what is wrong with anything else
+        return
+    if len(groups) < len(given):
+        raise OptimizerError("Some of the parameters are in groups, and some are not.", mend="Put all into groups.")
+    seen: set[ParameterNode[Any]] = set()
+    for position, group in enumerate(groups):
+        if "params" not in group:
+            raise OptimizerError(f"Group {position} has no 'params'.", mend='Write {"params": [...], ...}.')
+        settings = {name: value for name, value in group.items() if name not in {"params", "optimizer"}}
+        if common := [name for name in _OF_THE_WHOLE if name in settings]:
+            raise OptimizerError(f"Group {position} sets {common[0]}.", mend="Set it for all groups together.")
+        params = [group["params"]] if isinstance(group["params"], ParameterNode) else group["params"]
+        parameters = checked(params)
+        if twice := [item for item in parameters if item in seen]:
+            raise OptimizerError(f"{twice[0].py_name} is in two groups.", mend="Leave it in one of them.")
+        seen.update(parameters)
+        if "optimizer" in group:
+            if not callable(group["optimizer"]):
+                raise OptimizerError(
+                    f"The optimizer of group {position} is {group['optimizer']!r:.80}.",
+                    mend="Give a class of optimizers, such as OptoPrime, with its settings beside it.",
+                )
+            yield _Group(parameters, group["optimizer"], settings)
+        else:
+            yield from _fitting(parameters, settings)
+
+
+def _fitting(parameters: Sequence[ParameterNode[Any]], settings: Mapping[str, Any]) -> list[_Group]:
+    """Return the parameters with optimizers that suit them."""
+    search: Maker = Sampler if find_spec("optuna") else LocalSearch
+    found = [
+        _Group(chosen, maker, {name: value for name, value in settings.items() if name in _arguments(maker)})
+        for maker, searched in ((search, True), (OptoPrime, False))
+        if (chosen := [item for item in parameters if can_search(item) == searched])
+    ]
+    if unused := set(settings).difference(*(group.settings for group in found)):
+        raise TypeError(f"No optimizer that suits the parameters takes the argument {min(unused)!r}")
+    return found
+
+
+def _arguments(maker: Maker) -> Mapping[str, Any]:
+    return inspect.signature(maker).parameters
