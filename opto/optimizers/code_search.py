@@ -1,6 +1,7 @@
 """`CodeSearch`: better source of trainable functions by small changes and scores, without a model."""
 
 import ast
+import hashlib
 import math
 import os
 import random
@@ -11,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opto.nodes import Choices, ExceptionNode, ParameterNode, Propagator, Range
+from opto.optimizers.checks import same
 from opto.optimizers.lines import compiles, failed_lines, loops_around, parses, program
 from opto.optimizers.mutations import Mutation, SourceText, mutations
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search import ScoreSearch, from_unit, to_unit
+from opto.optimizers.state import read_values, write_values
 from opto.runs import Run
 
 __all__ = ["CodeSearch"]
@@ -53,18 +56,12 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a run showed: the score, the outputs as text, how many of them are errors.
-
-    Attributes:
-        failed: The lines of each source that errors came through.
-        around: Those where loops begin that these are in.
-    """
+    """What a run showed: the score, a digest of the outputs, how many are errors, and the lines these came through."""
 
     score: float
-    outputs: tuple[str, ...]
+    outputs: str
     errors: int
     failed: Mapping[str, set[int]]
-    around: Mapping[str, set[int]]
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -147,15 +144,23 @@ class CodeSearch(ScoreSearch):
         keep_best: bool = False,
     ) -> None:
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
-        self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
         self._code = {name for name, item in self.variables.items() if _is_code(item)}
         self._others = {
             name: self._space(name, item) for name, item in self.variables.items() if name not in self._code
         }
+        self._begin(seed)
+
+    def _begin(self, seed: int) -> None:
+        """Forget everything that was learned."""
+        self._seed = seed
+        self._random = random.Random(seed)  # noqa: S311 - chance, not secrets
+        #: What was learned, as JSON, in its order: all else follows from it.
+        self._history: list[dict[str, Any]] = []
+        self._expected: dict[str, Any] | None = None
         self._open: list[str] = []
         self._outcome: _Outcome | None = None
         self._known: set[int] = set()
-        self._outputs: set[tuple[str, ...]] = set()
+        self._outputs: set[str] = set()
         self._bases: list[_Base] = []
         self._effects: dict[tuple[Any, ...], float] = {}
         self._asked: dict[int, tuple[_Base, _Change]] = {}
@@ -167,28 +172,66 @@ class CodeSearch(ScoreSearch):
         errors = [item for item in evidence.graph if isinstance(item, ExceptionNode)]
         sources = {name: str(evidence.values[name]) for name in self._code}
         failed = failed_lines("\n".join(item.traceback for item in errors), sources)
+        said = "\n".join(_in_words(item._data) for item in outputs)  # noqa: SLF001 - no read of the program
         self._outcome = _Outcome(
             score=-math.inf if evidence.score is None else evidence.score,
-            outputs=tuple(_in_words(item._data) for item in outputs),  # noqa: SLF001 - no read of the program
+            outputs=hashlib.sha256(said.encode(errors="backslashreplace")).hexdigest()[:24],
             errors=sum(isinstance(item, ExceptionNode) for item in outputs),
             failed=failed,
-            around={name: loops_around(sources[name], lines) for name, lines in failed.items()},
         )
         return super()._propose(evidence)
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:  # noqa: ARG002 - in the outcome
         assert self._outcome is not None
-        self._learn(dict(values), self._outcome)
+        outcome, expected = self._outcome, self._expected
+        is_expected = expected is not None and all(same(value, expected[name]) for name, value in values.items())
+        self._history.append(
+            {
+                "open": self._open,
+                "values": None if is_expected else write_values(values, self.variables),
+                "score": outcome.score,
+                "outputs": outcome.outputs,
+                "errors": outcome.errors,
+                "failed": {name: sorted(lines) for name, lines in outcome.failed.items()},
+            }
+        )
+        self._learn(dict(values), outcome)
+        self._expected = None
         for base, change in self._in_order():
             if (proposed := self._made(base, change)) is not None:
                 self._asked[self._key(proposed)] = base, change
                 if len(self._asked) > _MOST_ASKED:
                     del self._asked[next(iter(self._asked))]
+                self._expected = proposed
                 upon = "" if base is self._bases[0] else f", with {len(base.steps)} more since the start"
                 return proposed, f"{change.kind} in line {change.lines.start} of {change.name}{upon}"
         if (best := self.best()) is not None and self._key(best.values) != self._key(values):
             return best.values, "All that is near has been tried: back to the best."
         return values, "All that is near has been tried."
+
+    def _state(self) -> dict[str, Any]:
+        return {"seed": self._seed, "history": self._history}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        before = dict(vars(self))
+        try:
+            self._begin(state["seed"])
+            for item in state["history"]:
+                self._again(item)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def _again(self, item: Mapping[str, Any]) -> None:
+        """Learn what was learned before, which leads to the same proposal."""
+        written = item["values"]
+        values = self._expected if written is None else read_values(written, self.variables)
+        if values is None:
+            raise ValueError("it does not say which values were judged")
+        self._open = [name for name in item["open"] if name in self.variables]
+        failed = {name: set(lines) for name, lines in item["failed"].items()}
+        self._outcome = _Outcome(float(item["score"]), item["outputs"], item["errors"], failed)
+        self._next(values, self._outcome.score)
 
     def _learn(self, values: dict[str, Any], outcome: _Outcome) -> None:
         """Note what came of *values*, and whether they are something to build upon."""
@@ -225,7 +268,7 @@ class CodeSearch(ScoreSearch):
         def worth(base: _Base) -> float:
             return (base.outcome.score - low) / span - _WORTH * sum(step.cost for step in base.steps)
 
-        shown: set[tuple[str, ...]] = set()
+        shown: set[str] = set()
         for position, base in enumerate(sorted(better, key=worth, reverse=True)):
             again = base.outcome.outputs in shown
             shown.add(base.outcome.outputs)
@@ -248,7 +291,8 @@ class CodeSearch(ScoreSearch):
                 base.waiting[name] = self._surroundings(base, name)
 
     def _surroundings(self, base: _Base, name: str) -> list[tuple[float, _Change]]:
-        failed, around = base.outcome.failed.get(name, set()), base.outcome.around.get(name, set())
+        failed = base.outcome.failed.get(name, set())
+        around = loops_around(base.values[name], failed) if name in self._code else set[int]()
         is_start = base is self._bases[0]
         is_better = base.outcome.rank > self._bases[0].outcome.rank
         found = []
