@@ -3,6 +3,7 @@
 import argparse
 import ast
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -107,8 +108,11 @@ def test_a_candidate_that_sees_no_signal_is_killed_when_its_time_is_over_and_cou
     import judged
 
     deaf = SOURCE.replace("    result = 0", "    result = sum(range(10**11))")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
     assert judge(problem(), deaf, 0, 0.1)["shown"] == ["no answer"]
+    # A limit in whole seconds would let it go on until the second one ends.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 0.9
     assert judge.used == pytest.approx(0.1 + judged.GRACE)
     assert judge(problem(), SOURCE, 0, 1)["passed"] == [True, True]
     assert 0.1 + judged.GRACE < judge.used < 1

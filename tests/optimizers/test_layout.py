@@ -47,6 +47,14 @@ def test_comments_stay_if_their_words_move(old, new):
     assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(new))
 
 
+def test_comments_between_words_that_go_stay_where_there_is_room():
+    text = relaid("a +  # first\n b", "b + a")
+
+    assert "# first" in text
+    assert ast.dump(ast.parse(f"({text})")) == ast.dump(ast.parse("b + a"))
+    assert relaid("a +  # first\n b", "b") == "b"
+
+
 words = st.sampled_from(["a", "b", "1", "'t'", "+", "-", "**", "not", "and", "in", ",", ".", "(", ")", "[", "]", ":"])
 gaps = st.sampled_from([" ", "", "  ", "\n ", " # why\n", "\\\n"])
 

@@ -214,6 +214,22 @@ def f(a):
     assert not [text for item, text in changed(source) if item.kind == "start" and "a = " not in text]
 
 
+def test_lines_are_joined_where_the_brackets_around_them_go():
+    source = "def f(a, b):\n    return abs(a -\n               b)  # kept\n"
+    texts = [text for _, text in changed(source)]
+
+    assert "def f(a, b):\n    return a - b  # kept\n" in texts
+    assert source.replace("abs(a -", "abs(a +") in texts
+
+
+def test_names_of_outer_functions_have_a_value_in_inner_ones():
+    source = "def f(a):\n    b = a\n    def g():\n        return b + c\n    return g\n"
+    lines = {line.strip() for item, text in changed(source) if item.kind == "start" for line in text.splitlines()}
+
+    assert "c = 0" in lines
+    assert "b = 0" not in lines
+
+
 def test_long_functions_offer_no_more_per_line_than_short_ones():
     def number(lines):
         body = "".join(f"    v{line} = v{line - 1} + {line}\n" for line in range(1, lines))
