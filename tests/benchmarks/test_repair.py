@@ -66,6 +66,25 @@ def test_the_injector_shares_no_code_with_the_search():
     assert imported == {"ast", "collections.abc", "copy", "random"}
 
 
+def pieces_of(path):
+    """Return the functions and tables of a module, whatever they are called."""
+    parts = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    functions = [part.body for part in parts if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+    tables = [[part.value] for part in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(part, ast.Assign)]
+    return {"".join(map(ast.dump, body)) for body in functions + tables}
+
+
+def test_no_function_or_table_of_the_injector_is_one_of_the_search():
+    import opto.optimizers
+
+    package = Path(opto.optimizers.__file__).parent
+    searched = [package / "code_search.py", package / "lines.py", *sorted((package / "mutations").glob("*.py"))]
+    of_search = set().union(*map(pieces_of, searched))
+
+    assert len(of_search) > 100
+    assert not pieces_of(FOLDER / "injector.py") & of_search
+
+
 def test_every_injection_is_another_program_and_a_seed_decides_their_order():
     from injector import injected, injections
 
