@@ -1,6 +1,7 @@
 """Small changes of code: they parse, keep what they do not touch, and mean what they say."""
 
 import ast
+import warnings
 from functools import cache
 
 import pytest
@@ -193,6 +194,16 @@ def test_defaults_are_changed_to_what_is_known_outside():
     assert "def f(a, b=3, *, c='t'):\n    d = a\n    return d\n" in texts
     assert "def f(a, b=2, *, c=''):\n    d = a\n    return d\n" in texts
     assert not any(f"{name}={other}" in text for text in texts for name in "bc" for other in "abd")
+
+
+def test_python_warns_of_no_change():
+    source = "def f(a, b):\n    if a is None or b is not True:\n        return 'x' in a\n    return a == 1\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _, text in changed(source):
+            compile(text, "<test>", "exec")
+
+    assert source.replace("None", "False") in [text for _, text in changed(source)]
 
 
 def test_names_that_have_a_value_get_no_first_one():

@@ -25,6 +25,9 @@ from opto.splice import Edit
 __all__ = ["Mutation", "mutations"]
 
 
+#: Constants of which there is one each.
+_SINGLE = ("None", "True", "False")
+_IDENTITY = {ast.Is, ast.IsNot}
 #: What is added to the cost of a change after which something there would be of no use.
 _POINTLESS = 2.0
 
@@ -129,7 +132,12 @@ def _expressions(
     if number_of(site.parent) is not None:
         return  # part of a negative number, which is changed as a whole
     if number_of(part) is not None or isinstance(part, ast.Constant):
-        yield from constant(part, scope.constants, names)
+        found = constant(part, scope.constants, names)
+        if isinstance(site.parent, ast.Compare) and not _IDENTITY.isdisjoint(map(type, site.parent.ops)):
+            # Python warns of `x is 0`.
+            yield from (item for item in found if item[2].text in {*_SINGLE, *names})
+            return
+        yield from found
     else:
         yield from _by_type(text, site, names)
     yield from grown(text, scope, site, names)

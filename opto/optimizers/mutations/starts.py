@@ -47,10 +47,15 @@ def starts(text: SourceText, site: Site, names: Sequence[str]) -> _Lines:
                 yield "start", cost + more, f"{name} = {value.format(other)}"
     for line, cost in _like_others(text, function, here[:_MOST_MISSING], rest):
         yield "start", cost + more, line
-    if site.parent is function and site.position <= 1:
+    if site.parent is function and not any(_is_statement(item) for item in function.body[: site.position]):
         for argument in function.args.args:
             for value, cost in _PREPARED.items():
                 yield "start", cost, f"{argument.arg} = {value.format(argument.arg)}"
+
+
+def _is_statement(part: ast.stmt) -> bool:
+    """True unless it is a docstring."""
+    return not isinstance(part, ast.Expr) or not isinstance(part.value, ast.Constant)
 
 
 def _like_others(
