@@ -213,14 +213,15 @@ class CodeSearch(ScoreSearch):
         return {"seed": self._seed, "history": self._history}
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
-        before = dict(vars(self))
+        before, is_read = dict(vars(self)), False
         try:
             self._begin(state["seed"])
             for item in state["history"]:
                 self._again(item)
-        except BaseException:
-            vars(self).update(before)
-            raise
+            is_read = True
+        finally:
+            if not is_read:
+                vars(self).update(before)
 
     def _again(self, item: Mapping[str, Any]) -> None:
         """Learn what was learned before, which leads to the same proposal."""
