@@ -1,14 +1,14 @@
 """A step while it runs, and the record that becomes of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
-from opto.runs import Outcome, StepRecord, as_json
+from opto.runs import Outcome, StepRecord
 
 __all__ = ["Draft"]
 
@@ -33,6 +33,7 @@ class Draft:
         reason: str,
         update: Mapping[str, Any],
         *,
+        recorded: Callable[[Mapping[str, Any]], dict[str, Any]],
         repeats: int | None,
         unreached: Sequence[str],
     ) -> StepRecord:
@@ -47,9 +48,9 @@ class Draft:
             model=proposal.model,
             score=self.evidence.score if self.evidence else None,
             feedback=list(self.evidence.feedback) if self.evidence else [],
-            before={name: as_json(value) for name, value in self.before.items()},
-            after={name: as_json(value) for name, value in after.items()},
-            update={name: as_json(value) for name, value in update.items()},
+            before=recorded(self.before),
+            after=recorded(after),
+            update=recorded(update),
             rejected=self.checked.rejected,
             back_to=self.back_to.step if self.back_to is not None and update else None,
             repeats=repeats,

@@ -8,12 +8,12 @@ from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
 from opto.llm import LLM, Message, Reply, Tool, as_llm
-from opto.nodes import ParameterNode, Propagator
+from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.candidate_settings import Said, checked_number
 from opto.optimizers.candidates import Drawn, Option, as_expert, distinct, fatal
 from opto.optimizers.checks import copied, same
@@ -81,6 +81,13 @@ class OptoPrimeMulti(OptoPrime):
         max_failures: How many steps in a row may fail: the last of them raises.
         keep_best: Go back to the best values so far after a step that did worse.
         max_repairs: How often an answer that cannot be read or used is sent back, for each candidate.
+        system_prompt: A text of your own for what asks for candidates (see `OptoPrime`); the judge has its own.
+        user_prompt: The same for what the model is told as the user.
+        context: What to say beside a variable: a text by parameter, or by name.
+        problem_context: What to say about the whole problem.
+        include_example: Show an example of a problem and an answer to it.
+        highlight_variables: Name the variables at the end of the prompt.
+        log: False to have no ``log`` and no ``summary_log``, as in Trace.
         trace_settings: Trace's names of the above (see docs/compatibility.md), and what `OptoPrime` takes of them.
 
     Attributes:
@@ -129,6 +136,13 @@ class OptoPrimeMulti(OptoPrime):
         max_failures: int = 3,
         keep_best: bool = False,
         max_repairs: int = 1,
+        system_prompt: str | None = None,
+        user_prompt: str | None = None,
+        context: Mapping[ParameterNode[Any] | str, str] | None = None,
+        problem_context: str | None = None,
+        include_example: bool = False,
+        highlight_variables: bool = True,
+        log: bool = True,
         **trace_settings: Any,
     ) -> None:
         said = Said(num_responses, temperature_range, llms, llm_weights, experts, generation, selection)
@@ -148,6 +162,13 @@ class OptoPrimeMulti(OptoPrime):
             max_failures=max_failures,
             keep_best=keep_best,
             max_repairs=max_repairs,
+            system_prompt=system_prompt,
+            user_prompt=user_prompt,
+            context=context,
+            problem_context=problem_context,
+            include_example=include_example,
+            highlight_variables=highlight_variables,
+            log=log,
             **trace_settings,
         )
         if validate is None and said.selection == "validation":
@@ -175,6 +196,7 @@ class OptoPrimeMulti(OptoPrime):
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,
             max_repairs=max_repairs,
+            problem_context=problem_context,
         )
         # What validation said of candidates of the last step that were not chosen.
         self._outdone: Sequence[Judged] = ()
@@ -187,6 +209,15 @@ class OptoPrimeMulti(OptoPrime):
         """Return the prompt for *problem*, after *tried*, and after what validation spoke against in the last step."""
         return super().messages(problem, [*tried, *self._outdone[: self.memory_size]])
 
+    def _state(self) -> dict[str, Any]:
+        outdone = [{"values": dict(item.values), "said": item.feedback[0].text} for item in self._outdone]
+        return {**super()._state(), "outdone": outdone}
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        outdone = [Judged(dict(item["values"]), [Feedback(item["said"])], None) for item in state["outdone"]]
+        super()._set_state(state)
+        self._outdone = outdone
+
     def _propose(self, evidence: Evidence) -> Proposal:
         prompt = self.prompt(evidence)
         asked = Proposal(messages=prompt.messages, left_out=prompt.left_out)
@@ -198,7 +229,9 @@ class OptoPrimeMulti(OptoPrime):
             shown = [self._by_parameter(option) for option in found.options]
             self.candidates = list(shown)
             if found.failed is None:
-                found.selected = self._selected(found.options, shown, evidence)
+                preferred = self._preferred(found.options, shown, evidence)
+                found.selected = found.selected._replace(usage=preferred.usage)
+                found.selected = self._tested(preferred)
                 self._outdone = found.outdone()
         finally:
             # Whatever goes wrong, what was paid for is told.
@@ -296,32 +329,33 @@ class OptoPrimeMulti(OptoPrime):
             if item.refused and item.source.llm not in self._warned_of:
                 self._warned_of.add(item.source.llm)
                 model, temperature = item.source.llm.model, item.source.temperature
-                warnings.warn(f"{model} refuses the temperature {temperature:g}: it is asked without.", stacklevel=6)
-
-    def _selected(
-        self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
-    ) -> Selected:
-        """Choose among *options*, of which there is one at least."""
-        if self._selection == "validation" and self._selector is None:
-            return by_validation(options, self._measured, allow_worse=self._allow_worse)
-        found = self._preferred(options, shown, evidence)
-        if self._validate is None or found.option is None or not found.option.update:
-            return found
-        tested = by_validation([found.option], self._measured, allow_worse=self._allow_worse)
-        return tested._replace(why=f"{found.why} {tested.why}", usage=found.usage)
+                warnings.warn(
+                    f"{model} refuses the temperature {temperature:g}: it is asked without.",
+                    stacklevel=_levels_to_user(),
+                )
 
     def _preferred(
         self, options: Sequence[Option], shown: Sequence[Mapping[ParameterNode[Any], Any]], evidence: Evidence
     ) -> Selected:
-        """Choose among *options* without measuring."""
+        """Choose among *options*, of which there is one at least."""
         if self._selector is not None:
             return by_selector(options, shown, self._selector)
+        if self._selection == "validation":
+            return by_validation(options, self._measured, allow_worse=self._allow_worse)
         if self._selection == "majority" or len(options) == 1:
             return by_vote(options)
         if self._selection == "last":
             latest = max(options, key=lambda option: option.members[-1].number)
             return Selected(latest, "It is the last that can be used.")
         return self._by_judge(options, evidence)
+
+    def _tested(self, preferred: Selected) -> Selected:
+        """Return what was chosen, unless validation, where there is one, was not asked and speaks against it."""
+        option = preferred.option
+        if self._validate is None or option is None or option.score is not None or not option.update:
+            return preferred
+        tested = by_validation([option], self._measured, allow_worse=self._allow_worse)
+        return tested._replace(why=f"{preferred.why} {tested.why}", usage=preferred.usage)
 
     def _measured(self, update: Mapping[str, Any]) -> Score:
         """Return what validation says of the values in force, with *update* in place of some."""
@@ -332,9 +366,8 @@ class OptoPrimeMulti(OptoPrime):
 
     def _by_judge(self, options: Sequence[Option], evidence: Evidence) -> Selected:
         """Let a model choose; go by votes if it cannot."""
-        variables, graph = self.variables_for(evidence), (evidence.best or evidence).graph
-        problem = partial(Problem.of, graph, variables, show_sources=self.show_sources)
-        answer = self._judge.choose(options, variables, evidence, lambda most: problem(max_tokens=most))
+        variables = self.variables_for(evidence)
+        answer = self._judge.choose(options, variables, evidence, partial(self._within, evidence))
         if (failure := answer.error) is None:
             number = answer.suggestion.values["choice"]
             chosen = next(option for option in options if option.number == number)
@@ -344,3 +377,12 @@ class OptoPrimeMulti(OptoPrime):
         voted = by_vote(options)
         why = f"The judge chose none ({type(failure).__name__}: {failure}) By votes: {voted.why}"
         return voted._replace(why=why, usage=answer.usage)
+
+
+def _levels_to_user() -> int:
+    """Return the ``stacklevel`` with which a warning of the caller points to the first line that is not opto's."""
+    # Python 3.12 has a setting for it.
+    frame, level = currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "opto":
+        frame, level = frame.f_back, level + 1
+    return level

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError
-from opto.llm import Reply, ScriptedLLM, estimate_tokens
+from opto.llm import Reply, ScriptedLLM, Usage, estimate_tokens
 from opto.nodes import Range, node
 from opto.optimizers import OptoPrimeMulti
 from opto.optimizers.suggestion import FORMATS, Suggestion
@@ -93,6 +93,18 @@ class TestValidation:
         assert "x = 2\n-> In validation it scored -0.333333, and what was chosen instead scored 0." in shown
         assert "x = 5\n-> It could not be scored: ZeroDivisionError" in shown
         assert "x = 1\n" not in shown
+
+    def test_what_was_outdone_is_saved(self, tmp_path):
+        x, y = number(3), number(3)
+        optimizer, _ = stepped(x, ScriptedLLM([says(x=5), says(x=4), says(x=9)]), validate=lambda: -x.data)
+        optimizer.save(tmp_path / "state.json")
+
+        llm = ScriptedLLM([says()] * 3)
+        again = OptoPrimeMulti([y], llm, validate=lambda: -y.data)
+        again.load(tmp_path / "state.json")
+        judged(again, y)
+
+        assert "x = 4\n-> In validation it scored -4" in llm.calls[0].messages[-1]["content"]
 
     def test_memory_of_nothing_holds_for_validation_too(self):
         x = number(3)
@@ -302,6 +314,19 @@ class TestValidation:
         stepped(y, ScriptedLLM([says(x=5), says(x=9)]), selector=lambda found: found[1], allow_worse=True, **scores)
         assert (y.data, seen) == (9, [2])
 
+    def test_what_a_choice_took_is_told_though_validation_fails(self):
+        x = number()
+        judge = ScriptedLLM([Reply("1", "m", Usage(7, 1))])
+        llm = ScriptedLLM([says(x=5), says(x=2)])
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, judge=judge, validate=lambda: {}[x.data])
+
+        optimizer.backward(x * 3, "no")
+        with pytest.raises(KeyError):
+            optimizer.step()
+
+        assert optimizer.records[0].usage == Usage(7, 1)
+        assert not any(item.chosen for item in optimizer.records[0].candidates)
+
     def test_candidates_compete_with_the_best_values_where_steps_go_back_to_them(self):
         x = number(3)
         llm = ScriptedLLM([says(x=50), says(x=10)])
@@ -340,6 +365,21 @@ class TestJudge:
             2: "The judge chose it. It is right.",
             3: "Candidate 2 was chosen.",
         }
+
+    def test_it_is_told_what_the_others_are_told(self):
+        x = number()
+        llm = ScriptedLLM([says(x=5), says(x=2), chooses(2)])
+        settings = {"context": {"x": "It is in metres."}, "problem_context": "A bridge is built."}
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, **settings)
+
+        optimizer.backward(x * 3, "The output should be 6.")
+        optimizer.step(mask=["#Code"])
+
+        for call in llm.calls:
+            asked = call.messages[-1]["content"]
+            assert "It is in metres." in asked
+            assert "A bridge is built." in asked
+            assert "# Code" not in asked
 
     def test_another_model_may_judge(self):
         asked = []

@@ -86,7 +86,12 @@ class Sampler(FreshSearch):
     def _state(self) -> dict[str, Any]:
         finished = [item for item in self.study.trials if item.state.is_finished()]
         trials = [
-            {"state": item.state.name, "value": item.value, "params": item.params, "attributes": item.system_attrs}
+            {
+                "state": item.state.name,
+                "value": item.value,
+                "params": item.params,
+                "attributes": _safe(item.system_attrs),
+            }
             for item in finished
         ]
         return {**super()._state(), "trials": trials, "grid": self._grid and list(self._grid.left)}
@@ -102,7 +107,7 @@ class Sampler(FreshSearch):
                     value=item["value"],
                     params=item["params"],
                     distributions={name: self._distributions[name] for name in item["params"]},
-                    system_attrs=item["attributes"],
+                    system_attrs=_safe(item["attributes"]),
                 )
             )
         left = list(state["grid"] or [])
@@ -216,6 +221,14 @@ class _Grid:
                 place, position = divmod(place, len(line))
                 point[name] = line[position]
             yield self._size - len(self.left), point
+
+
+def _safe(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial notes for its sampler, without pickles: CMA-ES keeps itself in one, and whose is a file?
+
+    It makes itself again from the trials, a generation with each that is evaluated.
+    """
+    return {name: value for name, value in attributes.items() if "optimizer" not in name}
 
 
 def _line(space: Space, size: int) -> list[Any]:

@@ -1,6 +1,8 @@
 """Optuna's samplers by name and as objects: what each finds, and what it is told."""
 
+import json
 import math
+import pickle
 import random
 import statistics
 import sys
@@ -267,3 +269,31 @@ def test_the_study_is_left_as_loud_as_it_was(monkeypatch):
     before = optuna.logging.get_verbosity()
     Sampler(parameters_of(problem("mixed", 0)[0]))
     assert optuna.logging.get_verbosity() == before
+
+
+def test_nothing_that_is_saved_is_a_pickle_and_none_is_opened(monkeypatch):
+    """CMA-ES keeps itself as one in its trials."""
+    spaces, score = problem("numbers", 1)
+    first = Sampler(parameters_of(spaces), sampler="cmaes", seed=1)
+    evaluated(first, score, 60)
+    assert any("optimizer" in name for trial in first.study.trials for name in trial.system_attrs)
+    state = json.loads(json.dumps(first.state_dict()))
+    assert "optimizer:" not in json.dumps(state["state"])
+
+    state["state"]["trials"][-1]["attributes"]["cma:optimizer:0"] = pickle.dumps(Opened()).hex()
+    again = Sampler(parameters_of(spaces), sampler="cmaes", seed=1)
+    again.load_state_dict(state)
+    evaluated(again, score, 60)
+
+    assert not Opened.times
+    assert again.best().score > first.best().score
+    late = [trial.value for trial in again.study.trials[-15:]]
+    early = [trial.value for trial in again.study.trials[:15]]
+    assert statistics.median(late) > statistics.median(early), "it has not begun anew"
+
+
+class Opened:
+    times = 0
+
+    def __reduce__(self):
+        return setattr, (Opened, "times", 1)
