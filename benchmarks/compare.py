@@ -155,6 +155,16 @@ def table(figures: list[Figure]) -> str:
     return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
 
 
+def conditions(pythons: dict[str, str], rounds: int, load: float) -> str:
+    """Return under which conditions figures were taken: *load* is that of the machine when it began."""
+    versions = " and ".join(sorted({run(python, "-V").strip() for python in pythons.values()}))
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}, "
+        f"{', '.join(PEERS[name] for name in pythons if name in PEERS)}, rounds: {rounds}, "
+        f"load: {load:.1f} to {os.getloadavg()[0]:.1f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of opto beside trace-opt, torch and a bare floor.")
     parser.add_argument("--quick", action="store_true", help="one round and a short chain: rough figures in a minute")
@@ -180,14 +190,9 @@ def main() -> None:
         # Minutes pass before the table is there.
         print(" ".join(figure.cells()), file=sys.stderr)
         figures.append(figure)
-    versions = " and ".join(sorted({run(python, "-V").strip() for python in pythons.values()}))
-    conditions = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {versions}, "
-        f"{', '.join(PEERS[name] for name in pythons if name in PEERS)}, rounds: {bench.rounds}, "
-        f"load: {load:.1f} to {os.getloadavg()[0]:.1f}"
-    )
-    as_json = json.dumps({"conditions": conditions, "figures": [*map(asdict, figures)]}, indent=1)
-    print(as_json if options.json else f"{table(figures)}\n\n{conditions}")
+    said = conditions(pythons, bench.rounds, load)
+    as_json = json.dumps({"conditions": said, "figures": [*map(asdict, figures)]}, indent=1)
+    print(as_json if options.json else f"{table(figures)}\n\n{said}")
 
 
 if __name__ == "__main__":

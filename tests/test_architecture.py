@@ -35,13 +35,15 @@ ALLOWED = {
     "": set(),
 }
 
-#: The borders to code that is not ours: user code in operators, bundles, models, classes and checks; SDKs in adapters.
+#: The borders to code that is not ours: user code in operators, bundles, models, classes, checks and validation; SDKs
+#: in adapters.
 BROAD_EXCEPTS = {
     "opto.llm.failures",
     "opto.nodes.constants",
     "opto.nodes.domains.base",
     "opto.nodes.failures",
     "opto.nodes.valuelike",
+    "opto.optimizers.choosing",
     "opto.optimizers.optimizer",
     "opto.runs.record",
     "opto.trace.calls",

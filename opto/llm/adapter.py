@@ -29,6 +29,11 @@ class Adapter(Protocol):
     """
 
     @property
+    def takes_tools(self) -> bool:
+        """True if the model is known to call tools that it is offered."""
+        return False
+
+    @property
     def model(self) -> str:
         """``provider:model``, for people, logs and bills."""
 

@@ -87,6 +87,12 @@ class LLM:
         """``"provider:model"``, for people, logs and bills."""
         return self._adapter.model
 
+    @property
+    def takes_tools(self) -> bool:
+        """True if the model is known to call tools that it is offered (``tool=``)."""
+        # Adapters need not derive from the protocol.
+        return bool(getattr(self._adapter, "takes_tools", False))
+
     def __call__(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model and wait for its reply.
 

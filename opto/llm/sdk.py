@@ -30,6 +30,11 @@ class SDKAdapter(Adapter):
         self._known: frozenset[str] | None = None
 
     @property
+    def takes_tools(self) -> bool:
+        # What servers speak the protocol make of tools differs; some leave them out without a word.
+        return self._endpoint.is_official
+
+    @property
     def model(self) -> str:
         return self._endpoint.name
 

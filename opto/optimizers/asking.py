@@ -1,17 +1,20 @@
-"""What optimizers have in common that ask a language model: the client, the formats of answers, asking again."""
+"""What optimizers have in common that ask a language model: the client, prompt and answer, asking again."""
 
+import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
 from opto.nodes import ParameterNode, Propagator
-from opto.optimizers.memory import Judged, describe_rejected, tried_in
+from opto.optimizers.log import ShownProblem, logged
+from opto.optimizers.memory import Judged, describe_rejected, render_rejected, tried_in
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_reply
+from opto.optimizers.template import PromptTemplate
 from opto.runs import Run
 
 __all__ = ["AskingOptimizer", "Prompt", "total"]
@@ -21,8 +24,8 @@ LEAST_PROMPT = 1_000
 #: What programs written for Trace set besides: see docs/compatibility.md.
 _OF_TRACE = frozenset(
     {
-        *("config_list", "filter_dict", "highlight_variables", "ignore_extraction_error", "include_example"),
-        *("json_keys", "log", "prompt_symbols", "use_json_object_format"),
+        *("config_list", "filter_dict", "ignore_extraction_error", "json_keys", "prompt_symbols"),
+        "use_json_object_format",
     }
 )
 
@@ -35,7 +38,7 @@ class Prompt(NamedTuple):
 
 
 class AskingOptimizer(Optimizer):
-    """An optimizer that asks a language model. A subclass defines `prompt`.
+    """An optimizer that asks a language model. A subclass defines `prompt`, as a rule by templates and `filled`.
 
     Args:
         parameters: What may be changed.
@@ -53,15 +56,29 @@ class AskingOptimizer(Optimizer):
         max_failures: How many steps in a row may fail: the last of them raises.
         keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
         max_repairs: How often an answer that cannot be read or used is sent back, with the reasons, within one step.
-        trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
-            so that its programs run.
+        system_prompt: A text of your own, with slots (see `Template`) from ``slots``; "" for none.
+        user_prompt: The same for what the model is told as the user.
+        context: What to say beside a variable: a text by parameter, or by name.
+        problem_context: What to say about the whole problem.
+        include_example: Show an example of a problem and an answer to it.
+        highlight_variables: Name the variables at the end of the prompt.
+        log: False to have no ``log`` and no ``summary_log``, as in Trace.
+        trace_settings: Settings of Trace that mean nothing here, such as its JSON. They are taken so that its programs
+            run.
 
     Raises:
         AuthenticationError: No model is given, and the environment names none.
+        OptimizerError: A setting makes no sense: the message names it.
     """
 
+    #: The templates, if the user gives none; "" where an optimizer has none.
+    default_system_prompt = ""
+    default_user_prompt = ""
+    #: The slots of templates; and of which groups one must be there.
+    slots: Collection[str] = ()
+    required_slots: Sequence[Collection[str]] = ()
     #: What is asked for if the user does not say.
-    default_objective = "Change the values of the variables so that the outputs improve, as judged by the feedback."
+    default_objective = "Change the variables so that the feedback improves."
     #: How many past values are shown if the user does not say.
     default_memory_size = 5
 
@@ -80,9 +97,18 @@ class AskingOptimizer(Optimizer):
         max_failures: int = 3,
         keep_best: bool = False,
         max_repairs: int = 1,
+        system_prompt: str | None = None,
+        user_prompt: str | None = None,
+        context: Mapping[ParameterNode[Any] | str, str] | None = None,
+        problem_context: str | None = None,
+        include_example: bool = False,
+        highlight_variables: bool = True,
+        log: bool = True,
         **trace_settings: Any,
     ) -> None:
-        if unknown := [name for name in trace_settings if name not in _OF_TRACE]:
+        given = {"system_prompt": system_prompt, "user_prompt": user_prompt}
+        own = [name for name, text in given.items() if text is not None and not self.slots]
+        if unknown := [*own, *(name for name in trace_settings if name not in _OF_TRACE)]:
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         memory_size = self.default_memory_size if memory_size is None else memory_size
@@ -105,6 +131,68 @@ class AskingOptimizer(Optimizer):
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._max_repairs = max_repairs
         self._takes_tools = True
+        self._template = PromptTemplate(
+            self.default_system_prompt if system_prompt is None else system_prompt,
+            self.default_user_prompt if user_prompt is None else user_prompt,
+            self.slots,
+            required=[*self.required_slots, *([["example"]] if include_example and self.slots else [])],
+        )
+        self.context = self._by_name(context or {})
+        self.problem_context = problem_context or ""
+        self._includes_example = include_example
+        self._highlights_variables = highlight_variables
+        self._logs = log
+
+    def _by_name(self, context: Mapping[ParameterNode[Any] | str, str]) -> dict[str, str]:
+        """Return the texts of *context* by the names of the variables."""
+        if not isinstance(context, Mapping):
+            raise OptimizerError(
+                f"context is {context!r:.80}.", mend="Give a text for each parameter, or use problem_context for all."
+            )
+        names = {parameter: name for name, parameter in self.variables.items()}
+        found = {}
+        for item, text in context.items():
+            name = names.get(item) if isinstance(item, ParameterNode) else item if item in self.variables else None
+            if name is None or not isinstance(text, str):
+                near = difflib.get_close_matches(str(item), self.variables, n=1)
+                others = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.variables)}."
+                wrong = f"There is no variable {item!r:.80}" if name is None else f"It is {text!r:.80} for {name}"
+                mend = others if name is None else "Give a text."
+                raise OptimizerError(f"context cannot be used. {wrong}.", mend=mend)
+            found[name] = text
+        return found
+
+    @property
+    def log(self) -> list[dict[str, str]] | None:
+        """What the model was shown in each of `records`, and what it answered last, as Trace keeps it."""
+        return [logged(record) for record in self.records if record.messages] if self._logs else None
+
+    @property
+    def summary_log(self) -> list[dict[str, Any]] | None:
+        """The problem of each of `records` as text, and the record, under the names of Trace."""
+        if not self._logs:
+            return None
+        return [
+            {"problem_instance": ShownProblem(record), "summary": record} for record in self.records if record.messages
+        ]
+
+    def example(self) -> str:
+        """Return an example of a problem and an answer to it."""
+        return ""
+
+    def filled(self, asked: Iterable[str], /, **parts: str) -> list[Message]:
+        """Return the prompt that asks for some variables: the templates with *parts* and what else is known."""
+        names = ", ".join(asked) if self._highlights_variables else "the variables"
+        values = {
+            "objective": self.objective,
+            "context": self.problem_context,
+            "answer_format": self._format.instructions,
+            "example": self.example() if self._includes_example else "",
+            "rejected": render_rejected(self.records, self.variables),
+            "request": f"What should become of {names}?",
+            **parts,
+        }
+        return self._template.fill({name: text for name, text in values.items() if name not in self._mask})
 
     def prompt(self, evidence: Evidence) -> Prompt:
         """Return what to ask for *evidence*: the same evidence and history give the same prompt."""

@@ -54,6 +54,7 @@ class Draft:
             rejected=self.checked.rejected,
             back_to=self.back_to.step if self.back_to is not None and update else None,
             repeats=repeats,
+            candidates=list(proposal.candidates),
             unreached=list(unreached),
             reasoning=proposal.suggestion.reasoning,
             left_out=list(proposal.left_out),

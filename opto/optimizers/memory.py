@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
-from opto.optimizers.problem import describe_feedback, render_value, summary
+from opto.optimizers.describing import describe_feedback, render_value, summary
 from opto.optimizers.proposal import Evidence
 from opto.runs import Rejection, StepRecord
 
@@ -117,7 +117,7 @@ def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
         return ""
     left_out = [f"({len(judged) - len(kept)} more were tried.)"] if len(kept) < len(judged) else []
     blocks = [kept[position] for position in sorted(kept)]
-    return "# Tried before, with the feedback it got\n" + "\n\n".join(left_out + blocks)
+    return "\n\n".join(left_out + blocks)
 
 
 def render_rejected(records: Sequence[StepRecord], variables: Collection[str]) -> str:
@@ -128,7 +128,7 @@ def render_rejected(records: Sequence[StepRecord], variables: Collection[str]) -
     last = next((record for record in reversed(records) if record.reply), None)
     found = [] if last is None else last.rejected
     rejected = [item for item in found if item.name in variables or (last and item.name not in last.before)]
-    return "# Rejected in the step before\n" + describe_rejected(rejected) if rejected else ""
+    return describe_rejected(rejected)
 
 
 def describe_rejected(rejected: Sequence[Rejection]) -> str:

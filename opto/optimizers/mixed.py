@@ -96,6 +96,7 @@ class Mixed(Optimizer):
             # What one of them is told of the past is what happened to all.
             optimizer.records = self.records
             optimizer._recorded = self.variables  # noqa: SLF001 - of the same family
+        self.sections = list(dict.fromkeys(name for optimizer in self.optimizers for name in optimizer.sections))
         self.order = order
         self._credits = Credits(self.variables)
         self._turn = ""
@@ -149,9 +150,10 @@ class Mixed(Optimizer):
             names = open_to_change.intersection(optimizer.variables)
             if not names:
                 continue
+            optimizer._mask = self._mask  # noqa: SLF001 - of the same family
             with optimizer.only(names):
                 try:
-                    proposal, part = optimizer._considered(evidence)  # noqa: SLF001 - of the same family
+                    proposal, part = optimizer._considered(evidence)  # noqa: SLF001 - as above
                 finally:
                     self._in_progress = _together([*parts, optimizer._in_progress])  # noqa: SLF001 - as above
             parts.append(proposal)
@@ -237,6 +239,8 @@ def _together(proposals: Sequence[Proposal]) -> Proposal:
         reply=next((item.reply for item in reversed(proposals) if item.reply), ""),
         usage=usage,
         left_out=[text for item in proposals for text in item.left_out],
+        reason=" ".join(item.reason for item in proposals if item.reason),
+        candidates=[candidate for item in proposals for candidate in item.candidates],
     )
 
 

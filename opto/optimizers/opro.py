@@ -1,19 +1,14 @@
 """OPRO: a language model is shown the best values so far with their scores, and proposes better ones."""
 
 from opto.llm import estimate_tokens
+from opto.nodes import Feedback
 from opto.optimizers.asking import AskingOptimizer, Prompt
-from opto.optimizers.memory import Judged, judged_before, render_rejected
-from opto.optimizers.problem import describe_variables
+from opto.optimizers.describing import Variable, describe_variables, render_variable
+from opto.optimizers.memory import Judged, judged_before
 from opto.optimizers.proposal import Evidence
+from opto.optimizers.suggestion import Suggestion
 
 __all__ = ["OPRO"]
-
-SYSTEM = """\
-You look for better values of some variables. You see what each of them must be, and the values that were tried, \
-the worst first, with the feedback that they got. A score is better the higher it is.
-
-{instructions}
-A value that breaks its constraint is not used. Code must be complete, and keep its name and arguments."""
 
 
 class OPRO(AskingOptimizer):
@@ -36,6 +31,35 @@ class OPRO(AskingOptimizer):
 
     default_objective = "Give values of the variables that differ from all that were tried, and get a higher score."
     default_memory_size = 20
+    default_system_prompt = """\
+You look for better values of some variables. You see what each of them must be, and the values that were tried, \
+the worst first, with the feedback that they got. Higher scores are better.
+
+{answer_format}
+Values that are not what their line says are not used. Code must be whole and keep its signature.
+
+# Example
+{example}"""
+    default_user_prompt = """\
+# Instruction
+{objective}
+
+# Context
+{context}
+
+# Variables
+{variables}
+
+# Tried so far, the worst first
+{tried}
+
+# Rejected in the step before
+{rejected}
+
+{request}"""
+    sections = ("objective", "context", "variables", "tried", "rejected")
+    slots = (*sections, "request", "answer_format", "example")
+    required_slots = (("variables",), ("tried",), ("answer_format",))
 
     def prompt(self, evidence: Evidence) -> Prompt:
         variables = self.variables_for(evidence)
@@ -43,10 +67,9 @@ class OPRO(AskingOptimizer):
         tried = sorted(judged_before(self.records, evidence, self.recorded), key=lambda item: item.rank)
         del tried[: max(len(tried) - self.memory_size, 0)]
         tried = sorted([*tried, Judged(self.recorded(now.values), now.feedback, now.score)], key=lambda item: item.rank)
-        head = [f"# Instruction\n{self.objective}", f"# Variables\n{describe_variables(variables)}"]
-        tail = [render_rejected(self.records, self.variables), f"What should become of {', '.join(variables)}?"]
-        system = SYSTEM.format(instructions=self._format.instructions)
-        left = self.max_prompt_tokens - estimate_tokens("\n\n".join([system, *head, *tail]))
+        described = describe_variables(variables, self.context)
+        around = self.filled(variables, variables=described, tried="…")
+        left = self.max_prompt_tokens - estimate_tokens("\n\n".join(message["content"] for message in around))
         blocks: list[str] = []
         for item in reversed(tried):
             block = str(item)
@@ -55,11 +78,14 @@ class OPRO(AskingOptimizer):
                 break
             blocks.insert(0, block)
         missing = len(tried) - len(blocks)
-        history = "\n\n".join(["# Tried so far, the worst first", *blocks])
         return Prompt(
-            [
-                {"role": "system", "content": system},
-                {"role": "user", "content": "\n\n".join(part for part in [*head, history, *tail] if part)},
-            ],
+            self.filled(variables, variables=described, tried="\n\n".join(blocks)),
             [f"the worst {missing} of {len(tried)} values that were tried"] if missing else [],
         )
+
+    def example(self) -> str:
+        variable = render_variable(Variable("size", "8", "an integer from 1 to 64"))
+        tried = [Judged({"size": size}, [Feedback("", score)], score) for size, score in ((2, 0.3), (8, 0.6))]
+        shown = "\n\n".join(["# Variables", variable, "# Tried so far, the worst first", *map(str, tried)])
+        answer = Suggestion({"size": "20"}, "The score grows with the size, and much larger ones were not tried.")
+        return f"{shown}\n\nAn answer:\n{self._format.write(answer)}"

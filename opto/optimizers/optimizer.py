@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +29,7 @@ from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.state import OptimizerState
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
+from opto.optimizers.template import masked
 from opto.runs import Outcome, Run
 
 __all__ = ["Optimizer"]
@@ -60,6 +61,9 @@ class Optimizer(OptimizerState):
         OptimizerError: There is nothing to optimize, or something that is no parameter.
     """
 
+    #: What of a prompt a step can leave out.
+    sections: Collection[str] = ()
+
     def __init__(
         self,
         parameters: Iterable[ParameterNode[Any]] | Mapping[str, ParameterNode[Any]],
@@ -84,6 +88,7 @@ class Optimizer(OptimizerState):
         # What the next step is about, to look for what got lost; of many outputs, the last ones tell enough.
         self._judged: deque[Node[Any]] = deque(maxlen=20)
         self._in_progress = Proposal()
+        self._mask: frozenset[str] = frozenset()
         if self.run is not None:
             self.run.prepare()
         self._steps_before = self.run.last_step() if self.run is not None else 0
@@ -137,7 +142,13 @@ class Optimizer(OptimizerState):
             )
         return backward(outputs, feedback, propagator=self._propagator)
 
-    def step(self, *, bypassing: bool = False, verbose: bool | str = False) -> Step:  # noqa: ARG002 - see below
+    def step(
+        self,
+        *,
+        bypassing: bool = False,
+        verbose: bool | str = False,  # noqa: ARG002 - see below
+        mask: Collection[str] | None = None,
+    ) -> Step:
         """Propose new values from the feedback, check them, and put them into the parameters.
 
         Always says what happened: see `StepRecord.outcome`. Values are applied all together, after all of them
@@ -147,11 +158,14 @@ class Optimizer(OptimizerState):
             bypassing: True to change no parameter: the step says what would have been done, and `update` does it.
             verbose: Accepted as in Trace. What happened is logged by ``logging.getLogger("opto.optimizers")``, and is
                 in the record.
+            mask: Sections that the model is not shown in this step, such as ``["#Code"]``.
 
         Raises:
+            OptimizerError: *mask* names a section that is not there.
             StepsFailedError: ``max_failures`` steps in a row were rejected or failed.
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
+        self._mask = masked(mask or (), self.sections, type(self).__name__)
         number = self._steps_before + len(self.records) + 1
         draft = Draft(number, time.perf_counter(), self.values(), bypassing)
         draft.evidence, stale = self._evidence()
@@ -182,9 +196,9 @@ class Optimizer(OptimizerState):
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in draft.checked.rejected)
             return self._raise_if_stuck(self._finish(draft, "rejected", reasons), None)
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
-        return self._finish(draft, "unchanged", reason)
+        return self._finish(draft, "unchanged", draft.proposal.reason or reason)
 
-    async def astep(self, *, bypassing: bool = False) -> Step:
+    async def astep(self, *, bypassing: bool = False, mask: Collection[str] | None = None) -> Step:
         """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
 
         Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
@@ -202,7 +216,7 @@ class Optimizer(OptimizerState):
             >>> print(asyncio.run(optimizer.astep()), "to", x.data)
             step 1: updated x to 2
         """
-        return await in_thread(self.step, bypassing=bypassing)
+        return await in_thread(self.step, bypassing=bypassing, mask=mask)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""

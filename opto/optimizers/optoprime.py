@@ -1,39 +1,27 @@
 """OptoPrime: a language model is shown the trace and the feedback, and proposes better values."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from opto.errors import OptimizerError
 from opto.llm import LLM, Message, estimate_tokens
-from opto.nodes import ParameterNode, Propagator
+from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.asking import LEAST_PROMPT, AskingOptimizer, Prompt
+from opto.optimizers.describing import Variable
 from opto.optimizers.function_feedback import FunctionFeedback, node_to_function_feedback
-from opto.optimizers.memory import Judged, judged_before, most_relevant, render_rejected, render_tried
-from opto.optimizers.problem import Problem
+from opto.optimizers.log import ShownProblem
+from opto.optimizers.memory import Judged, judged_before, most_relevant, render_tried
+from opto.optimizers.problem import SECTIONS, Problem
 from opto.optimizers.proposal import Evidence
-from opto.optimizers.suggestion import FormatName
-from opto.runs import Run
+from opto.optimizers.suggestion import FormatName, Suggestion
+from opto.optimizers.template import masked
+from opto.runs import Run, StepRecord
 
 __all__ = ["FunctionFeedback", "OptoPrime", "node_to_function_feedback"]
 
 #: For rounding, where parts are counted one by one.
 _SLACK = 10
-
-SYSTEM = """\
-You improve a program by changing some of its variables. You see one run of the program in these sections; \
-those with nothing to say are left out:
-- Code: the calls that were made, in order, as lines of Python.
-- Documentation: what the called functions do.
-- Source: how some of them do it.
-- Variables: what you may change, with its current value and what it must be.
-- Inputs: values that are given and cannot be changed.
-- Others: values between the variables and the outputs.
-- Outputs: the results.
-- Feedback: what was said about the results. A score is better the higher it is.
-
-{instructions}
-A value that breaks its constraint is not used. Code must be complete, and keep its name and arguments."""
 
 
 class OptoPrime(AskingOptimizer):
@@ -56,11 +44,19 @@ class OptoPrime(AskingOptimizer):
         max_failures: How many steps in a row may fail: the last of them raises.
         keep_best: Go back to the best values so far after a step that did worse (see `Optimizer`).
         max_repairs: How often an answer that cannot be read or used is sent back, with the reasons, within one step.
-        trace_settings: Settings of Trace that mean nothing here: its sections, its JSON and its log. They are taken
-            so that its programs run.
+        system_prompt: A text of your own, with slots in braces, such as ``{answer_format}`` (see `slots`); "" for none.
+        user_prompt: The same for what the model is told as the user, such as ``{objective}`` and ``{problem}``.
+        context: What to say beside a variable: a text by parameter, or by name.
+        problem_context: What to say about the whole problem.
+        include_example: Show an example of a problem and an answer to it.
+        highlight_variables: Name the variables at the end of the prompt.
+        log: False to have no ``log`` and no ``summary_log``, as in Trace.
+        trace_settings: Settings of Trace that mean nothing here, such as its JSON. They are taken so that its programs
+            run.
 
     Raises:
         AuthenticationError: No model is given, and the environment names none.
+        OptimizerError: A setting makes no sense: the message names it.
 
     Example:
         >>> from opto.llm import ScriptedLLM
@@ -72,6 +68,42 @@ class OptoPrime(AskingOptimizer):
         >>> print(optimizer.step(), "to", x.data)
         step 1: updated x to 2
     """
+
+    default_system_prompt = """\
+You improve a program by changing its variables. You see a run of it, with short results behind the calls. Higher \
+scores are better.
+
+{answer_format}
+Values that are not what their line says are not used. Code must be whole and keep its signature.
+
+# Example
+{example}"""
+    default_user_prompt = """\
+# Instruction
+{objective}
+
+# Context
+{context}
+
+{problem}
+
+# Tried before, with the feedback it got
+{tried}
+
+# Rejected in the step before
+{rejected}
+
+{request}"""
+    slots = (
+        *("objective", "context", "problem", *SECTIONS, "tried", "rejected"),
+        *("request", "answer_format", "example"),
+    )
+    sections = ("objective", "context", *SECTIONS, "constraints", "tried", "rejected")
+    required_slots = (("variables", "problem"), ("feedback", "problem"), ("answer_format",))
+    #: Characters of a value that is not to be changed, of which no more are shown in any case.
+    longest_value = 4_000
+    #: How a value becomes a text of at most so many characters; None for its head and its tail.
+    shorten: Callable[[Any, int], str] | None = None
 
     def __init__(
         self,
@@ -89,6 +121,13 @@ class OptoPrime(AskingOptimizer):
         max_failures: int = 3,
         keep_best: bool = False,
         max_repairs: int = 1,
+        system_prompt: str | None = None,
+        user_prompt: str | None = None,
+        context: Mapping[ParameterNode[Any] | str, str] | None = None,
+        problem_context: str | None = None,
+        include_example: bool = False,
+        highlight_variables: bool = True,
+        log: bool = True,
         **trace_settings: Any,
     ) -> None:
         super().__init__(
@@ -104,27 +143,53 @@ class OptoPrime(AskingOptimizer):
             max_failures=max_failures,
             keep_best=keep_best,
             max_repairs=max_repairs,
+            system_prompt=system_prompt,
+            user_prompt=user_prompt,
+            context=context,
+            problem_context=problem_context,
+            include_example=include_example,
+            highlight_variables=highlight_variables,
+            log=log,
             **trace_settings,
         )
         self.show_sources = show_sources
 
     def prompt(self, evidence: Evidence) -> Prompt:
-        problem, now = self.problem(evidence), self.recorded((evidence.best or evidence).values)
-        asked = self.variables_for(evidence)
-        tried = most_relevant(
-            judged_before(self.records, evidence, self.recorded), self.memory_size, now=now, asked=asked
-        )
+        tried = self._tried(evidence)
+        problem = self._fitting(evidence, tried)
         return Prompt(self.messages(problem, tried), problem.left_out)
 
     def problem(self, evidence: Evidence) -> Problem:
         """Return what the model is shown of *evidence*."""
+        return self._fitting(evidence, self._tried(evidence))
+
+    def _tried(self, evidence: Evidence) -> list[Judged]:
+        now = self.recorded((evidence.best or evidence).values)
+        judged = judged_before(self.records, evidence, self.recorded)
+        return most_relevant(judged, self.memory_size, now=now, asked=self.variables_for(evidence))
+
+    def _fitting(self, evidence: Evidence, tried: Sequence[Judged]) -> Problem:
+        """Return the problem for which there is room beside *tried* and all else."""
         variables = self.variables_for(evidence)
         # What else is in the prompt comes first: it is short, but for the memory, which has a share of its own.
-        around = [message["content"] for message in self.messages(Problem())]
+        around = [message["content"] for message in self.messages(Problem(), tried)]
+        slots = self._template.slots
+        if "problem" not in slots:  # headings, which go with their sections
+            around.append(self._template.user.text)
         around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
         left = max(self.max_prompt_tokens - around_it - _SLACK, LEAST_PROMPT // 2)
         graph = (evidence.best or evidence).graph
-        return Problem.of(graph, variables, max_tokens=left, show_sources=self.show_sources)
+        problem = Problem.of(
+            graph,
+            variables,
+            # A template may show a section twice.
+            max_tokens=left // max(slots["problem"] + max(slots[name] for name in SECTIONS), 1),
+            show_sources=self.show_sources,
+            context=self.context,
+            longest_value=self.longest_value,
+            shorten=self.shorten,
+        )
+        return problem.without(self._mask)
 
     def summarize(self) -> Evidence:
         """Return what has arrived at the parameters, as Trace's method of that name does.
@@ -137,21 +202,33 @@ class OptoPrime(AskingOptimizer):
             raise OptimizerError("No feedback has come.", mend="Call backward() first.")
         return evidence
 
-    def problem_instance(self, summary: Evidence) -> Problem:
-        """Return `problem`, under Trace's name; as text, it is what the model is shown."""
-        return self.problem(summary)
+    def problem_instance(self, summary: Evidence | StepRecord, mask: Collection[str] | None = None) -> Problem | str:
+        """Return what the model is shown, as text or in sections, under Trace's name.
+
+        Args:
+            summary: From `summarize`; or from ``summary_log``, for what it was shown.
+            mask: Sections to leave out, such as ``["#Code"]``.
+        """
+        hidden = masked(mask or (), self.sections, type(self).__name__)
+        if isinstance(summary, StepRecord):
+            return ShownProblem(summary, without=hidden)
+        return self.problem(summary).without(hidden)
 
     def messages(self, problem: Problem, tried: Sequence[Judged] = ()) -> list[Message]:
         """Return the prompt for *problem*, after *tried*. The same problem and history give the same messages."""
-        parts = [
-            f"# Instruction\n{self.objective}",
-            problem.render(),
-            render_tried(tried, self.max_prompt_tokens // 4),
-            render_rejected(self.records, self.variables),
-            f"What should become of {', '.join(item.name for item in problem.variables)}?",
-        ]
-        system = SYSTEM.format(instructions=self._format.instructions)
-        return [
-            {"role": "system", "content": system},
-            {"role": "user", "content": "\n\n".join(part for part in parts if part)},
-        ]
+        slots = self._template.slots
+        parts = problem.sections() if slots.keys() & set(SECTIONS) else {}
+        if "problem" in slots:
+            parts["problem"] = problem.render()
+        parts["tried"] = render_tried(tried, self.max_prompt_tokens // 4)
+        return self.filled([item.name for item in problem.variables], **parts)
+
+    def example(self) -> str:
+        problem = Problem(
+            code=["greet0 = greet(tone=tone, name='Ada')"],
+            variables=[Variable("tone", "casual", "a text")],
+            outputs={"greet0": "'hi Ada'"},
+            feedback={"greet0": [Feedback("Too casual for a letter.")]},
+        )
+        answer = Suggestion({"tone": "formal"}, "A letter should begin formally, and greet follows the tone.")
+        return f"{problem}\n\nAn answer:\n{self._format.write(answer)}"

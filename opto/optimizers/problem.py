@@ -1,36 +1,30 @@
 """The problem: a trace graph made readable, within a budget of tokens. Building and writing it are pure."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
+from opto.optimizers.describing import (
+    TIMES,
+    Variable,
+    cut_middle,
+    describe_feedback,
+    render_value,
+    render_values,
+    render_variable,
+    summary,
+    variable_of,
+)
 from opto.optimizers.selection import by_importance
-from opto.optimizers.suggestion import as_cdata
+from opto.optimizers.template import Template
 
-__all__ = ["Problem", "Variable", "describe_feedback", "describe_variables", "render_value", "summary"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A parameter as the optimizer shows it.
-
-    Attributes:
-        name: Its name in the problem.
-        value: Its value as text, in the form in which a suggestion may give it back.
-        constraint: What it must be, in words.
-        description: What it means, in words; "" if the user did not say.
-    """
-
-    name: str
-    value: str
-    constraint: str
-    description: str = ""
+__all__ = ["SECTIONS", "Problem"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,9 @@ class Problem:
         max_tokens: int = 16_000,
         count: Callable[[str], int] = estimate_tokens,
         show_sources: bool = True,
+        context: Mapping[str, str] = MappingProxyType({}),
+        longest_value: int = 4_000,
+        shorten: Callable[[Any, int], str] | None = None,
     ) -> "Problem":
         """Return the problem of changing *variables* (by name), as *graph* shows it, in at most *max_tokens*.
 
@@ -83,6 +80,9 @@ class Problem:
             max_tokens: Tokens that the text may have.
             count: Returns the number of tokens of a text.
             show_sources: Show the source of functions that are called, if it is short and all of the graph fits.
+            context: What to say about variables besides their descriptions, by name.
+            longest_value: Characters of a value that is not to be changed, of which no more are shown in any case.
+            shorten: Returns a value as text of at most so many characters, in place of the cut in the middle.
 
         Example:
             >>> from opto.nodes import node
@@ -93,16 +93,28 @@ class Problem:
         """
         order = by_importance(graph, set(variables.values()))
         names = canonical_names(graph.nodes, variables)
-        longest = _VALUE_LENGTHS[0]
-        for max_value, with_sources in ((longest, show_sources), *((length, False) for length in _VALUE_LENGTHS)):
-            writer = _Writer(graph, variables, names, max_value, with_sources=with_sources)
+        described = [variable_of(name, parameter, context.get(name, "")) for name, parameter in variables.items()]
+        lengths = [longest_value, *(length for length in _SHORTER if length < longest_value)]
+        ways = [(longest_value, True)] * show_sources + [(length, False) for length in lengths]
+        for position, (max_value, with_sources) in enumerate(ways):
+            writer = _Writer(
+                graph, variables, described, names, max_value, with_sources=with_sources, shorten=shorten or _cut
+            )
+            # Most graphs fit as a whole, which costs less to find out than where to cut.
+            if not position and len(order) <= max_tokens // _LEAST_NODE:
+                problem = writer.problem(order)
+                text = problem.render()
+                if len(text) <= max_tokens * _MOST_TOKEN and count(text) <= max_tokens:
+                    return problem
             shown = writer.fitting(order, max_tokens, count)
-            if len(shown) == len(order):
+            following = ways[position + 1][0] if position + 1 < len(ways) else 0
+            if len(shown) == len(order) or not writer.can_shrink(following):
                 break
         problem = writer.problem(shown)
         # What says that something is left out takes room as well.
         while len(shown) > 1 and (spent := count(problem.render())) > max_tokens:
-            shown = shown[: max(min(len(shown) - 1, len(shown) * max_tokens // spent), 1)]
+            # A little less than would do, so that few rounds are needed.
+            shown = shown[: max(len(shown) * max_tokens * 49 // (spent * 50), 1)]
             problem = writer.problem(shown)
         return problem
 
@@ -112,44 +124,103 @@ class Problem:
     def render(self) -> str:
         """Return the problem as text: the same problem gives the same text.
 
-        Sections that have nothing to say are left out. Feedback stands behind the output that it is about.
+        Sections that have nothing to say are left out. A short result stands behind its call.
         """
-        several = len(self.outputs) > 1
-        sections = {
-            "Code": "\n".join(self.code),
-            "Documentation": "\n".join(
+        values = {name: text for name, text in self.others.items() if _is_short(text)}
+        inline = values.keys() & {line.partition(" = ")[0] for line in self.code}
+        merged = replace(
+            self,
+            code=[_with_value(line, values) for line in self.code],
+            others={name: text for name, text in self.others.items() if name not in inline},
+        )
+        return _TEMPLATE.fill(merged.sections())
+
+    def sections(self) -> dict[str, str]:
+        """Return each section as text, by name; "" for those that have nothing to say.
+
+        Of several outputs, each stands in the feedback, before what was said about it.
+        """
+        together = len(self.outputs) > 1 and any(self.feedback.values())
+        return {
+            "code": "\n".join(self.code),
+            "documentation": "\n".join(
                 f"[{name}] {text}" for name, texts in self.documentation.items() for text in texts
             ),
-            "Source": "\n".join(
+            "source": "\n".join(
                 render_value("code", text, of=name) for name, texts in self.sources.items() for text in texts
             ),
-            "Variables": "\n".join(map(_render_variable, self.variables)),
-            "Inputs": _render_values(self.inputs),
-            "Others": _render_values(self.others),
-            "Outputs": "" if several else _render_values(self.outputs),
-            "Outputs, each with its feedback": self._render_judged() if several else "",
-            "Feedback": ""
-            if several
+            "variables": "\n".join(map(render_variable, self.variables)),
+            "inputs": render_values(self.inputs),
+            "others": render_values(self.others),
+            "outputs": "" if together else render_values(self.outputs),
+            "feedback": self._render_judged()
+            if together or len(self.feedback) > 1
             else "\n".join(describe_feedback(said) for items in self.feedback.values() for said in items),
-            "Left out, because it would be too long": "\n".join(self.left_out),
+            "left_out": "\n".join(self.left_out),
         }
-        return "\n\n".join(f"# {title}\n{text}" for title, text in sections.items() if text)
+
+    def without(self, sections: Collection[str]) -> "Problem":
+        """Return the problem with nothing to say in some *sections*; ``constraints`` are those of the variables."""
+        empty = Problem()
+        fields = {"source": "sources"}
+        names = [fields.get(name, name) for name in SECTIONS if name in sections]
+        kept = replace(self, **{name: getattr(empty, name) for name in names})
+        if "constraints" not in sections:
+            return kept
+        return replace(kept, variables=[replace(item, constraint="") for item in kept.variables])
 
     def _render_judged(self) -> str:
         return "\n".join(
             "\n".join(
                 [
-                    _render_values({name: text}),
-                    *(f"-> {describe_feedback(said)}" for said in self.feedback.get(name, ())),
+                    render_values({name: self.outputs[name]}) if name in self.outputs else name,
+                    *(f"-> {describe_feedback(item)}" for item in said),
                 ]
             )
-            for name, text in self.outputs.items()
+            for name, said in self.feedback.items()
         )
 
 
+#: The sections of a problem, by the names of their slots.
+SECTIONS = ("code", "documentation", "source", "variables", "inputs", "others", "outputs", "feedback", "left_out")
+_TEMPLATE = Template(
+    """\
+# Code
+{code}
+
+# Documentation
+{documentation}
+
+# Source
+{source}
+
+# Variables
+{variables}
+
+# Inputs
+{inputs}
+
+# Others
+{others}
+
+# Outputs
+{outputs}
+
+# Feedback
+{feedback}
+
+# Left out, because it would be too long
+{left_out}""",
+    SECTIONS,
+)
+
+
 by_birth = attrgetter("birth")
-#: Characters of a value that is not to be changed, from generous to scarce.
-_VALUE_LENGTHS = (4_000, 1_000, 250, 80)
+#: Tokens that a node takes at least, and characters that a token takes at most, but for rare texts.
+_LEAST_NODE = 8
+_MOST_TOKEN = 5
+#: Characters of a value that is not to be changed, where there is no room for more.
+_SHORTER = (1_000, 250, 80)
 
 
 class _Writer:
@@ -159,18 +230,23 @@ class _Writer:
         self,
         graph: TraceGraph,
         variables: Mapping[str, ParameterNode[Any]],
+        described: Sequence[Variable],
         names: Mapping[Any, str],
         max_value: int,
         *,
         with_sources: bool,
+        shorten: Callable[[Any, int], str],
     ) -> None:
         self.with_sources = with_sources
+        self.shorten = shorten
+        self.described = described
         self.texts: dict[Operator, str | None] = {}
         self.graph = graph
         self.variables = variables
         self.names = names
         self.max_value = max_value
         self.taken = set(names.values())
+        self.longest = 0
         self.constants: dict[str, str] = {}  # names of long plain inputs, by how they are written in full
         self.long_constants: dict[str, str] = {}
         self.said: dict[Any, list[Feedback]] = {}
@@ -179,18 +255,31 @@ class _Writer:
 
     def fitting(self, order: Sequence[Any], max_tokens: int, count: Callable[[str], int]) -> list[Any]:
         """Return as many of *order*, from the first on, as there is room for; one at least."""
-        left = max_tokens - count(describe_variables(self.variables))
+        left = max_tokens - count("\n".join(map(render_variable, self.described)))
         documented: set[Any] = set()
+        valued: set[Any] = set(self.variables.values())  # whose value is counted, as an input of what is shown
+        self.longest = 0
         for position, node in enumerate(order):
-            parts = [self._line(node), f"{self.names[node]} = {self._shown(node._data)}"]  # noqa: SLF001 - as below
-            parts += [describe_feedback(said) for said in self.said.get(node, ())]
+            parts = [self._line(node), *(describe_feedback(said) for said in self.said.get(node, ()))]
+            for item in (node, *(node.parents if node.is_recorded else ())):
+                if item not in valued:
+                    valued.add(item)
+                    value = self._shown(item._data)  # noqa: SLF001 - as below
+                    self.longest = max(self.longest, len(value))
+                    # As it will be rendered.
+                    is_inline = item is node and parts[0] and node not in self.said and _is_short(value)
+                    parts.append(f"  # {value}" if is_inline else f"{self.names[item]} = {value}")
             if node.operator is not None and node.operator not in documented:
                 documented.add(node.operator)
-                parts.append(self._source(node.operator) or node.operator.description)
+                parts.append(self._source(node.operator) or _documentation(node.operator))
             left -= count("\n".join(parts))
             if left < 0 and position:
                 return list(order[:position])
         return list(order)
+
+    def can_shrink(self, max_value: int) -> bool:
+        """True if what `fitting` looked at would be shorter without sources, and with values of *max_value*."""
+        return self.longest > max_value > 0 or any(self.texts.values())
 
     def problem(self, shown: Sequence[Any]) -> Problem:
         """Return the problem in which the nodes *shown* are, and the variables."""
@@ -211,7 +300,7 @@ class _Writer:
             code=code,
             documentation=documentation,
             sources=sources,
-            variables=[_variable(name, parameter) for name, parameter in self.variables.items()],
+            variables=self.described,
             inputs={**inputs, **self.long_constants},
             others=others,
             outputs={self.names[item]: self._shown(item._data) for item in judged},  # noqa: SLF001 - as above
@@ -224,7 +313,8 @@ class _Writer:
         skipped: Counter[str] = Counter()
         for item in self.graph:
             if item not in kept:
-                skipped.update([item.operator.name] if item.is_recorded else [])
+                if item.is_recorded:
+                    skipped[item.operator.name] += 1
             elif line := self._line(item):
                 yield from _gap(skipped)
                 skipped.clear()
@@ -237,7 +327,7 @@ class _Writer:
         sources: dict[str, list[str]] = {}
         # What a trainable function does stands in its source, among the variables.
         for operator in dict.fromkeys(item.operator for item in calls if "__code" not in dict(item.raw_inputs())):
-            source, text = self._source(operator), " ".join(operator.description.split())
+            source, text = self._source(operator), " ".join(_documentation(operator).split())
             if source is not None:
                 _note(sources, operator.name, source)
             # A docstring stands in the source as well.
@@ -263,14 +353,24 @@ class _Writer:
         return self.texts[operator]
 
     def _line(self, item: Any) -> str:
-        call = write_call(item, self.names.__getitem__, self._constant)
+        given: list[Any] = []
+
+        def constant(value: Any) -> str:
+            text = write_constant(value)
+            if len(text) <= _SHORT and "\n" not in text:
+                return text
+            given.append(value)
+            return f"\0{len(given) - 1}\0"
+
+        call = write_call(item, self.names.__getitem__, constant)
+        if given:
+            # Only now, because not all inputs stand in the call: `self` of a method may be hidden.
+            call = re.sub("\0(\\d+)\0", lambda place: self._name_of(given[int(place[1])]), call)
         return f"{self.names[item]} = {call}" if call else ""
 
-    def _constant(self, value: Any) -> str:
-        """Return a plain input as it stands in a call: itself if short, else a name for it."""
+    def _name_of(self, value: Any) -> str:
+        """Return the name under which a long plain input is shown, each value once."""
         text = write_constant(value)
-        if len(text) <= _SHORT and "\n" not in text:
-            return text
         if text not in self.constants:
             name = f"{type(value).__name__}_given{len(self.constants)}"
             while name in self.taken:
@@ -280,11 +380,26 @@ class _Writer:
         return self.constants[text]
 
     def _shown(self, value: Any) -> str:
-        text = value if isinstance(value, str) and "\n" in value else write_constant(value)
-        if len(text) <= self.max_value:
-            return text
-        half = self.max_value // 2
-        return f"{text[:half]}\n… ({len(text) - 2 * half:,} of {len(text):,} characters left out) …\n{text[-half:]}"
+        return self.shorten(value, self.max_value)
+
+
+def _cut(value: Any, length: int) -> str:
+    return cut_middle(value if isinstance(value, str) and "\n" in value else write_constant(value), length)
+
+
+def _documentation(operator: Operator) -> str:
+    """Return what *operator* does, in words; "" if it is written as an expression of Python, which says it."""
+    return "" if isinstance(operator.template, str) else operator.description
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _SHORT and "\n" not in text
+
+
+def _with_value(line: str, values: Mapping[str, str]) -> str:
+    """Return the call *line* with its result behind it, if that is among *values*."""
+    value = values.get(line.partition(" = ")[0])
+    return line if value is None else f"{line}  # {value}"
 
 
 def _note(texts: dict[str, list[str]], name: str, text: str) -> None:
@@ -296,68 +411,13 @@ def _gap(skipped: Mapping[str, int]) -> list[str]:
     """Return what stands in place of calls that are left out."""
     if not skipped:
         return []
-    names = ", ".join(f"{name} {_TIMES}{number:,}" for name, number in Counter(skipped).most_common(5))
+    names = ", ".join(f"{name} {TIMES}{number:,}" for name, number in Counter(skipped).most_common(5))
     more = ", …" * (len(skipped) > 5)
     total = sum(skipped.values())
     return [f"# … {total:,} call{'s' * (total > 1)} left out: {names}{more}"]
-
-
-_TIMES = "\N{MULTIPLICATION SIGN}"
-
-
-def summary(feedback: Sequence[Feedback]) -> str:
-    """Return what was said about many outputs, in a line."""
-    scores = [said.score for said in feedback if said.score is not None and not math.isnan(said.score)]
-    parts = []
-    if scores:
-        mean = math.fsum(scores) / len(scores)
-        parts.append(f"scores from {min(scores):g} to {max(scores):g}, mean {mean:g}")
-    texts = Counter(" ".join(said.text.split()) for said in feedback if said.text)
-    parts += [f"{text[:200]!r} {_TIMES}{number:,}" for text, number in texts.most_common(3)]
-    return "; ".join(parts)
 
 
 #: Characters up to which a source is shown.
 _SHORT_SOURCE = 1_500
 #: Characters up to which a plain input stands in the call itself.
 _SHORT = 60
-
-
-def _variable(name: str, parameter: ParameterNode[Any]) -> Variable:
-    value = parameter._data  # noqa: SLF001 - no read of the program
-    return Variable(name, parameter.domain.write(value), parameter.domain.describe(), parameter.description or "")
-
-
-def describe_variables(variables: Mapping[str, ParameterNode[Any]]) -> str:
-    """Return the values of *variables*, by name, and what they must be."""
-    return "\n".join(_render_variable(_variable(*item)) for item in variables.items())
-
-
-def render_value(tag: str, text: str, *, of: str = "") -> str:
-    """Return *text* in a block that cannot be mistaken for another part of the prompt."""
-    if re.search(r"</?(?:value|variable|name)\b|<!\[CDATA\[|^# ", text, re.IGNORECASE | re.MULTILINE):
-        text = as_cdata(text)
-    about = f' of="{of}"' if of else ""
-    return f"<{tag}{about}>\n{text}\n</{tag}>" if "\n" in text else f"<{tag}{about}>{text}</{tag}>"
-
-
-def _render_variable(variable: Variable) -> str:
-    parts = [f"<name>{variable.name}</name>", render_value("value", variable.value)]
-    parts.append(render_value("constraint", f"must be {variable.constraint}"))
-    if variable.description:
-        parts.append(render_value("description", variable.description))
-    return "\n".join(["<variable>", *parts, "</variable>"])
-
-
-def _render_values(values: Mapping[str, str]) -> str:
-    return "\n".join(
-        render_value("value", text, of=name) if "\n" in text else f"{name} = {text}" for name, text in values.items()
-    )
-
-
-def describe_feedback(said: Feedback) -> str:
-    """Return figures and words of *said*, as a model or a person reads them."""
-    figures: dict[str, float] = {} if said.score is None else {"score": said.score}
-    figures |= said.scores
-    parts = [", ".join(f"{key} {value:g}" for key, value in figures.items()), said.text]
-    return "\n".join(part for part in parts if part) or "(nothing was said)"

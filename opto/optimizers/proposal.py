@@ -9,6 +9,7 @@ from opto.errors import LLMError, SuggestionError
 from opto.llm import Message, Usage
 from opto.nodes import Feedback, TraceGraph
 from opto.optimizers.suggestion import Suggestion
+from opto.runs import CandidateRecord
 
 __all__ = ["Candidate", "Evidence", "Proposal", "arrived"]
 
@@ -74,6 +75,8 @@ class Proposal:
         reply: What it answered last.
         usage: Tokens of all calls.
         left_out: What of the trace the model was not shown, in words.
+        reason: Why nothing is to be changed, if the suggestion is empty and the model did not mean it so.
+        candidates: Where there were several to choose from: each with what became of it.
     """
 
     suggestion: Suggestion = field(default_factory=Suggestion)
@@ -83,6 +86,8 @@ class Proposal:
     reply: str = ""
     usage: Usage | None = None
     left_out: Sequence[str] = ()
+    reason: str = ""
+    candidates: Sequence[CandidateRecord] = ()
 
 
 @dataclass(frozen=True)

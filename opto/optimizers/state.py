@@ -64,7 +64,7 @@ class OptimizerState:
 
     def recorded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return *values* of variables, by name, as they stand in records: as JSON that `restore` reads."""
-        return {name: recorded(self._recorded[name], value) for name, value in values.items()}
+        return {name: recorded(self._recorded.get(name), value) for name, value in values.items()}
 
     def best(self) -> Candidate | None:
         """Return the values with the highest score so far; None if no feedback had a score."""

@@ -9,8 +9,8 @@ from opto.errors import LLMError, OptimizerError
 from opto.llm import LLM, Message, Usage
 from opto.nodes import ParameterNode, Propagator, TraceGraph, brief, write_call
 from opto.optimizers.asking import AskingOptimizer, total
+from opto.optimizers.describing import describe_feedback, describe_variables
 from opto.optimizers.memory import render_rejected
-from opto.optimizers.problem import describe_feedback, describe_variables
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.selection import distances
 from opto.optimizers.suggestion import FormatName, Suggestion
@@ -29,7 +29,7 @@ You improve one variable of a program. You see its value, what it must be, and w
 traced the feedback on the results back to it.
 
 {instructions}
-A value that breaks its constraint is not used. Code must be complete, and keep its name and arguments."""
+Values that are not what their line says are not used. Code must be whole and keep its signature."""
 
 #: Characters of an input or a result that are shown with a call.
 _MOST_VALUE = 4_000
@@ -155,7 +155,7 @@ class TextGrad(AskingOptimizer):
         values = "\n".join(f"{names[item]} = {brief(item._data, _MOST_VALUE)}" for item in [*node.parents, node])  # noqa: SLF001 - no read of the program
         described = f"\n[{node.operator.name}] {node.operator.description}" if node.operator.description else ""
         parts = [
-            f"# Objective\n{self.objective}",
+            self._head(),
             f"# Call\n{names[node]} = {write_call(node, names.__getitem__)}{described}",
             f"# Values\n{values}",
             f"# Feedback on {names[node]}\n" + "\n".join(said),
@@ -163,12 +163,18 @@ class TextGrad(AskingOptimizer):
         ]
         return [{"role": "system", "content": BACKWARD}, {"role": "user", "content": "\n\n".join(parts)}]
 
+    def _head(self) -> str:
+        context = f"\n\n# Context\n{self.problem_context}" if self.problem_context else ""
+        return f"# Objective\n{self.objective}{context}"
+
     def _edit(self, name: str, variable: ParameterNode[Any], gradients: Sequence[str]) -> list[Message]:
         parts = [
-            f"# Objective\n{self.objective}",
-            f"# Variable\n{describe_variables({name: variable})}",
+            self._head(),
+            f"# Variable\n{describe_variables({name: variable}, self.context)}",
             f"# What was said about {name}\n" + ("\n".join(f"- {text}" for text in gradients) or "(nothing)"),
-            render_rejected(self.records, self.variables),
+            f"# Rejected in the step before\n{rejected}"
+            if (rejected := render_rejected(self.records, self.variables))
+            else "",
             f"What should become of {name}?",
         ]
         system = EDIT.format(instructions=self._format.instructions)

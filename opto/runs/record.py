@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from opto.llm import Usage
 from opto.nodes import Feedback
 
-__all__ = ["Outcome", "Rejection", "StepRecord", "as_json"]
+__all__ = ["CandidateRecord", "Outcome", "Rejection", "StepRecord", "as_json"]
 
 Outcome = Literal["updated", "unchanged", "rejected", "failed"]
 
@@ -73,6 +73,44 @@ class Rejection(BaseModel):
     reason: str
 
 
+class CandidateRecord(BaseModel):
+    """One of several candidates of a step, and why it was chosen or not.
+
+    Attributes:
+        number: From 1, in the order in which they were asked for; 0 for the values in force, where they competed.
+        source: What made it differ from the others, in words.
+        model: Name of the language model that was asked.
+        temperature: At which it was asked; None if that was left to the provider.
+        update: What it would change: the accepted new values by name, as JSON.
+        rejected: Suggested values that were not accepted, each with its reason.
+        score: What validation said of it; higher is better; None if it was not asked.
+        votes: How many candidates have the same values; 0 for one that could not be used.
+        chosen: True for the one that the step goes on with.
+        reason: Why it was chosen, or why not.
+        reasoning: What the model gave as its reasons.
+        messages: What the model was shown, from the first message on in which that differs from the record's.
+        reply: What it answered last, in full.
+        usage: Tokens of all calls for it; None if the provider did not say.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    source: str = ""
+    model: str | None = None
+    temperature: float | None = None
+    update: dict[str, Any] = Field(default_factory=dict)
+    rejected: list[Rejection] = Field(default_factory=list)
+    score: float | None = None
+    votes: int = 0
+    chosen: bool = False
+    reason: str = ""
+    reasoning: str = ""
+    messages: list[dict[str, Any]] = Field(default_factory=list)
+    reply: str = ""
+    usage: Usage | None = None
+
+
 class StepRecord(BaseModel):
     """What happened in one step: one line of a run's file.
 
@@ -93,6 +131,7 @@ class StepRecord(BaseModel):
         rejected: Suggested values that were not accepted, each with its reason.
         back_to: Step whose values, the best so far, the update starts from, because those that were judged did worse.
         repeats: Step in which the new values, all of them together, were judged before: what comes of them is known.
+        candidates: Where there were several: each with what became of it.
         unreached: Variables that no feedback of this step is about.
         reasoning: What the model gave as its reasons.
         left_out: What of the trace the model was not shown, because the prompt would have been too long.
@@ -118,6 +157,7 @@ class StepRecord(BaseModel):
     rejected: list[Rejection] = Field(default_factory=list)
     back_to: int | None = None
     repeats: int | None = None
+    candidates: list[CandidateRecord] = Field(default_factory=list)
     unreached: list[str] = Field(default_factory=list)
     reasoning: str = ""
     left_out: list[str] = Field(default_factory=list)

@@ -39,7 +39,7 @@ def test_a_model_sees_the_program_and_how_long_each_direction_waited(tmp_path):
 
     prompt = llm.calls[0].messages[-1]["content"]
     assert "simulate_half_hour0 = simulate_half_hour(ew_green=ew_green, ns_green=ns_green)" in prompt
-    assert "must be an integer from 15 to 90" in prompt
+    assert ": an integer from 15 to 90." in prompt
     assert "Vehicles from N lost " in prompt
     assert [item.record.outcome for item in progress] == ["updated", "rejected", "unchanged"]
     assert progress[1].score > progress[0].score

@@ -17,6 +17,7 @@ from opto.optimizers import (
     Mixed,
     Optimizer,
     OptoPrime,
+    OptoPrimeMulti,
     Proposal,
     Sampler,
     TextGrad,
@@ -47,10 +48,30 @@ def edits():
     return ScriptedLLM(reply)
 
 
+def several():
+    """A model that gives other values at each call, all within the domains, and chooses the second candidate."""
+    numbers = itertools.count(2)
+
+    def reply(messages):
+        if messages[-1]["content"].splitlines()[-1].startswith("Which candidate"):
+            return FORMATS["tags"].write(Suggestion({"choice": 2}, "because"))
+        value = next(numbers)
+        return FORMATS["tags"].write(Suggestion({"size": value, "mode": ["b", "c"][value % 2]}, "because"))
+
+    return ScriptedLLM(reply)
+
+
 MAKERS = {
     "OptoPrime-tags": lambda parameters, **more: OptoPrime(parameters, answers("tags"), **more),
     "OptoPrime-json": lambda parameters, **more: OptoPrime(parameters, answers("json"), answer_format="json", **more),
     "OptoPrime-tool": lambda parameters, **more: OptoPrime(parameters, answers("tool"), answer_format="tool", **more),
+    "OptoPrimeMulti-judge": lambda parameters, **more: OptoPrimeMulti(parameters, several(), num_responses=2, **more),
+    "OptoPrimeMulti-majority": lambda parameters, **more: OptoPrimeMulti(
+        parameters, several(), selection="majority", generation="refinement", **more
+    ),
+    "OptoPrimeMulti-validation": lambda parameters, **more: OptoPrimeMulti(
+        parameters, several(), validate=itertools.count().__next__, **more
+    ),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
     "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
     "CodeSearch": lambda parameters, **more: CodeSearch(parameters, seed=3, **more),

@@ -30,10 +30,8 @@ def test_what_was_tried_is_shown_the_worst_first():
     assert shown == (
         "# Instruction\n"
         "Give values of the variables that differ from all that were tried, and get a higher score.\n\n"
-        "# Variables\n<variable>\n<name>x</name>\n<value>20</value>\n"
-        "<constraint>must be an integer from 0 to 1000</constraint>\n<description>How far.</description>\n"
-        "</variable>\n\n"
-        "# Tried so far, the worst first\n\n"
+        "# Variables\nx: an integer from 0 to 1000. How far.\n<value>20</value>\n\n"
+        "# Tried so far, the worst first\n"
         "x = 20\n-> score 0.1\n\nx = 0\n-> score 0.5\n\nx = 10\n-> score 0.9\n\n"
         "What should become of x?"
     )

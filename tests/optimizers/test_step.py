@@ -245,14 +245,14 @@ def test_names_may_be_given(parameters):
     step = judged(optimizer).step()
 
     assert step.update == {"length": 3}
-    assert "# Variables\n<variable>\n<name>length</name>" in optimizer.llm.calls[0].messages[-1]["content"]
+    assert "# Variables\nlength: " in optimizer.llm.calls[0].messages[-1]["content"]
 
 
 def test_only_what_is_named_changes_for_as_long_as_the_block_runs(parameters):
     optimizer = optimizer_of(parameters, {"mode": "b"}, {"mode": "b", "size": "4"}, max_repairs=0)
     with optimizer.only(["mode"]):
         assert judged(optimizer).step().update == {"mode": "b"}
-        assert "<name>size</name>" not in optimizer.llm.calls[0].messages[-1]["content"]
+        assert "\nsize: " not in optimizer.llm.calls[0].messages[-1]["content"]
     assert judged(optimizer).step().update == {"size": 4}
     with pytest.raises(OptimizerError, match="There is no variable colour. The variables are size, mode"):
         optimizer.only(["colour"]).__enter__()

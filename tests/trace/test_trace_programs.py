@@ -249,7 +249,7 @@ def test_a_policy_learns_from_its_walk_and_from_its_failures():
     assert "step0 = step(action=act1)" in shown
     assert "a wall at 2" in shown
     _, user = optimizer.llm.calls[0].messages
-    assert user["content"].startswith("# Instruction\nYou walk through a corridor. Change the values")
+    assert user["content"].startswith("# Instruction\nYou walk through a corridor. Change the variables")
     # The walk is one graph: what was seen late depends on what was done early.
     operators = [item.op_name for _, item in trace.propagators.TraceGraph(path["seen"][-1]).graph]
     assert operators.count("act") == 2

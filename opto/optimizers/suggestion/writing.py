@@ -55,19 +55,19 @@ class TagFormat(AnswerFormat):
     """
 
     instructions = """\
-Answer in this form, and say nothing after it:
+Answer in this form, with nothing after it:
 <suggestion>
 <reasoning>
-Why the outputs got this feedback, and which change would help.
+Why this feedback came, and which change would help.
 </reasoning>
 <variable>
-<name>name of a variable to change</name>
+<name>a variable to change</name>
 <value>
-its complete new value, as it is: no quotes around text, no escapes
+its whole new value, without quotes or escapes
 </value>
 </variable>
 </suggestion>
-Give one <variable> block for each variable that you change. Give none if nothing should change."""
+Give a <variable> for each change, none if nothing should change."""
 
     def write(self, suggestion: Suggestion) -> str:
         blocks = ["<suggestion>", f"<reasoning>\n{_as_it_is(suggestion.reasoning)}\n</reasoning>"]
