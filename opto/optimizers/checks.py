@@ -68,8 +68,10 @@ def named(parameters: Sequence[ParameterNode[Any]], given: Any) -> dict[str, Par
     return {by_parameter[item]: item for item in parameters}
 
 
-def recorded(parameter: ParameterNode[Any], value: Any) -> Any:
+def recorded(parameter: ParameterNode[Any] | None, value: Any) -> Any:
     """Return *value* as JSON from which the domain of *parameter* makes it again; if it cannot, what `as_json` says.
+
+    None is for what is somebody else's parameter.
 
     Example:
         >>> from decimal import Decimal
@@ -78,6 +80,8 @@ def recorded(parameter: ParameterNode[Any], value: Any) -> Any:
         '0.30'
     """
     plain = as_json(value)
+    if parameter is None:
+        return plain
     text = attempt(parameter.domain.write, value, fallback="") if isinstance(value, str) else None
     if value is None or type(value) in {bool, int} or (type(value) is str and text == value):
         return plain  # read as it is: code and prompts need not be checked again for every record

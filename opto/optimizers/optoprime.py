@@ -165,9 +165,8 @@ Values that are not what their line says are not used. Code must be whole and ke
 
     def _tried(self, evidence: Evidence) -> list[Judged]:
         now = self.recorded((evidence.best or evidence).values)
-        asked = self.variables_for(evidence)
-        before = judged_before(self.records, evidence, self.recorded)
-        return most_relevant(before, self.memory_size, now=now, asked=asked)
+        judged = judged_before(self.records, evidence, self.recorded)
+        return most_relevant(judged, self.memory_size, now=now, asked=self.variables_for(evidence))
 
     def _fitting(self, evidence: Evidence, tried: Sequence[Judged]) -> Problem:
         """Return the problem for which there is room beside *tried* and all else."""

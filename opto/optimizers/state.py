@@ -12,7 +12,7 @@ from opto.nodes import Feedback, ParameterNode
 from opto.optimizers.checks import checked, copied, named, recorded, same
 from opto.optimizers.proposal import Candidate
 from opto.optimizers.step import Step
-from opto.runs import StepRecord, as_json
+from opto.runs import StepRecord
 
 __all__ = ["OptimizerState", "read_values", "write_values"]
 
@@ -64,10 +64,7 @@ class OptimizerState:
 
     def recorded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return *values* of variables, by name, as they stand in records: as JSON that `restore` reads."""
-        known = self._recorded
-        return {
-            name: recorded(known[name], value) if name in known else as_json(value) for name, value in values.items()
-        }
+        return {name: recorded(self._recorded.get(name), value) for name, value in values.items()}
 
     def best(self) -> Candidate | None:
         """Return the values with the highest score so far; None if no feedback had a score."""
