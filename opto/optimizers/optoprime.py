@@ -38,7 +38,8 @@ class OptoPrime(AskingOptimizer):
             `estimate_tokens`). What is left out of a trace that is too long is said in the prompt and in the record.
         show_sources: Show the model the source of functions that are called, where it is short and there is room.
         answer_format: ``tags`` (code and prose stand as they are), ``json``, or ``tool``: the call of a tool, and
-            ``json`` where the provider refuses tools. Answers are read in any of them.
+            ``json`` where the provider refuses tools. ``auto``: tools for numbers and options where the model is known
+            to call them, else tags. Answers are read in any of them.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -115,7 +116,7 @@ Values that are not what their line says are not used. Code must be whole and ke
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         show_sources: bool = True,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,

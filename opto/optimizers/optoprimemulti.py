@@ -75,7 +75,7 @@ class OptoPrimeMulti(OptoPrime):
         max_tokens: Limit for an answer; None leaves it to the provider.
         max_prompt_tokens: Tokens that the prompt may have; other candidates that the model is shown come on top.
         show_sources: Show the model the source of functions that are called.
-        answer_format: ``tags``, ``json`` or ``tool``.
+        answer_format: ``auto``, ``tags``, ``json`` or ``tool`` (see `OptoPrime`).
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -130,7 +130,7 @@ class OptoPrimeMulti(OptoPrime):
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         show_sources: bool = True,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
