@@ -1,6 +1,7 @@
 """What is asked of parameters and of values before a step uses them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from keyword import iskeyword
 from typing import Any
@@ -9,7 +10,7 @@ from opto.errors import OptimizerError
 from opto.nodes import Node, ParameterNode, attempt, parameter_names
 from opto.runs import Rejection, as_json
 
-__all__ = ["checked", "copied", "named", "rejection", "same", "sendable"]
+__all__ = ["checked", "copied", "named", "recorded", "rejection", "same", "sendable"]
 
 
 def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
@@ -65,6 +66,49 @@ def named(parameters: Sequence[ParameterNode[Any]], given: Any) -> dict[str, Par
     chosen = set(parameters)
     by_parameter = {item: name for name, item in given.items() if item in chosen}
     return {by_parameter[item]: item for item in parameters}
+
+
+def recorded(parameter: ParameterNode[Any] | None, value: Any) -> Any:
+    """Return *value* as JSON from which the domain of *parameter* makes it again; if it cannot, what `as_json` says.
+
+    None is for what is somebody else's parameter.
+
+    Example:
+        >>> from decimal import Decimal
+        >>> from opto.nodes import node
+        >>> recorded(node(Decimal("0.10"), trainable=True), Decimal("0.30"))
+        '0.30'
+    """
+    plain = as_json(value)
+    if parameter is None:
+        return plain
+    text = attempt(parameter.domain.write, value, fallback="") if isinstance(value, str) else None
+    if value is None or type(value) in {bool, int} or (type(value) is str and text == value):
+        return plain  # read as it is: code and prompts need not be checked again for every record
+    return next((form for form in _forms(parameter, value, plain) if _makes(parameter, form, value)), plain)
+
+
+def _forms(parameter: ParameterNode[Any], value: Any, plain: Any) -> Iterator[Any]:
+    """Yield what *value* may be recorded as, the most readable first."""
+    is_repr = isinstance(plain, str) and not isinstance(value, str)  # which sets have another of in each process
+    if not is_repr:
+        yield plain
+    text = attempt(parameter.domain.write, value, fallback="")
+    data = attempt(json.loads, text, fallback=None)
+    if isinstance(data, dict | list):
+        yield data
+    yield text
+
+
+def _makes(parameter: ParameterNode[Any], form: Any, value: Any) -> bool:
+    domain = parameter.domain
+
+    def is_it() -> bool:
+        made = domain.accept(form)
+        # By text as well: [1, 0] equals [True, False]. And only that, where == of a type says nothing.
+        return type(made) is type(value) and bool(made == value) and domain.write(made) == domain.write(value)
+
+    return attempt(is_it, fallback=False)
 
 
 def rejection(name: str, raw: Any, reason: str) -> Rejection:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from opto.errors import OptimizerError
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
-from opto.runs import Outcome, StepRecord, as_json
+from opto.runs import Outcome, StepRecord
 
 __all__ = ["Draft", "one_at_a_time"]
 
@@ -41,6 +41,7 @@ class Draft:
         reason: str,
         update: Mapping[str, Any],
         *,
+        recorded: Callable[[Mapping[str, Any]], dict[str, Any]],
         repeats: int | None,
         unreached: Sequence[str],
     ) -> StepRecord:
@@ -55,9 +56,9 @@ class Draft:
             model=proposal.model,
             score=self.evidence.score if self.evidence else None,
             feedback=list(self.evidence.feedback) if self.evidence else [],
-            before={name: as_json(value) for name, value in self.before.items()},
-            after={name: as_json(value) for name, value in after.items()},
-            update={name: as_json(value) for name, value in update.items()},
+            before=recorded(self.before),
+            after=recorded(after),
+            update=recorded(update),
             rejected=self.checked.rejected,
             back_to=self.back_to.step if self.back_to is not None and update else None,
             repeats=repeats,

@@ -1,14 +1,14 @@
 """What was tried before, as a model is shown it again."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
 from opto.optimizers.describing import describe_feedback, render_value, summary
 from opto.optimizers.proposal import Evidence
-from opto.runs import Rejection, StepRecord, as_json
+from opto.runs import Rejection, StepRecord
 
 __all__ = [
     "Judged",
@@ -20,6 +20,8 @@ __all__ = [
     "tried_in",
 ]
 
+#: Of older steps than so many, only the best is remembered.
+_MOST_LOOKED_AT = 200
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
 
@@ -51,15 +53,20 @@ class Judged(NamedTuple):
         return f"{shown}\n-> {several}" + "\n".join(map(describe_feedback, self.feedback))
 
 
-def judged_before(records: Sequence[StepRecord], evidence: Evidence) -> list[Judged]:
+def judged_before(
+    records: Sequence[StepRecord], evidence: Evidence, recorded: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> list[Judged]:
     """Return what was judged besides the values that a step starts from, each values and feedback once.
 
     If the step goes back to the best values, what did worse than they is the last of these.
     """
-    found = [Judged(item.before, item.feedback, item.score, item.step) for item in records if item.feedback]
+    # What is long past is rarely of use, but for the best.
+    best = max((item for item in records if item.score is not None), key=lambda item: item.score or 0.0, default=None)
+    looked_at = [item for item in records[:-_MOST_LOOKED_AT] if item is best] + [*records[-_MOST_LOOKED_AT:]]
+    found = [Judged(item.before, item.feedback, item.score, item.step) for item in looked_at if item.feedback]
     if evidence.best is not None:
-        found.append(Judged(_as_json(evidence.values), evidence.feedback, evidence.score))
-    now = _as_json((evidence.best or evidence).values)
+        found.append(Judged(recorded(evidence.values), evidence.feedback, evidence.score))
+    now = recorded((evidence.best or evidence).values)
     # Steps that changed nothing have nothing new to tell.
     return list({repr(item[:2]): item for item in found if item.values != now}.values())
 
@@ -75,7 +82,7 @@ def most_relevant(
     Args:
         judged: In order of time.
         size: How many to return.
-        now: The values in force, by name.
+        now: The values in force, by name, as they are recorded.
         asked: The variables that are to be changed.
 
     Example:
@@ -85,11 +92,10 @@ def most_relevant(
         [1, 2, 4]
     """
     best = _best(judged)
-    values = _as_json(now)
 
     def irrelevance(position: int) -> tuple[bool, bool, bool, int, int]:
         item = judged[position]
-        differing = {name for name, value in item.values.items() if values.get(name) != value}
+        differing = {name for name, value in item.values.items() if now.get(name) != value}
         others = len(differing.difference(asked))
         latest = position == len(judged) - 1
         return item is not best, not latest, not differing.intersection(asked), others, -position
@@ -98,9 +104,8 @@ def most_relevant(
 
 
 def tried_in(records: Sequence[StepRecord], values: Mapping[str, Any]) -> StepRecord | None:
-    """Return the last of *records* in which just these *values* were judged."""
-    wanted = _as_json(values)
-    return next((item for item in reversed(records) if item.feedback and item.before == wanted), None)
+    """Return the last of *records* in which just these *values*, as they are recorded, were judged."""
+    return next((item for item in reversed(records) if item.feedback and item.before == values), None)
 
 
 def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
@@ -138,10 +143,6 @@ def describe_rejected(rejected: Sequence[Rejection]) -> str:
 def _best(judged: Sequence[Judged]) -> Judged | None:
     # The first with the highest score, as `Optimizer.best`.
     return max((item for item in judged if item.rank > -math.inf), key=lambda item: item.rank, default=None)
-
-
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_json(value) for name, value in values.items()}
 
 
 def _render_value(name: str, value: Any) -> str:

@@ -64,9 +64,9 @@ Values that are not what their line says are not used. Code must be whole and ke
     def prompt(self, evidence: Evidence) -> Prompt:
         variables = self.variables_for(evidence)
         now = evidence.best or evidence
-        tried = sorted(judged_before(self.records, evidence), key=lambda item: item.rank)
+        tried = sorted(judged_before(self.records, evidence, self.recorded), key=lambda item: item.rank)
         del tried[: max(len(tried) - self.memory_size, 0)]
-        tried = sorted([*tried, Judged(now.values, now.feedback, now.score)], key=lambda item: item.rank)
+        tried = sorted([*tried, Judged(self.recorded(now.values), now.feedback, now.score)], key=lambda item: item.rank)
         described = describe_variables(variables, self.context)
         around = self.filled(variables, variables=described, tried="…")
         left = self.max_prompt_tokens - estimate_tokens("\n\n".join(message["content"] for message in around))

@@ -355,12 +355,13 @@ class Optimizer(OptimizerState):
         self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
     ) -> Step:
         """Record the step, and apply *update*, all together."""
-        found = tried_in(self.records, {**draft.before, **update}) if update else None
+        found = tried_in(self.records, self.recorded({**draft.before, **update})) if update else None
         record = draft.record(
             type(self).__name__,
             outcome,
             reason,
             update,
+            recorded=self.recorded,
             repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
         )

@@ -9,7 +9,7 @@ from typing import Any
 from opto.errors import DomainError, OptimizerError
 from opto.files import replace_file
 from opto.nodes import Feedback, ParameterNode
-from opto.optimizers.checks import checked, copied, named, same
+from opto.optimizers.checks import checked, copied, named, recorded, same
 from opto.optimizers.proposal import Candidate
 from opto.optimizers.step import Step
 from opto.runs import StepRecord
@@ -34,6 +34,8 @@ class OptimizerState:
         self.records: list[StepRecord] = []
         self._best: Candidate | None = None
         self._focus: Collection[str] | None = None
+        #: All that records tell of: more than the variables, if this is one of several optimizers of one step.
+        self._recorded = self.variables
 
     @property
     def active(self) -> dict[str, ParameterNode[Any]]:
@@ -64,12 +66,18 @@ class OptimizerState:
         """Return the current value of each parameter, by name."""
         return {name: parameter._data for name, parameter in self.variables.items()}  # noqa: SLF001 - no read of the program
 
+    def recorded(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return *values* of variables, by name, as they stand in records: as JSON that `restore` reads."""
+        return {name: recorded(self._recorded.get(name), value) for name, value in values.items()}
+
     def best(self) -> Candidate | None:
         """Return the values with the highest score so far; None if no feedback had a score."""
         return self._best
 
-    def restore(self, candidate: Candidate | None) -> None:
+    def restore(self, candidate: Candidate | Mapping[str, Any] | None) -> None:
         """Put the values of *candidate*, such as `best`, back into the parameters; None changes nothing.
+
+        Values by name will do as well, such as those of a record: ``optimizer.restore(record.before)``.
 
         Raises:
             DomainError: A value lies outside its parameter's domain; then nothing is changed.
@@ -77,9 +85,9 @@ class OptimizerState:
         """
         if candidate is None:
             return
-        if unknown := [name for name in candidate.values if name not in self.variables]:
+        values = dict(candidate if isinstance(candidate, Mapping) else candidate.values)
+        if unknown := [name for name in values if name not in self.variables]:
             raise self._no_variable(unknown)
-        values = dict(candidate.values)
         if candidate is not self._best:  # which was in force, whatever the domain says of it
             values = {name: _read(self.variables[name], value) for name, value in values.items()}
         for name, value in values.items():

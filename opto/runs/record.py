@@ -128,7 +128,8 @@ class StepRecord(BaseModel):
         score: Mean score of the outputs that were judged, which the values in *before* led to; higher is better; None
             if there was none.
         feedback: What was said, one per output.
-        before: All parameters by name when the step began, as JSON.
+        before: All parameters by name when the step began, as JSON from which their domains make the values again:
+            ``optimizer.restore(record.before)`` puts them back. What no domain can read stands as its ``repr``.
         after: All parameters by name when the step ended, as JSON.
         update: The accepted new values by name, as JSON. With ``bypassing=True`` they are only here, not in *after*.
         rejected: Suggested values that were not accepted, each with its reason.

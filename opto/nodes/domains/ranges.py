@@ -15,8 +15,8 @@ __all__ = ["Range"]
 class Range(Frozen, Domain):
     """Numbers from *low* to *high*, both included.
 
-    A parameter that starts as an int stays an int; one that starts as a number of numpy, a Decimal or a Fraction
-    stays that.
+    A parameter that starts as an int stays an int if the bounds are ints too: ``Range(0, 2)`` with 1 is three integers,
+    ``Range(0.0, 2.0)`` all numbers between. One that starts as a number of numpy, a Decimal or a Fraction stays that.
 
     Args:
         low: Smallest value; None if there is none.
@@ -24,6 +24,7 @@ class Range(Frozen, Domain):
         step: Distance between neighbours, counted from *low* (from 0 if there is none); None for any number of
             the type.
         log: True if a search should treat factors, not differences, as equal steps.
+        kind: Type of the numbers. The default is what the bounds and the value that a parameter starts as say.
 
     Attributes:
         low: Smallest value, ``-math.inf`` if there is none.
@@ -46,6 +47,7 @@ class Range(Frozen, Domain):
     step: float | None
     log: bool
     kind: type
+    chosen: bool
 
     def __init__(
         self,
@@ -54,20 +56,25 @@ class Range(Frozen, Domain):
         step: float | None = None,
         *,
         log: bool = False,
-        kind: type = float,
+        kind: type | None = None,
     ) -> None:
         low, high = -math.inf if low is None else low, math.inf if high is None else high
-        self._hold(low=low, high=high, step=step, log=log, kind=kind)
-        bounds = f"low={low!r:.40}, high={high!r:.40}, step={step!r}"
+        self._hold(low=low, high=high, step=step, log=log, kind=kind or float, chosen=kind is not None)
         if not (_is_bound(low, -math.inf) and _is_bound(high, math.inf) and low <= high):
             raise DomainError(
-                f"There is no range with {bounds}.",
+                f"There is no range with {self._bounds}.",
                 mend="Give two numbers, the smaller first, or None for an open end.",
             )
         if step is not None and not 0 < step < math.inf:
-            raise DomainError(f"There is no range with {bounds}.", mend="Give a positive step.")
+            raise DomainError(f"There is no range with {self._bounds}.", mend="Give a positive step.")
         if log and (low <= 0 or step is not None):
-            raise DomainError(f"There is no logarithmic range with {bounds}.", mend="Give a positive low and no step.")
+            raise DomainError(
+                f"There is no logarithmic range with {self._bounds}.", mend="Give a positive low and no step."
+            )
+
+    @property
+    def _bounds(self) -> str:
+        return f"low={self.low!r:.40}, high={self.high!r:.40}, step={self.step!r}"
 
     @property
     def is_whole(self) -> bool:
@@ -80,24 +87,33 @@ class Range(Frozen, Domain):
         return math.isinf(self.low) or math.isinf(self.high)
 
     def for_value(self, value: Any) -> "Range":
-        kind = type(value)
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            stays = numpy_scalar(kind) or is_exact(kind)
-            return Range(self.low, self.high, self.step, log=self.log, kind=kind if stays else float)
-        if self.step is not None and not float(self.step).is_integer():
+        kind = self.kind if self.chosen else self._kind_of(value)
+        if not issubclass(kind, Integral):
+            return Range(self.low, self.high, self.step, log=self.log, kind=kind)
+        # Whole ones that are written as floats, such as 1e6, are ints all the same.
+        bounds = [
+            bound if bound is None or math.isinf(bound) else int(bound) for bound in (self.low, self.high, self.step)
+        ]
+        if bounds != [self.low, self.high, self.step]:
             raise DomainError(
-                f"There are no integers in steps of {self.step} from {self.low}.",
-                mend="Give a whole step, or start with a float.",
+                f"There is no range of integers with {self._bounds}.",
+                mend="Give whole bounds and a whole step, or start with a float.",
             )
-        low = self.low if math.isinf(self.low) else math.ceil(self.low)
-        high = self.high if math.isinf(self.high) else math.floor(self.high)
-        if low > high:
-            raise DomainError(f"There is no integer from {self.low} to {self.high}.", mend="Give a wider range.")
-        step = None if self.step is None else int(self.step)
-        return Range(low, high, step, log=self.log, kind=kind if numpy_scalar(kind) else int)
+        return Range(*bounds, log=self.log, kind=kind)
+
+    def _kind_of(self, value: Any) -> type:
+        kind = type(value)
+        if numpy_scalar(kind) or is_exact(kind):
+            return kind
+        given = [end for end in (self.low, self.high, self.step) if end is not None and not math.isinf(end)]
+        is_int = isinstance(value, Integral) and not isinstance(value, bool)
+        return int if is_int and all(isinstance(end, Integral) for end in given) else float
 
     def read(self, raw: Any) -> Any:
-        return read_as(self.kind, raw)
+        try:
+            return read_as(self.kind, raw)
+        except DomainError as error:
+            raise DomainError(error.problem, mend=f"Choose {self.describe()}.") from None
 
     def check(self, value: Any) -> None:
         # In the type of the value: 0.1 as a Decimal is less than the float that is written so.

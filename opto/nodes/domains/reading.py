@@ -151,7 +151,7 @@ def _overflow(kind: type) -> float:
 def _read_exact(kind: type, raw: Any) -> Any:
     if isinstance(raw, str):
         value = _made(kind, raw, kind, bare(raw).strip())
-    elif isinstance(raw, int | float) and not isinstance(raw, bool):
+    elif isinstance(raw, int | float) and not isinstance(raw, bool | Enum):
         # The digits that whoever gave the number saw: 0.1 is a tenth.
         value = _made(kind, raw, kind, repr(raw) if isinstance(raw, float) else raw)
     else:
@@ -248,7 +248,8 @@ def _read_float(raw: Any) -> float:
         return _refuse(float, raw) if whole and int(number) != int(text) else number
     if isinstance(raw, float):
         return _finite(float(raw))
-    if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) <= sys.float_info.max and int(float(raw)) == raw:
+    is_number = isinstance(raw, int) and not isinstance(raw, bool | Enum)
+    if is_number and abs(raw) <= sys.float_info.max and int(float(raw)) == raw:
         return float(raw)
     _refuse(float, raw)
 

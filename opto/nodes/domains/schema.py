@@ -145,9 +145,13 @@ def _adapter(kind: Any) -> Any:
         return pydantic.TypeAdapter(kind)
     except (pydantic.errors.PydanticUserError, NameError, TypeError) as error:
         raise DomainError(
-            f"{kind!r:.80} is no annotation that pydantic can check: {str(error).split('. ')[0].rstrip('.')}.",
+            f"{kind!r:.80} is no annotation that pydantic can check: {_first_sentence(error)}.",
             mend="Give a pydantic model, a dataclass, an annotation such as list[int], or a JSON Schema.",
         ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition("\n")[0].split(". ")[0].rstrip(".")
 
 
 def _load(kind: Any, data: Any) -> Any:

@@ -33,7 +33,8 @@ def as_domain(spec: Any, value: Any) -> Domain:
         opto.errors.DomainError: A check without words tells nobody what to suggest. Write Check(function, 'must …').
     """
     if spec is None:
-        return _members(type(value)) or OfType(type(value))
+        # Nobody means to leave a prompt out: what starts as a text is none that is blank.
+        return Text().for_value(value) if type(value) is str else _members(type(value)) or OfType(type(value))
     return _domain(spec).for_value(value)
 
 
@@ -45,7 +46,7 @@ def _domain(spec: Any) -> Domain:
         case range() if len(spec) > 0:
             ascending = spec if spec.step > 0 else spec[::-1]
             step = None if ascending.step == 1 else ascending.step
-            domain = Range(ascending[0], ascending[-1], step=step)
+            domain = Range(ascending[0], ascending[-1], step=step, kind=int)
         case list() if any(isinstance(item, Domain) for item in spec):
             domain = All(*map(_domain, spec))
         case list():

@@ -20,7 +20,8 @@ class Text(Frozen, Domain):
 
     Args:
         pattern: Regular expression that all of the text must match.
-        min_length: Fewest characters.
+        min_length: Fewest characters. The default lets in whatever is not blank; 0, and a parameter that starts blank,
+            let in white space and nothing at all as well.
         max_length: Most characters.
         max_lines: Most lines.
         placeholders: Names that must stand in braces, as `str.format` fills them in, and no others; braces that
@@ -43,6 +44,7 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
 
     pattern: re.Pattern[str] | None
     min_length: int
+    blank: bool
     max_length: int | None
     max_lines: int | None
     placeholders: tuple[str, ...] | bool
@@ -53,7 +55,7 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
         self,
         pattern: Span | None = None,
         *,
-        min_length: int = 0,
+        min_length: int | None = None,
         max_length: int | None = None,
         max_lines: int | None = None,
         placeholders: Iterable[str] | bool = False,
@@ -70,16 +72,17 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
             ) from error
         self._hold(
             pattern=compiled,
-            min_length=min_length,
+            min_length=min_length or 0,
+            blank=min_length == 0,
             max_length=max_length,
             max_lines=max_lines,
             placeholders=names,
             optional=_names(optional),
             keep=spans,
         )
-        if any(most is not None and most < least for most, least in ((max_length, min_length), (max_lines, 1))):
+        if any(most is not None and most < least for most, least in ((max_length, min_length or 0), (max_lines, 1))):
             raise DomainError(
-                f"No text has {min_length} to {max_length} characters in at most {max_lines} lines.",
+                f"No text has {min_length or 0} to {max_length} characters in at most {max_lines} lines.",
                 mend="Give a smaller minimum or a larger maximum.",
             )
 
@@ -100,7 +103,7 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
             spans += filter(None, found)
         return Text(
             self.pattern,
-            min_length=self.min_length,
+            min_length=0 if self.blank or (not value.strip() and not self.min_length) else self.min_length or None,
             max_length=self.max_length,
             max_lines=self.max_lines,
             placeholders=names,
@@ -131,6 +134,8 @@ doubled: {{ or }}), that keeps 'Answer in JSON.' word for word"
             position = found + len(span)
 
     def _check_size(self, value: str) -> None:
+        if not self.blank and not value.strip():
+            raise DomainError("The text is blank.", mend="Give one with something in it.")
         if len(value) < self.min_length:
             raise DomainError(
                 f"The text has {_counted(len(value), 'character')}.", mend=f"Give at least {self.min_length}."

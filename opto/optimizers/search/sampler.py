@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opto.errors import MissingDependencyError, OptimizerError
-from opto.nodes import Choices, ParameterNode, Propagator, Range
+from opto.nodes import Choices, ParameterNode, Propagator
 from opto.optimizers.search.base import FreshSearch, Key
 from opto.optimizers.search.space import Space, count, from_unit, values_of
 from opto.runs import Run
@@ -23,20 +23,22 @@ SamplerName = Literal["tpe", "cmaes", "random", "grid"]
 
 #: Grids are held in memory as a whole.
 _LARGEST_GRID = 100_000
+#: How many of the numbers of a range without steps are in a grid if nobody says.
+_POINTS = 5
 
 
 class Sampler(FreshSearch):
     """Optuna's samplers, behind the same steps. Needs ``pip install 'opto-trace[search]'``.
 
     By name there are ``tpe`` (the tree-structured Parzen estimator), ``cmaes`` (the evolution strategy CMA-ES on the
-    numbers; options are left to TPE), ``random``, and ``grid`` (everything, in random order; of a range without steps,
-    *points* of its values).
+    numbers; options are left to TPE), ``random``, and ``grid`` (everything, in random order; see *points*).
 
     Args:
         parameters: Numbers with a `Range`, options, or bools. The values that they start with are tried first.
         sampler: A name; or one of Optuna's objects, such as ``optuna.samplers.QMCSampler(seed=1)``.
         seed: Seed of a sampler given by name.
-        points: How many values of a range without steps a grid has, evenly spread, both ends among them.
+        points: How many values of each range a grid has at most, evenly spread, both ends among them. The default takes
+            all integers and steps, and 5 of other numbers.
         repeats: True if values may be tried again, because their scores are noisy. Otherwise what was tried before
             is not proposed: the sampler is told its score, and asked again.
         propagator: How feedback passes a node.
@@ -59,7 +61,7 @@ class Sampler(FreshSearch):
         *,
         sampler: "SamplerName | optuna.samplers.BaseSampler" = "tpe",
         seed: int = 0,
-        points: int = 5,
+        points: int | None = None,
         repeats: bool = False,
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
@@ -86,7 +88,12 @@ class Sampler(FreshSearch):
     def _state(self) -> dict[str, Any]:
         finished = [item for item in self.study.trials if item.state.is_finished()]
         trials = [
-            {"state": item.state.name, "value": item.value, "params": item.params, "attributes": item.system_attrs}
+            {
+                "state": item.state.name,
+                "value": item.value,
+                "params": item.params,
+                "attributes": _safe(item.system_attrs),
+            }
             for item in finished
         ]
         return {**super()._state(), "trials": trials, "grid": self._grid and list(self._grid.left)}
@@ -102,7 +109,7 @@ class Sampler(FreshSearch):
                     value=item["value"],
                     params=item["params"],
                     distributions={name: self._distributions[name] for name in item["params"]},
-                    system_attrs=item["attributes"],
+                    system_attrs=_safe(item["attributes"]),
                 )
             )
         left = list(state["grid"] or [])
@@ -183,22 +190,22 @@ class _Grid:
 
     Args:
         spaces: What each parameter may be.
-        points: How many values are taken of a range without steps.
+        points: How many values are taken of each range; None for all that can be counted.
         chance: Where the order comes from.
     """
 
-    def __init__(self, spaces: Mapping[str, Space], points: int, chance: random.Random) -> None:
-        if points < 1:
+    def __init__(self, spaces: Mapping[str, Space], points: int | None, chance: random.Random) -> None:
+        if points is not None and points < 1:
             raise OptimizerError(f"There is no grid with {points} points.", mend="Give 1 or more.")
-        sizes = {name: count(space) or points for name, space in spaces.items()}
-        self._size = math.prod(sizes.values())
-        if self._size > _LARGEST_GRID:
+        sizes = {name: _points_of(space, points) for name, space in spaces.items()}
+        if (most := math.prod(sizes.values())) > _LARGEST_GRID:
             shape = " times ".join(f"{size:,} of {name}" for name, size in sizes.items())
             raise OptimizerError(
-                f"The grid has {self._size:,} points: {shape}.",
-                mend="Give larger steps, fewer options or smaller points=, or take another sampler.",
+                f"The grid has {most:,} points: {shape}.",
+                mend="Take fewer of each range with points=, or another sampler.",
             )
         self._lines = {name: _line(space, sizes[name]) for name, space in spaces.items()}
+        self._size = math.prod(map(len, self._lines.values()))
         self._chance = chance
         self.begin()
 
@@ -218,11 +225,27 @@ class _Grid:
             yield self._size - len(self.left), point
 
 
+def _safe(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial notes for its sampler, without the pickles of CMA-ES: whoever opens one runs what is in it.
+
+    It makes itself again from the trials, a generation with each that is evaluated.
+    """
+    return {name: value for name, value in attributes.items() if "optimizer" not in name}
+
+
+def _points_of(space: Space, points: int | None) -> int:
+    counted = count(space)
+    if points is None or isinstance(space, Choices):
+        return counted or _POINTS
+    return points if counted is None else min(counted, points)
+
+
 def _line(space: Space, size: int) -> list[Any]:
-    if isinstance(space, Range) and count(space) is None:
-        # The middle, if there is to be one only.
-        return [from_unit(space, place / (size - 1) if size > 1 else 0.5) for place in range(size)]
-    return list(values_of(space))
+    if isinstance(space, Choices) or count(space) == size:
+        return list(values_of(space))
+    # The middle, if there is to be one only. By factors, several may be the same integer.
+    parts = [place / (size - 1) for place in range(size)] if size > 1 else [0.5]
+    return list(dict.fromkeys(from_unit(space, part) for part in parts))
 
 
 def _distribution(space: Space) -> Any:

@@ -80,14 +80,14 @@ def test_placeholders_of_the_start_are_those_to_keep():
 @given(parts=st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=4), between=st.lists(st.text(), min_size=5))
 def test_parts_stay_in_their_order_whatever_is_written_around_them(parts, between):
     text = "".join(one for pair in zip(between, [*parts, ""], strict=False) for one in pair)
-    assert reason(Text(keep=parts), text) is None
+    assert reason(Text(keep=parts, min_length=0), text) is None
 
 
 @given(text=st.text(alphabet="ab"), parts=st.lists(st.sampled_from(["a", "b", "ab", "ba", "aa"]), max_size=4))
 def test_kept_parts_are_found_apart_from_each_other(text, parts):
     """Against another way to say the same: a regular expression with anything between the parts."""
     pattern = ".*".join(["", *parts, ""])
-    assert (reason(Text(keep=parts), text) is None) is bool(re.fullmatch(pattern, text, re.DOTALL))
+    assert (reason(Text(keep=parts, min_length=0), text) is None) is bool(re.fullmatch(pattern, text, re.DOTALL))
 
 
 def test_parts_between_marks_stay():
@@ -108,7 +108,11 @@ def test_sizes(text, least, most, lines):
         with pytest.raises(DomainError, match="No text has"):
             Text(min_length=least, max_length=most)
         return
-    fits = least <= len(text) <= most and len(text.removesuffix("\n").split("\n")) <= lines
+    fits = (
+        least <= len(text) <= most
+        and (least == 0 or text.strip() != "")
+        and len(text.removesuffix("\n").split("\n")) <= lines
+    )
     assert (reason(Text(min_length=least, max_length=most, max_lines=lines), text) is None) is fits
 
 
@@ -151,3 +155,25 @@ def test_words_for_texts(settings, words):
 def test_texts_that_cannot_be(settings):
     with pytest.raises(DomainError):
         Text(**settings)
+
+
+@pytest.mark.parametrize(
+    "domain", [None, Text(), Text(max_length=80), re.compile("(?s).*"), Text(min_length=1)], ids=str
+)
+@pytest.mark.parametrize("raw", ["", " ", "\n\t ", "```\n\n```"])
+def test_nobody_means_to_leave_a_prompt_out(domain, raw):
+    prompt = node("Be brief.", trainable=True, domain=domain)
+    with pytest.raises(DomainError, match=r"The text is blank\. Give one with something in it\."):
+        prompt.accept(raw)
+    assert prompt.accept(" x ") == " x "
+
+
+@pytest.mark.parametrize("domain", [str, Text(min_length=0), Text("a*", min_length=0)], ids=str)
+def test_whoever_wants_blank_texts_says_so(domain):
+    assert not node("a", trainable=True, domain=domain).accept("")
+
+
+@pytest.mark.parametrize("domain", [None, Text(), Text(max_length=9)], ids=str)
+def test_a_text_that_starts_blank_may_stay_so(domain):
+    suffix = node(" ", trainable=True, domain=domain)
+    assert [suffix.accept(raw) for raw in ("", "\n", "more")] == ["", "\n", "more"]

@@ -339,6 +339,68 @@ def test_integers_of_numpy_keep_their_type():
         assert refuses(domain, raw)
 
 
+@pytest.mark.parametrize(
+    ("start", "spec", "kind", "words"),
+    [
+        (1, Range(0, 2), int, "an integer from 0 to 2"),
+        (1, Range(0.0, 2.0), float, "a number from 0 to 2"),
+        (1, Range(0.2, 1.8), float, "a number from 0.2 to 1.8"),
+        (1, Range(1e-5, 1, log=True), float, "a number from 1e-05 to 1, on a logarithmic scale"),
+        (1, Range(0, 2, step=0.5), float, "a number from 0 to 2 in steps of 0.5"),
+        (1, Range(high=2.5), float, "a number of at most 2.5"),
+        (1, Range(low=0), int, "an integer of at least 0"),
+        (1, Range(), int, "an integer"),
+        (1.5, Range(0, 2), float, "a number from 0 to 2"),
+        (5, Range(1, 1e6, kind=int), int, "an integer from 1 to 1000000"),
+        (0, Range(0, 2, kind=float), float, "a number from 0 to 2"),
+        (3.0, Range(1, 9, kind=int), int, "an integer from 1 to 9"),
+        (3.0, range(1, 10), int, "an integer from 1 to 9"),
+        (np.int64(3), Range(0.0, 9.0), np.int64, "an integer from 0 to 9"),
+        (np.float32(0.5), Range(0, 9), np.float32, "a number from 0 to 9"),
+        (Decimal("0.5"), Range(0, 9), Decimal, "a decimal number from 0 to 9"),
+    ],
+)
+def test_the_value_and_the_bounds_say_of_what_type_the_numbers_are(start, spec, kind, words):
+    parameter = node(start, trainable=True, domain=spec)
+    assert type(parameter.data) is kind
+    assert parameter.data == start
+    assert parameter.domain.describe() == words
+    assert type(parameter.accept("1")) is kind
+
+
+@pytest.mark.parametrize(
+    ("start", "spec", "words"),
+    [
+        (3.5, range(1, 10), r"3\.5 is not an integer\. Choose an integer from 1 to 9\."),
+        (3.5, Range(1, 9, kind=int), r"3\.5 is not an integer\. Choose an integer from 1 to 9\."),
+        (0, Range(0.2, 1.8), r"0\.0 lies outside the range\. Choose a number from 0\.2 to 1\.8\."),
+        (12, range(1, 10), r"12 lies outside the range\."),
+        (4, range(1, 10, 2), r"4 lies between two steps\."),
+        ("3", range(1, 10), None),
+        ("many", Range(0, 1), r"'many' is not a number\. Choose a number from 0 to 1\."),
+        (None, Range(0, 1), r"None is not a number\."),
+        (True, Range(0, 1), r"True is not a number\."),
+        (True, range(2), r"True is not an integer\."),
+        (np.int64(1), Range(0.2, 1.8), r"no range of integers with low=0\.2, high=1\.8, step=None\. Give whole bounds"),
+        (1, Range(0.5, 9.5, kind=int), r"no range of integers with low=0\.5"),
+        (1, Range(0, 9, step=1.5, kind=int), r"no range of integers with low=0, high=9, step=1\.5"),
+        (7j, Range(0, 1), r"7j is not a number\."),
+        (math.nan, Range(0, 1), r"nan is not a number\."),
+        ("a", ["b", "c"], r"'a' is none of the options\."),
+        (1, [True, False], r"1 is none of the options\."),
+        (7, str, r"7 is not a text\."),
+    ],
+)
+def test_what_a_parameter_starts_as_lies_in_its_domain(start, spec, words):
+    if words is None:  # what is read without loss
+        assert node(start, trainable=True, domain=spec).data == 3
+        return
+    with pytest.raises(DomainError, match=rf"^Parameter 'p:\d+': {words}" if words[0] != "n" else words) as caught:
+        node(start, name="p", trainable=True, domain=spec)
+    assert caught.value.problem.endswith(".")
+    assert caught.value.mend.endswith(".")
+
+
 def test_words_for_ranges():
     assert Range(0).describe() == "a number of at least 0"
     assert Range(high=3).for_value(1).describe() == "an integer of at most 3"

@@ -1,6 +1,8 @@
 """Optuna's samplers by name and as objects: what each finds, and what it is told."""
 
+import json
 import math
+import pickle
 import random
 import statistics
 import sys
@@ -132,7 +134,11 @@ def test_what_an_object_needs_is_named_when_it_is_missed(monkeypatch):
 def test_nothing_is_printed_and_nobody_is_warned(capfd):
     for name in NAMES:
         spaces, score = problem("mixed", 0)
-        evaluated(Sampler(parameters_of(spaces), sampler=name), score, 30)
+        optimizer = Sampler(parameters_of(spaces), sampler=name)
+        for frozen in (0, 1, 2, None):
+            for position, parameter in enumerate(optimizer.parameters):
+                parameter.trainable = position != frozen
+            evaluated(optimizer, score, 15)
     assert capfd.readouterr() == ("", "")
 
 
@@ -160,7 +166,7 @@ def test_a_grid_is_gone_through_once_with_both_ends():
 
 @pytest.mark.parametrize(("spaces", "points", "words"), [
     ({f"x{i}": (0.5, Range(0.0, 1.0)) for i in range(8)}, 5, r"390,625 points: 5 of x0 times 5 of x1"),
-    ({"n": (1, Range(0, 10**6))}, 5, r"1,000,001 points: 1,000,001 of n"),
+    ({"n": (1, Range(0, 10**9))}, None, r"1,000,000,001 points: 1,000,000,001 of n"),
     ({"x": (0.5, Range(0.0, 1.0))}, 0, "no grid with 0 points"),
 ])  # fmt: skip
 def test_grids_that_cannot_be(spaces, points, words):
@@ -267,3 +273,52 @@ def test_the_study_is_left_as_loud_as_it_was(monkeypatch):
     before = optuna.logging.get_verbosity()
     Sampler(parameters_of(problem("mixed", 0)[0]))
     assert optuna.logging.get_verbosity() == before
+
+
+def test_nothing_that_is_saved_is_a_pickle_and_none_is_opened(monkeypatch):
+    """CMA-ES keeps itself as one in its trials."""
+    spaces, score = problem("numbers", 1)
+    first = Sampler(parameters_of(spaces), sampler="cmaes", seed=1)
+    evaluated(first, score, 60)
+    assert any("optimizer" in name for trial in first.study.trials for name in trial.system_attrs)
+    state = json.loads(json.dumps(first.state_dict()))
+    assert "optimizer:" not in json.dumps(state["state"])
+
+    state["state"]["trials"][-1]["attributes"]["cma:optimizer:0"] = pickle.dumps(Opened()).hex()
+    again = Sampler(parameters_of(spaces), sampler="cmaes", seed=1)
+    again.load_state_dict(state)
+    evaluated(again, score, 60)
+
+    assert not Opened.times
+    assert again.best().score > first.best().score
+    late = [trial.value for trial in again.study.trials[-15:]]
+    early = [trial.value for trial in again.study.trials[:15]]
+    assert statistics.median(late) > statistics.median(early), "it has not begun anew"
+
+
+class Opened:
+    times = 0
+
+    def __reduce__(self):
+        return setattr, (Opened, "times", 1)
+
+
+@pytest.mark.parametrize(
+    ("start", "domain", "points", "values"),
+    [
+        (3, Range(0, 10), None, list(range(11))),
+        (3, Range(0, 10), 3, [0, 3, 5, 10]),
+        (3, Range(0, 10), 1, [3, 5]),
+        (3, Range(0, 10), 99, list(range(11))),
+        (1.0, Range(0.0, 1.0, step=0.25), None, [0, 0.25, 0.5, 0.75, 1]),
+        (1.0, Range(0.0, 2.0), None, [0, 0.5, 1, 1.5, 2]),
+        (2, Range(1, 1024, log=True), 3, [1, 2, 32, 1024]),
+        (2, Range(1, 4, log=True), 4, [1, 2, 3, 4]),
+        ("a", Choices(*"abc"), 2, ["a", "b", "c"]),
+        (True, None, 1, [False, True]),
+    ],
+    ids=str,
+)
+def test_points_of_a_grid(start, domain, points, values):
+    optimizer = Sampler([node(start, name="p", trainable=True, domain=domain)], sampler="grid", points=points)
+    assert sorted(values["p"] for values in evaluated(optimizer, lambda p: 0, 100)) == values
