@@ -27,7 +27,11 @@ class Checked(NamedTuple):
 
 
 def check(
-    suggestion: Suggestion, variables: Mapping[str, ParameterNode[Any]], *, taken: Collection[str] = ()
+    suggestion: Suggestion,
+    variables: Mapping[str, ParameterNode[Any]],
+    *,
+    taken: Collection[str] = (),
+    closed: Collection[str] = (),
 ) -> Checked:
     """Return what of *suggestion* can be used. Nothing is changed.
 
@@ -35,6 +39,7 @@ def check(
         suggestion: Values by name, unchecked.
         variables: The parameters that it may be about, by name.
         taken: Names that mean something else where the suggestion was made.
+        closed: Names of variables that are not to be changed.
     """
     values: dict[str, Any] = {}
     said: dict[str, Any] = {}
@@ -42,9 +47,11 @@ def check(
     names = _names(variables, taken)
     for called, raw in suggestion.values.items():
         name = names.get(called) or _in_other_case(called, names)
-        if name is None:
+        if name is None and called in closed:
+            rejected.append(rejection(called, raw, f"{called} is not to be changed now. Leave it as it is."))
+        elif name is None:
             near = difflib.get_close_matches(called, variables, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(variables)}."
+            hint = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(variables) or 'none'}."
             rejected.append(rejection(called, raw, f"There is no variable {called!r}. {hint}"))
         elif name in values:
             rejected.append(rejection(called, raw, f"{name} was given two values. Give it one."))

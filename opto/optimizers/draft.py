@@ -41,12 +41,13 @@ class Draft:
         reason: str,
         update: Mapping[str, Any],
         *,
+        now: Mapping[str, Any],
         recorded: Callable[[Mapping[str, Any]], dict[str, Any]],
         repeats: int | None,
         unreached: Sequence[str],
     ) -> StepRecord:
-        """Return the record of the step, which ends now."""
-        after = self.before if self.bypassing else {**self.before, **update}
+        """Return the record of the step, which ends now, with the values *now* in force and *update* to come."""
+        after = self.before if self.bypassing else {**now, **update}
         proposal = self.proposal
         return StepRecord(
             step=self.step,

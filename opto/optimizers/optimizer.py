@@ -244,7 +244,8 @@ class Optimizer(OptimizerState):
             draft.proposal = self._in_progress
             self._finish(draft, "failed", f"{type(error).__name__}: {error}")
             raise
-        return back
+        # The program may have frozen some meanwhile.
+        return {name: value for name, value in back.items() if name in self.active}
 
     def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
         """Return what is proposed, and what of it can be used."""
@@ -272,7 +273,8 @@ class Optimizer(OptimizerState):
 
     def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
         taken = set((evidence.best or evidence).graph.names.values())
-        return check(suggestion, self.variables_for(evidence), taken=taken)
+        variables = self.variables_for(evidence)
+        return check(suggestion, variables, taken=taken, closed=set(self.variables).difference(variables))
 
     def _go_on(self) -> None:
         self._best_evidence = None
@@ -361,6 +363,7 @@ class Optimizer(OptimizerState):
             outcome,
             reason,
             update,
+            now=self.values(),  # others may have changed some since the step began
             recorded=self.recorded,
             repeats=None if found is None else found.step,
             unreached=self._unreached(draft.evidence) if draft.evidence else [],
@@ -371,7 +374,8 @@ class Optimizer(OptimizerState):
                 self.run.append(record)
             except BaseException as error:
                 reason = f"{type(error).__name__}: {error}"
-                undone = {"outcome": "failed", "reason": reason, "after": record.before, "update": {}}
+                after = record.before if draft.bypassing else self.recorded(self.values())
+                undone = {"outcome": "failed", "reason": reason, "after": after, "update": {}}
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)

@@ -240,3 +240,19 @@ def test_what_a_frozen_variable_goes_with_now_was_not_tried_before(parameters):
     assert len(optimizer.llm.calls) == 4, "these values were, and the model is told so"
     assert "tried before, in step 2" in optimizer.llm.calls[-1].messages[-1]["content"]
     assert step.after == {"x": 50, "y": 3}
+
+
+def test_what_is_frozen_while_the_model_thinks_does_not_go_back(parameters):
+    x, _ = parameters
+    replies = iter([answer(x="50", y="6"), answer(y="7")])
+
+    def model(messages):
+        x.trainable = len(optimizer.records) == 0
+        return next(replies)
+
+    optimizer = OptoPrime(parameters, model, keep_best=True)
+    judge(optimizer, -1.0)
+
+    step = judge(optimizer, -9.0)
+
+    assert optimizer.values() == step.after == {"x": 50, "y": 7}

@@ -356,3 +356,29 @@ def test_values_that_are_not_by_parameter_are_refused(parameters):
 def test_how_many_steps_may_fail_is_a_number(parameters, number):
     with pytest.raises(OptimizerError, match="max_failures is"):
         optimizer_of(parameters, max_failures=number)
+
+
+def test_the_record_tells_what_is_in_force_though_others_changed_it_meanwhile(parameters):
+    size, mode = parameters
+
+    def model(messages):
+        mode._set("from elsewhere")
+        return FORMATS["tags"].write(Suggestion({"size": "3"}, "because"))
+
+    step = judged(OptoPrime(parameters, model)).step()
+
+    assert step.before == {"size": 1, "mode": "a"}
+    assert step.after == {"size": 3, "mode": "from elsewhere"} == {"size": size.data, "mode": mode.data}
+
+
+def test_what_is_frozen_while_the_model_thinks_stays_and_is_called_what_it_is(parameters):
+    size, _ = parameters
+
+    def model(messages):
+        size.trainable = False
+        return FORMATS["tags"].write(Suggestion({"size": "3"}, "because"))
+
+    step = judged(OptoPrime(parameters, model, max_repairs=0)).step()
+
+    assert size.data == 1
+    assert step.rejected[0].reason == "size is not to be changed now. Leave it as it is."
