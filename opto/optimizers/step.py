@@ -34,9 +34,15 @@ class Step(dict[ParameterNode[Any], Any]):
     __slots__ = ("_accepted", "record")
     record: StepRecord
 
-    def __init__(self, values: dict[ParameterNode[Any], Any], record: StepRecord) -> None:
+    def __init__(
+        self,
+        values: dict[ParameterNode[Any], Any],
+        record: StepRecord,
+        accepted: dict[ParameterNode[Any], Any] | None = None,
+    ) -> None:
         super().__init__(values)
-        self._accepted = dict(values)
+        # A program may have put others beside these.
+        self._accepted = dict(values if accepted is None else accepted)
         self.record = record
 
     @property
@@ -65,16 +71,29 @@ class Step(dict[ParameterNode[Any], Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Step":
         # The parameters that it is about stay who they are.
-        return Step({parameter: deepcopy(value, memo) for parameter, value in self.items()}, self.record)
+        return self._with({parameter: deepcopy(value, memo) for parameter, value in self.items()})
 
     def __copy__(self) -> "Step":
-        return Step(self, self.record)
+        return self._with(dict(self))
+
+    def __or__(self, other: object) -> "Step":  # type: ignore[override]  # stays a step
+        if not isinstance(other, dict):
+            return NotImplemented
+        found = self.copy()
+        dict.update(found, other)
+        return found
+
+    def _with(self, values: dict[ParameterNode[Any], Any]) -> "Step":
+        """Return this step with copies of its values; what was accepted is so there."""
+        accepted = {item: values[item] for item, value in self.items() if self.has_accepted(item, value)}
+        return Step(values, self.record, accepted)
 
     def copy(self) -> "Step":
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Step, (dict(self), self.record)
+        accepted = {item: value for item, value in self.items() if self.has_accepted(item, value)}
+        return Step, (dict(self), self.record, accepted)
 
     def __str__(self) -> str:
         return str(self.record)

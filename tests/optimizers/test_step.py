@@ -382,3 +382,41 @@ def test_what_is_frozen_while_the_model_thinks_stays_and_is_called_what_it_is(pa
 
     assert size.data == 1
     assert step.rejected[0].reason == "size is not to be changed now. Leave it as it is."
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, Step.copy, lambda step: step | {}],
+    ids=["copy", "deepcopy", "method", "union"],
+)
+def test_what_a_program_puts_into_a_step_is_checked_in_its_copies_as_well(parameters, copied):
+    size, _ = parameters
+    optimizer = judged(optimizer_of(parameters, {"size": "3"}))
+    proposed = optimizer.propose()
+    proposed[size] = 12
+
+    with pytest.raises(DomainError):
+        optimizer.update(copied(proposed))
+    assert size.data == 1
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda step: step | {}], ids=["copy", "deepcopy", "union"]
+)
+def test_a_proposed_value_is_not_projected_twice_in_copies_either(copied):
+    x = node((1,), name="x", trainable=True, projections=[lambda value: (*value, 0)])
+    optimizer = optimizer_of([x], {"x": "(5,)"})
+    optimizer.backward(x[0] * 2, "larger")
+
+    optimizer.update(copied(optimizer.propose()))
+
+    assert x.data == (5, 0)
+
+
+def test_a_step_keeps_apart_what_was_accepted_in_another_process(parameters):
+    proposed = judged(optimizer_of(parameters, {"size": "3", "mode": "b"})).propose()
+    proposed[parameters[1]] = "other"
+
+    there = pickle.loads(pickle.dumps(proposed))
+
+    assert [there.has_accepted(item, value) for item, value in there.items()] == [True, False]
