@@ -247,6 +247,8 @@ class AskingOptimizer(Optimizer):
         if first.error is not None:
             return again
         known = self._check(first.suggestion, evidence)
+        if not known.rejected and again.error is None and not again.suggestion.values:
+            return again  # nothing rather than what did worse before
         new = self._check(again.suggestion, evidence)
         values = {name: raw for name, raw in known.said.items() if name not in new.said} | {**again.suggestion.values}
         reasoning = again.suggestion.reasoning or first.suggestion.reasoning

@@ -122,6 +122,16 @@ def test_a_model_may_insist_and_the_record_tells_what_is_known(parameters):
     assert "as in step 1" in str(step)
 
 
+def test_a_model_that_suggests_nothing_instead_of_what_did_worse_changes_nothing(parameters):
+    optimizer = OptoPrime(parameters, ScriptedLLM([answer(count="2"), answer(count="1"), answer("Leave it.")]))
+    judge(optimizer, -5.0)
+
+    step = judge(optimizer, -3.0)
+
+    assert (step.outcome, step.reasoning) == ("unchanged", "Leave it.")
+    assert parameters[0].data == 2
+
+
 @pytest.mark.parametrize(("first", "second"), [(-3.0, -5.0), ("fine", "go back to what you had")])
 def test_going_back_to_what_did_better_needs_no_second_question(parameters, first, second):
     optimizer = OptoPrime(parameters, ScriptedLLM([answer(count="2"), answer(count="1")]))
