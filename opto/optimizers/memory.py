@@ -20,6 +20,8 @@ __all__ = [
     "tried_in",
 ]
 
+#: Of older steps than so many, only the best is remembered.
+_MOST_LOOKED_AT = 200
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
 
@@ -58,7 +60,10 @@ def judged_before(
 
     If the step goes back to the best values, what did worse than they is the last of these.
     """
-    found = [Judged(item.before, item.feedback, item.score, item.step) for item in records if item.feedback]
+    # What is long past is rarely of use, but for the best.
+    best = max((item for item in records if item.score is not None), key=lambda item: item.score or 0.0, default=None)
+    looked_at = [item for item in records[:-_MOST_LOOKED_AT] if item is best] + [*records[-_MOST_LOOKED_AT:]]
+    found = [Judged(item.before, item.feedback, item.score, item.step) for item in looked_at if item.feedback]
     if evidence.best is not None:
         found.append(Judged(recorded(evidence.values), evidence.feedback, evidence.score))
     now = recorded((evidence.best or evidence).values)

@@ -14,6 +14,7 @@ from opto.optimizers.acceptance import Checked
 from opto.optimizers.asking import total
 from opto.optimizers.checks import checked
 from opto.optimizers.credit import Credit, Credits, reach
+from opto.optimizers.describing import by_name
 from opto.optimizers.draft import Draft
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
@@ -91,6 +92,8 @@ class Mixed(Optimizer):
         names = {item: name for name, item in self.variables.items()}
         if unused := [name for name in settings if not any(group.takes(name) for group in groups)]:
             raise TypeError(f"No optimizer of {type(self).__name__} takes the argument {unused[0]!r}")
+        if "context" in settings:
+            settings["context"] = by_name(settings["context"], self.variables)
         self.optimizers = [group.made(names, settings) for group in groups]
         for optimizer in self.optimizers:
             # What one of them is told of the past is what happened to all.
@@ -264,6 +267,9 @@ class _Group:
 
     def made(self, names: Mapping[ParameterNode[Any], str], defaults: Mapping[str, Any]) -> Optimizer:
         known = {name: value for name, value in defaults.items() if self.takes(name)}
+        if "context" in known:
+            mine = {names[item] for item in self.parameters}
+            known["context"] = {name: text for name, text in known["context"].items() if name in mine}
         optimizer = self.maker({names[item]: item for item in self.parameters}, **known, **self.settings)
         if not isinstance(optimizer, Optimizer):
             raise OptimizerError(

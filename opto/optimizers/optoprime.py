@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from opto.errors import OptimizerError
 from opto.llm import LLM, Message, estimate_tokens
@@ -38,7 +38,8 @@ class OptoPrime(AskingOptimizer):
             `estimate_tokens`). What is left out of a trace that is too long is said in the prompt and in the record.
         show_sources: Show the model the source of functions that are called, where it is short and there is room.
         answer_format: ``tags`` (code and prose stand as they are), ``json``, or ``tool``: the call of a tool, and
-            ``json`` where the provider refuses tools. Answers are read in any of them.
+            ``json`` where the provider refuses tools. ``auto``: tools for numbers and options where the model is known
+            to call them, else tags. Answers are read in any of them.
         propagator: How feedback passes a node.
         run: Folder that keeps every step: prompt, reply, what came of it, and its cost.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -115,7 +116,7 @@ Values that are not what their line says are not used. Code must be whole and ke
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         show_sources: bool = True,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
@@ -171,23 +172,26 @@ Values that are not what their line says are not used. Code must be whole and ke
     def _fitting(self, evidence: Evidence, tried: Sequence[Judged]) -> Problem:
         """Return the problem for which there is room beside *tried* and all else."""
         variables = self.variables_for(evidence)
-        # What else is in the prompt comes first: it is short, but for the memory, which has a share of its own.
-        around = [message["content"] for message in self.messages(Problem(), tried)]
-        slots = self._template.slots
-        if "problem" not in slots:  # headings, which go with their sections
-            around.append(self._template.user.text)
-        around_it = estimate_tokens("\n\n".join([*around, ", ".join(variables)]))
-        left = max(self.max_prompt_tokens - around_it - _SLACK, LEAST_PROMPT // 2)
-        graph = (evidence.best or evidence).graph
+
+        def prompt(problem: Problem) -> str:
+            messages = self.messages(problem.without(self._mask), tried)
+            return "\n\n".join(message["content"] for message in messages)
+
+        around = estimate_tokens("\n\n".join([prompt(Problem()), ", ".join(variables)]))
+        # However much else there is, something of the problem must be shown.
+        return self._within(evidence, max(self.max_prompt_tokens - _SLACK, around + LEAST_PROMPT // 2), prompt)
+
+    def _within(self, evidence: Evidence, max_tokens: int, render: Callable[[Problem], str] = str) -> Problem:
+        """Return the problem of *evidence*, which *render* makes a text of at most so many tokens, without the mask."""
         problem = Problem.of(
-            graph,
-            variables,
-            # A template may show a section twice.
-            max_tokens=left // max(slots["problem"] + max(slots[name] for name in SECTIONS), 1),
+            (evidence.best or evidence).graph,
+            self.variables_for(evidence),
+            max_tokens=max_tokens,
             show_sources=self.show_sources,
             context=self.context,
             longest_value=self.longest_value,
             shorten=self.shorten,
+            render=render,
         )
         return problem.without(self._mask)
 
@@ -202,7 +206,15 @@ Values that are not what their line says are not used. Code must be whole and ke
             raise OptimizerError("No feedback has come.", mend="Call backward() first.")
         return evidence
 
-    def problem_instance(self, summary: Evidence | StepRecord, mask: Collection[str] | None = None) -> Problem | str:
+    @overload
+    def problem_instance(self, summary: Evidence, mask: Collection[str] | None = None) -> Problem: ...
+
+    @overload
+    def problem_instance(self, summary: StepRecord, mask: Collection[str] | None = None) -> ShownProblem: ...
+
+    def problem_instance(
+        self, summary: Evidence | StepRecord, mask: Collection[str] | None = None
+    ) -> Problem | ShownProblem:
         """Return what the model is shown, as text or in sections, under Trace's name.
 
         Args:

@@ -75,12 +75,19 @@ class OptoPrimeMulti(OptoPrime):
         max_tokens: Limit for an answer; None leaves it to the provider.
         max_prompt_tokens: Tokens that the prompt may have; other candidates that the model is shown come on top.
         show_sources: Show the model the source of functions that are called.
-        answer_format: ``tags``, ``json`` or ``tool``.
+        answer_format: ``auto``, ``tags``, ``json`` or ``tool`` (see `OptoPrime`).
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
         keep_best: Go back to the best values so far after a step that did worse.
         max_repairs: How often an answer that cannot be read or used is sent back, for each candidate.
+        system_prompt: A text of your own for what asks for candidates (see `OptoPrime`); the judge has its own.
+        user_prompt: The same for what the model is told as the user.
+        context: What to say beside a variable: a text by parameter, or by name.
+        problem_context: What to say about the whole problem.
+        include_example: Show an example of a problem and an answer to it.
+        highlight_variables: Name the variables at the end of the prompt.
+        log: False to have no ``log`` and no ``summary_log``, as in Trace.
         trace_settings: Trace's names of the above (see docs/compatibility.md), and what `OptoPrime` takes of them.
 
     Attributes:
@@ -123,12 +130,19 @@ class OptoPrimeMulti(OptoPrime):
         max_tokens: int | None = None,
         max_prompt_tokens: int = 16_000,
         show_sources: bool = True,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,
         keep_best: bool = False,
         max_repairs: int = 1,
+        system_prompt: str | None = None,
+        user_prompt: str | None = None,
+        context: Mapping[ParameterNode[Any] | str, str] | None = None,
+        problem_context: str | None = None,
+        include_example: bool = False,
+        highlight_variables: bool = True,
+        log: bool = True,
         **trace_settings: Any,
     ) -> None:
         said = Said(num_responses, temperature_range, llms, llm_weights, experts, generation, selection)
@@ -148,6 +162,13 @@ class OptoPrimeMulti(OptoPrime):
             max_failures=max_failures,
             keep_best=keep_best,
             max_repairs=max_repairs,
+            system_prompt=system_prompt,
+            user_prompt=user_prompt,
+            context=context,
+            problem_context=problem_context,
+            include_example=include_example,
+            highlight_variables=highlight_variables,
+            log=log,
             **trace_settings,
         )
         if validate is None and said.selection == "validation":
@@ -175,6 +196,7 @@ class OptoPrimeMulti(OptoPrime):
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,
             max_repairs=max_repairs,
+            problem_context=problem_context,
         )
         # What validation said of candidates of the last step that were not chosen.
         self._outdone: Sequence[Judged] = ()
@@ -344,9 +366,8 @@ class OptoPrimeMulti(OptoPrime):
 
     def _by_judge(self, options: Sequence[Option], evidence: Evidence) -> Selected:
         """Let a model choose; go by votes if it cannot."""
-        variables, graph = self.variables_for(evidence), (evidence.best or evidence).graph
-        problem = partial(Problem.of, graph, variables, show_sources=self.show_sources, context=self.context)
-        answer = self._judge.choose(options, variables, evidence, lambda most: problem(max_tokens=most))
+        variables = self.variables_for(evidence)
+        answer = self._judge.choose(options, variables, evidence, partial(self._within, evidence))
         if (failure := answer.error) is None:
             number = answer.suggestion.values["choice"]
             chosen = next(option for option in options if option.number == number)

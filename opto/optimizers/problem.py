@@ -67,6 +67,7 @@ class Problem:
         context: Mapping[str, str] = MappingProxyType({}),
         longest_value: int = 4_000,
         shorten: Callable[[Any, int], str] | None = None,
+        render: Callable[["Problem"], str] | None = None,
     ) -> "Problem":
         """Return the problem of changing *variables* (by name), as *graph* shows it, in at most *max_tokens*.
 
@@ -83,6 +84,7 @@ class Problem:
             context: What to say about variables besides their descriptions, by name.
             longest_value: Characters of a value that is not to be changed, of which no more are shown in any case.
             shorten: Returns a value as text of at most so many characters, in place of the cut in the middle.
+            render: Returns the text that is to have at most *max_tokens*, in place of `render`: the whole prompt.
 
         Example:
             >>> from opto.nodes import node
@@ -93,29 +95,33 @@ class Problem:
         """
         order = by_importance(graph, set(variables.values()))
         names = canonical_names(graph.nodes, variables)
+        render = render or cls.render
         described = [variable_of(name, parameter, context.get(name, "")) for name, parameter in variables.items()]
         lengths = [longest_value, *(length for length in _SHORTER if length < longest_value)]
+        left = max_tokens - count(render(cls(variables=described)))
         ways = [(longest_value, True)] * show_sources + [(length, False) for length in lengths]
         for position, (max_value, with_sources) in enumerate(ways):
             writer = _Writer(
                 graph, variables, described, names, max_value, with_sources=with_sources, shorten=shorten or _cut
             )
             # Most graphs fit as a whole, which costs less to find out than where to cut.
-            if not position and len(order) <= max_tokens // _LEAST_NODE:
+            if len(order) <= max_tokens // _LEAST_NODE:
                 problem = writer.problem(order)
-                text = problem.render()
+                text = render(problem)
                 if len(text) <= max_tokens * _MOST_TOKEN and count(text) <= max_tokens:
                     return problem
-            shown = writer.fitting(order, max_tokens, count)
+            shown = writer.fitting(order, left, count)
             following = ways[position + 1][0] if position + 1 < len(ways) else 0
             if len(shown) == len(order) or not writer.can_shrink(following):
                 break
         problem = writer.problem(shown)
-        # What says that something is left out takes room as well.
-        while len(shown) > 1 and (spent := count(problem.render())) > max_tokens:
-            # A little less than would do, so that few rounds are needed.
-            shown = shown[: max(len(shown) * max_tokens * 49 // (spent * 50), 1)]
+        # What says that something is left out takes room as well. More goes from round to round, to need few of them.
+        rounds = 1
+        while len(shown) > 1 and (spent := count(render(problem))) > max_tokens:
+            excess = len(shown) * (spent - max_tokens) * 2 * rounds // spent
+            shown = shown[: max(len(shown) - max(excess, 1), 1)]
             problem = writer.problem(shown)
+            rounds += 1
         return problem
 
     def __str__(self) -> str:
@@ -253,9 +259,8 @@ class _Writer:
         for output, feedback in zip(graph.outputs, graph.feedback, strict=True):
             self.said.setdefault(output, []).append(feedback)
 
-    def fitting(self, order: Sequence[Any], max_tokens: int, count: Callable[[str], int]) -> list[Any]:
-        """Return as many of *order*, from the first on, as there is room for; one at least."""
-        left = max_tokens - count("\n".join(map(render_variable, self.described)))
+    def fitting(self, order: Sequence[Any], left: int, count: Callable[[str], int]) -> list[Any]:
+        """Return as many of *order*, from the first on, as there is room for in *left* tokens; one at least."""
         documented: set[Any] = set()
         valued: set[Any] = set(self.variables.values())  # whose value is counted, as an input of what is shown
         self.longest = 0

@@ -99,7 +99,7 @@ class PromptTemplate:
         for choice in required:
             if not self.slots.keys() & set(choice):
                 raise OptimizerError(
-                    f"The prompt has no slot for {min(choice, key=len).replace('_', ' ')}.",
+                    f"The prompt has no slot for the {next(iter(choice)).replace('_', ' ')}.",
                     mend=f"Write {_listed(choice, 'or')} where it is to stand, in system_prompt or user_prompt.",
                 )
 

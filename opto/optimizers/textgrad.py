@@ -50,7 +50,7 @@ class TextGrad(AskingOptimizer):
         max_calls: Calls of the model that a step may make; a graph that needs more is refused before the first one.
         objective: What the outputs are for, shown with each question.
         max_tokens: Limit for an answer; None leaves it to the provider.
-        answer_format: ``tags``, ``json`` or ``tool``, for new values.
+        answer_format: ``auto``, ``tags``, ``json`` or ``tool`` (see `OptoPrime`), for new values.
         propagator: How feedback passes a node.
         run: Folder that keeps every step.
         max_failures: How many steps in a row may fail: the last of them raises.
@@ -83,7 +83,7 @@ class TextGrad(AskingOptimizer):
         max_calls: int = 100,
         objective: str | None = None,
         max_tokens: int | None = None,
-        answer_format: FormatName = "tags",
+        answer_format: FormatName = "auto",
         propagator: Propagator | None = None,
         run: Run | str | os.PathLike[str] | None = None,
         max_failures: int = 3,

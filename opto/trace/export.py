@@ -9,13 +9,14 @@ from typing import Any
 
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode
+from opto.splice import Splice
 from opto.trace.bundle import FunModule, bundled_in
 from opto.trace.definition import Definition
+from opto.trace.fragments import NoLiteralError, global_names, indent, literal, spread
 from opto.trace.ownership import ParameterOwner
 from opto.trace.places import owners_in, places_in
 from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, is_inlined, is_of_opto, meaning_of
 from opto.trace.source import closure_values, unwrapped
-from opto.trace.splice import NoLiteralError, Splice, global_names, indent, literal, spread
 from opto.trace.written import (
     NAMES_OF_OPERATORS,
     class_text,

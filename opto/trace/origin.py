@@ -13,8 +13,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from opto.errors import SourceError
+from opto.trace.fragments import cut
 from opto.trace.source import Definition, make_code, parse
-from opto.trace.splice import cut
 
 __all__ = ["first_line", "source_of", "text_of"]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode, node
+from opto.splice import Splice
 from opto.trace.bundle import FunModule, bundle
+from opto.trace.fragments import NoLiteralError, literal
 from opto.trace.ownership import ParameterOwner, attributes_of
-from opto.trace.splice import NoLiteralError, Splice, literal
 
 __all__ = ["DATA_HELPER", "Rewriter", "decorators_of_opto", "is_inlined", "is_of_opto", "meaning_of"]
 

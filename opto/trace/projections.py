@@ -7,6 +7,7 @@ import ast
 from typing import Any
 
 from opto.errors import MissingDependencyError, SourceError
+from opto.splice import Splice
 
 __all__ = ["BlackCodeFormatter", "DocstringProjection", "Projection"]
 
@@ -74,32 +75,24 @@ class DocstringProjection(Projection):
 
     def project(self, x: str) -> str:
         try:
-            tree = ast.parse(x)
+            splice = Splice(x)
         except SyntaxError:
             return x  # left for the check, which says where
-        functions = [item for item in tree.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+        functions = [item for item in splice.tree.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
         if not functions:
             raise SourceError(f"{x!r:.80} defines no function.", mend="Give code with a def statement.")
         # The last one: helpers stand before the function that uses them.
         first = functions[-1].body[0]
-        lines = x.splitlines(keepends=True)
-        assert first.end_lineno is not None
         if ast.get_docstring(functions[-1]) is not None:
-            rest = lines[first.end_lineno - 1].encode()[first.end_col_offset :].decode()
-            after = [rest, *lines[first.end_lineno :]]
-        else:
-            after = ["\n" + " " * first.col_offset, _from(lines[first.lineno - 1], first), *lines[first.lineno :]]
-        return "".join([*lines[: first.lineno - 1], _before(lines[first.lineno - 1], first), self._quoted(), *after])
+            splice.replace(first, self._quoted())
+            return splice.result()
+        begin = splice.start(first)
+        for decorator in getattr(first, "decorator_list", ()):
+            begin = min(begin, splice.rfind("@", splice.start(decorator)))
+        is_one_line = splice.has_text_before(begin)
+        splice.change(begin, begin, self._quoted() + ("; " if is_one_line else splice.newline + splice.margin(first)))
+        return splice.result()
 
     def _quoted(self) -> str:
         text = self.docstring.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
         return f'"""{text}"""' if not text.endswith('"') else f'"""{text[:-1]}\\""""'
-
-
-def _before(line: str, statement: ast.stmt) -> str:
-    # Columns of the parser count bytes.
-    return line.encode()[: statement.col_offset].decode()
-
-
-def _from(line: str, statement: ast.stmt) -> str:
-    return line.encode()[statement.col_offset :].decode()

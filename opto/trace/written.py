@@ -11,9 +11,9 @@ from typing import Any
 
 from opto.errors import ModuleError, SourceError
 from opto.trace.bundle import FunModule
+from opto.trace.fragments import cut
 from opto.trace.origin import first_line, source_of
 from opto.trace.source import closure_values
-from opto.trace.splice import cut
 
 __all__ = [
     "NAMES_OF_OPERATORS",

@@ -366,6 +366,21 @@ class TestJudge:
             3: "Candidate 2 was chosen.",
         }
 
+    def test_it_is_told_what_the_others_are_told(self):
+        x = number()
+        llm = ScriptedLLM([says(x=5), says(x=2), chooses(2)])
+        settings = {"context": {"x": "It is in metres."}, "problem_context": "A bridge is built."}
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, **settings)
+
+        optimizer.backward(x * 3, "The output should be 6.")
+        optimizer.step(mask=["#Code"])
+
+        for call in llm.calls:
+            asked = call.messages[-1]["content"]
+            assert "It is in metres." in asked
+            assert "A bridge is built." in asked
+            assert "# Code" not in asked
+
     def test_another_model_may_judge(self):
         asked = []
 

@@ -194,6 +194,105 @@ def test_when_all_has_been_tried_a_step_says_so():
     assert "tried" in step.reasoning
 
 
+def test_when_all_has_been_tried_it_goes_back_to_the_best():
+    code = node("def f(a, b):\n    return a < b\n", name="code", trainable=True, domain=NearTo())
+    optimizer = CodeSearch([code], seed=0)
+    outcomes = []
+    for _ in range(100):
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), float("<=" in code.data))
+        outcomes.append(optimizer.step().outcome)
+
+    assert code.data == optimizer.best().values["code"]
+    assert "<=" in code.data
+    assert outcomes[-10:] == ["unchanged"] * 10
+    assert any("back to the best" in record.reasoning for record in optimizer.records)
+
+
+class NearTo(Domain):
+    def check(self, value):
+        if len(value) > 31 or "return a " not in value:
+            raise LookupError(value)
+
+
+def test_proposals_may_be_judged_later_and_in_any_order():
+    code = node("def f(a, b):\n    return a < b\n", name="code", trainable=True)
+    optimizer = CodeSearch([code], seed=0)
+    found = []
+    for _ in range(5):
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), 0.0)
+        found.append(optimizer.propose())
+    assert len({step[code] for step in found}) == 5
+    assert code.data == "def f(a, b):\n    return a < b\n"
+
+    for step in reversed(found):
+        optimizer.update(step)
+        optimizer.zero_feedback()
+        optimizer.backward(always_the_same(code), float("<=" in code.data))
+        following = optimizer.propose()
+        assert following[code] not in {item[code] for item in found}
+    assert optimizer.best().score == float(any("<=" in item[code] for item in found))
+
+
+def steps_of(optimizer, code, size, number):
+    @bundle
+    def run(code, size):
+        return score_of(code)
+
+    found = []
+    for _ in range(number):
+        optimizer.zero_feedback()
+        optimizer.backward(run(code, size), score_of(code.data, CASES[:4]) - size.data / 100)
+        optimizer.step()
+        found.append((code.data, size.data))
+    return found
+
+
+def searched_with_size():
+    (code,) = largest_of(sign="<", empty="items", start="0").parameters()
+    size = node(4, name="size", trainable=True, domain=Range(0, 8))
+    return CodeSearch([code, size], seed=3), code, size
+
+
+def test_a_search_that_is_loaded_goes_on_as_it_would_have(tmp_path):
+    whole = steps_of(*searched_with_size(), 60)
+    optimizer, code, size = searched_with_size()
+    assert steps_of(optimizer, code, size, 25) == whole[:25]
+    code._set(by_hand := largest_of(sign=">=", start="0").parameters()[0].data)
+    more = steps_of(optimizer, code, size, 10)
+    optimizer.save(tmp_path / "state.json")
+    wanted = steps_of(optimizer, code, size, 20)
+
+    again, code, size = searched_with_size()
+    again.load(tmp_path / "state.json")
+
+    assert (code.data, size.data) == more[-1]
+    assert by_hand in (tmp_path / "state.json").read_text().replace("\\n", "\n").replace('\\"', '"')
+    assert steps_of(again, code, size, 20) == wanted
+    assert again.state_dict()["state"] == optimizer.state_dict()["state"]
+
+
+def test_a_state_that_cannot_be_read_changes_nothing():
+    optimizer, code, size = searched_with_size()
+    steps_of(optimizer, code, size, 5)
+    state, before = optimizer.state_dict(), optimizer.state_dict()
+    state["state"] = {"seed": 3, "history": [{"open": [], "values": None}]}
+
+    with pytest.raises(OptimizerError, match="cannot be read"):
+        optimizer.load_state_dict(state)
+    assert optimizer.state_dict() == before
+    assert len({text for text, _ in steps_of(optimizer, code, size, 20)}) > 10
+
+
+def test_feedback_without_a_score_is_refused():
+    (code,) = largest_of().parameters()
+    optimizer = CodeSearch([code])
+
+    with pytest.raises(OptimizerError, match="has no score"):
+        optimizer.backward(judged(code), "not quite")
+
+
 def test_code_put_in_by_hand_is_searched_from_as_well():
     function = largest_of(sign="<", empty="items", start="0")
     optimizer = searched(function, 3, seed=0)

@@ -1,6 +1,7 @@
 """Small changes of code: they parse, keep what they do not touch, and mean what they say."""
 
 import ast
+import warnings
 from functools import cache
 
 import pytest
@@ -142,10 +143,110 @@ def test_the_same_source_gives_the_same_changes_and_the_likely_ones_come_first()
         ("b = []\n    for x in xs:\n        a = x", "b = []\n    for x in xs:\n        a = x\n        b.append(x)"),
         ("while a:\n        b = xs[a]", "while a:\n        b = xs[a]\n        b += 1"),
         ("b = a", "b = a\n    return b"),
+        (
+            "if a:\n        b += 1\n    return b",
+            "if a:\n        b += 1\n    else:\n        b -= 1\n    return b",
+        ),
+        (
+            "for x in xs:\n        n = n + x\n    return n",
+            "n = 0\n    for x in xs:\n        n = n + x\n    return n",
+        ),
+        ("c, d = a.split()\n    return c, e, d, g", "c, d = a.split()\n    e, g = b.split()\n    return c, e, d, g"),
+        ("low = min(xs)\n    return low, high", "low = min(xs)\n    high = max(xs)\n    return low, high"),
+        ("return [x for x in xs]", "return [x for x in xs if x not in a]"),
+        ("return '-' + a", "return '-' + a + '-'"),
+        ("return xs[a]", "xs = sorted(xs)\n    return xs[a]"),
     ],
 )
 def test_what_is_often_wrong_is_one_change_away(before, after):
     assert after in one_line(before)
+
+
+def costs(before):
+    """Return what each change of one line costs, the least if there are several ways."""
+    head = "def f(a, b, xs):\n    "
+    found = {}
+    for item, text in changed(f"{head}{before}\n"):
+        line = text.removeprefix(head).rstrip("\n")
+        found[line] = min(item.cost, found.get(line, 99))
+    return found
+
+
+def test_what_would_be_pointless_comes_late():
+    truths = costs("if a: return True\n    return False")
+    branches = costs("return True if a else False")
+    names = costs("return a < b")
+
+    assert truths["if a: return False\n    return False"] > truths["if not a: return True\n    return False"] + 1
+    assert branches["return True if a else True"] > branches["return False if a else True"] + 1
+    assert names["return a < a"] > names["return a < xs"] + 1
+
+
+def test_idioms_come_early():
+    assert costs("return a - b == 0")["return a % b == 0"] < costs("return a - b")["return a % b"]
+    loop = costs("for x in xs:\n        a += x\n        return a")
+    assert min(loop, key=loop.get) in {"for x in xs:\n        a += x", "for x in xs:\n        a += x\n    return a"}
+
+
+def test_defaults_are_changed_to_what_is_known_outside():
+    texts = [text for _, text in changed("def f(a, b=2, *, c='t'):\n    d = a\n    return d\n")]
+
+    assert "def f(a, b=3, *, c='t'):\n    d = a\n    return d\n" in texts
+    assert "def f(a, b=2, *, c=''):\n    d = a\n    return d\n" in texts
+    assert not any(f"{name}={other}" in text for text in texts for name in "bc" for other in "abd")
+
+
+def test_python_warns_of_no_change():
+    source = "def f(a, b):\n    if a is None or b is not True:\n        return 'x' in a\n    return a == 1\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _, text in changed(source):
+            compile(text, "<test>", "exec")
+
+    assert source.replace("None", "False") in [text for _, text in changed(source)]
+
+
+def test_names_that_have_a_value_get_no_first_one():
+    source = """\
+def f(a):
+    import os.path as p, sys
+    try:
+        with open(a) as file:
+            text = [line for line in file if (n := len(line))]
+    except OSError as error:
+        return error, p, sys
+    match text:
+        case [first, *rest]:
+            return first, rest
+    def g(): return a, text
+    return g, n, abs(a)
+"""
+
+    assert not [text for item, text in changed(source) if item.kind == "start" and "a = " not in text]
+
+
+def test_lines_are_joined_where_the_brackets_around_them_go():
+    source = "def f(a, b):\n    return abs(a -\n               b)  # kept\n"
+    texts = [text for _, text in changed(source)]
+
+    assert "def f(a, b):\n    return a - b  # kept\n" in texts
+    assert source.replace("abs(a -", "abs(a +") in texts
+
+
+def test_names_of_outer_functions_have_a_value_in_inner_ones():
+    source = "def f(a):\n    b = a\n    def g():\n        return b + c\n    return g\n"
+    lines = {line.strip() for item, text in changed(source) if item.kind == "start" for line in text.splitlines()}
+
+    assert "c = 0" in lines
+    assert "b = 0" not in lines
+
+
+def test_long_functions_offer_no_more_per_line_than_short_ones():
+    def number(lines):
+        body = "".join(f"    v{line} = v{line - 1} + {line}\n" for line in range(1, lines))
+        return len(mutations(f"def f(v0):\n{body}    return v0\n")) / lines
+
+    assert number(240) < 1.5 * number(120)
 
 
 def test_brackets_are_put_where_the_meaning_needs_them():

@@ -6,10 +6,10 @@ import pytest
 
 from opto import trace
 from opto.errors import AuthenticationError, OptimizerError, RateLimitError, StepsFailedError
-from opto.llm import Reply, ScriptedLLM, Usage, estimate_tokens
+from opto.llm import LLM, Reply, ScriptedLLM, Usage, estimate_tokens
 from opto.nodes import Choices, Domain, Range, node, pack
 from opto.optimizers import OptoPrime
-from opto.optimizers.suggestion import Suggestion, TagFormat
+from opto.optimizers.suggestion import FORMATS, Suggestion, TagFormat
 
 
 def answer(reasoning="because", **values):
@@ -276,6 +276,28 @@ def test_a_plain_function_is_a_model(count):
     judge(optimizer, count + 1)
 
     assert count.data == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "domain", "model", "form"),
+    [
+        (1, Range(0, 9), "openai:m", "tool"),
+        ("a", ["a", "b"], "anthropic:m", "tool"),
+        (True, None, "openai:m", "tool"),
+        ("Be brief.", None, "openai:m", "tags"),
+        ("def f(x):\n    return x", None, "anthropic:m", "tags"),
+        (1, Range(0, 9), None, "tags"),
+    ],
+)
+def test_the_format_suits_model_and_variables(value, domain, model, form):
+    given = {} if domain is None else {"domain": domain}
+    llm = ScriptedLLM([]) if model is None else LLM(model, api_key="none")
+
+    optimizer = OptoPrime([node(value, name="it", trainable=True, **given)], llm)
+
+    optimizer.backward(pack([optimizer.parameters[0]]), "no")
+    prompt = optimizer.prompt(optimizer.summarize()).messages[0]["content"]
+    assert FORMATS[form].instructions in prompt
 
 
 def test_an_unknown_answer_format_is_refused(count):

@@ -7,7 +7,7 @@ import pytest
 from opto.errors import OptimizerError
 from opto.llm import ScriptedLLM, estimate_tokens
 from opto.nodes import Range, node
-from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime, TextGrad
+from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime, OptoPrimeMulti, TextGrad
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.trace import bundle
 
@@ -93,8 +93,8 @@ def test_a_subclass_may_have_its_own(count):
     ("settings", "complaint"),
     [
         ({"user_prompt": "{problm}"}, r"Did you mean \{problem\}"),
-        ({"user_prompt": "{variables}"}, r"no slot for problem\. Write \{feedback\} or \{problem\}"),
-        ({"system_prompt": ""}, "no slot for answer format"),
+        ({"user_prompt": "{variables}"}, r"no slot for the feedback\. Write \{feedback\} or \{problem\}"),
+        ({"system_prompt": ""}, "no slot for the answer format"),
         ({"system_prompt": "{answer_format}", "include_example": True}, r"Write \{example\} where"),
         ({"system_prompt": 3}, "system_prompt is a int"),
     ],
@@ -168,9 +168,9 @@ def test_context_stands_beside_the_variable_and_at_the_head(count):
 @pytest.mark.parametrize(
     ("context", "complaint"),
     [
-        ({"cuont": "x"}, "no variable 'cuont'. Did you mean count"),
+        ({"cuont": "x"}, "speaks of 'cuont', which is no variable. Did you mean count"),
         ({"length": "x"}, "The variables are count"),
-        ({"count": 3}, "It is 3 for count. Give a text"),
+        ({"count": 3}, "The context of count is 3. Give a text"),
         ("all of it", "use problem_context for all"),
     ],
 )
@@ -180,7 +180,7 @@ def test_context_of_something_else_is_refused(count, context, complaint):
 
 
 def test_context_of_another_parameter_is_refused(count):
-    with pytest.raises(OptimizerError, match="There is no variable <ParameterNode other"):
+    with pytest.raises(OptimizerError, match="speaks of <ParameterNode other"):
         OptoPrime([count], ScriptedLLM([]), context={node(1, name="other", trainable=True): "x"})
 
 
@@ -338,3 +338,63 @@ def test_a_mask_of_a_joint_step_is_for_those_that_have_prompts(count):
     assert "# Code" in shown(asking)[1]
     with pytest.raises(OptimizerError, match="Mixed has no section"):
         optimizer.step(mask=["#Cod"])
+
+
+def test_long_headings_of_the_users_count(count):
+    headings = "\n\n".join(
+        f"## {'The program ' * 60}\n{{{name}}}" for name in ("code", "others", "outputs", "feedback")
+    )
+    optimizer = OptoPrime(
+        [count], ScriptedLLM([answer()]), max_prompt_tokens=2_000, user_prompt=f"{headings}\n\n{{variables}}"
+    )
+
+    result = count
+    for _ in range(300):
+        result = result + 1
+    step(optimizer, result)
+
+    assert 1_500 < sum(map(estimate_tokens, shown(optimizer))) <= 2_000
+
+
+def test_the_memory_and_a_long_run_share_the_budget():
+    prompt = node("start", name="prompt", trainable=True)
+    replies = [answer(prompt=f"{letter} " * 200) for letter in "abcdef"]
+    optimizer = OptoPrime([prompt], ScriptedLLM(replies), max_prompt_tokens=3_000)
+
+    for score in (0.1, 0.9, 0.2, 0.3, 0.4, 0.5):
+        outputs = [prompt + str(number) for number in range(300)]
+        optimizer.zero_feedback()
+        optimizer.backward(outputs, [score] * 300)
+        optimizer.step()
+
+        assert sum(map(estimate_tokens, shown(optimizer))) <= 3_000
+    assert "# Tried before" in shown(optimizer)[1]
+
+
+def test_context_of_a_joint_step_goes_to_those_that_ask(count):
+    prompt = node("Be brief.", name="prompt", trainable=True)
+    context = {prompt: "For children.", "count": "At most 3."}
+    optimizer = Mixed([prompt, count], llm=ScriptedLLM([answer()]), seed=1, context=context)
+    optimizer.backward(prompt * count, 0.5)
+    optimizer.step()
+
+    (asking,) = (item for item in optimizer.optimizers if isinstance(item, OptoPrime))
+    assert "For children." in shown(asking)[1]
+    with pytest.raises(OptimizerError, match="speaks of 'propmt'.*Did you mean prompt"):
+        Mixed([prompt, count], llm=ScriptedLLM([]), context={"propmt": "x"})
+
+
+def test_candidates_are_asked_for_in_the_users_words(count):
+    optimizer = OptoPrimeMulti(
+        [count],
+        ScriptedLLM([answer(count="2"), answer(count="2")]),
+        num_responses=2,
+        system_prompt="Tune. {answer_format}",
+        context={count: "At most 3."},
+    )
+    step(optimizer, knock(count))
+
+    system, user = shown(optimizer, 0)
+    assert system.startswith("Tune. ")
+    assert "At most 3." in user
+    assert count.data == 2

@@ -69,9 +69,17 @@ def test_what_can_be_used_is_used_though_the_rest_is_never_had(parameters, secon
     assert "11 lies outside" in step.rejected[0].reason
 
 
-def test_a_wrong_key_is_no_matter_of_the_answer(parameters):
+def test_that_asking_again_fails_does_not_hide_what_was_wrong_with_the_answer(parameters):
+    wrong = AuthenticationError("The key is wrong.", mend="Set another.")
+    optimizer, step = stepped(parameters, [answer(count="11"), wrong, wrong])
+
+    assert step.outcome == "rejected"
+    assert "11 lies outside" in step.reason
+    assert step.reply == answer(count="11")
+    optimizer.zero_feedback()
+    optimizer.backward(parameters[1] * parameters[0], "wrong")
     with pytest.raises(AuthenticationError):
-        stepped(parameters, [answer(count="11"), AuthenticationError("The key is wrong.", mend="Set another.")])
+        optimizer.step()
 
 
 def test_all_calls_are_paid_for_in_the_record(parameters):

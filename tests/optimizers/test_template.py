@@ -52,9 +52,9 @@ def test_a_missing_slot_is_refused():
     required = [("variables", "problem"), ("answer_format",)]
     slots = ["variables", "problem", "answer_format"]
 
-    with pytest.raises(OptimizerError, match=r"no slot for problem\. Write \{variables\} or \{problem\} where"):
+    with pytest.raises(OptimizerError, match=r"no slot for the variables\. Write \{variables\} or \{problem\} where"):
         PromptTemplate("{answer_format}", "Improve it.", slots, required=required)
-    with pytest.raises(OptimizerError, match=r"no slot for answer format\. Write \{answer_format\} where"):
+    with pytest.raises(OptimizerError, match=r"no slot for the answer format\. Write \{answer_format\} where"):
         PromptTemplate("", "{problem}", slots, required=required)
     PromptTemplate("{answer_format}", "{variables}", slots, required=required)
 

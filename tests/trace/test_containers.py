@@ -1,5 +1,6 @@
 """Containers of nodes, broadcasting, iterators and projections."""
 
+import ast
 import pickle
 
 import pytest
@@ -194,13 +195,24 @@ CODE = 'import math\n\n\ndef area(r):\n    """Old."""  # π\n    return math.pi 
     [
         (CODE, CODE.replace('"""Old."""', '"""New."""')),
         ("def f():\n    return 1\n", 'def f():\n    """New."""\n    return 1\n'),
-        ("def f(): return 1\n", 'def f(): """New."""\n         return 1\n'),
+        ("def f(): return 1\n", 'def f(): """New."""; return 1\n'),
+        ("def f():\n\tif 1:\n\t\treturn 1\n", 'def f():\n\t"""New."""\n\tif 1:\n\t\treturn 1\n'),
+        ("def f():\r\n  return 1\r\n", 'def f():\r\n  """New."""\r\n  return 1\r\n'),
+        ('x = "\u2028"\ndef f(): "a"; return 1\n', 'x = "\u2028"\ndef f(): """New."""; return 1\n'),
+        (
+            "def f():\n    @ d(1)\n    @e\n    def g(): pass\n",
+            'def f():\n    """New."""\n    @ d(1)\n    @e\n    def g(): pass\n',
+        ),
         ("async def f():\n    'a'\n    'b'\n", 'async def f():\n    """New."""\n    \'b\'\n'),
         ("def f(:\n", "def f(:\n"),
     ],
 )
 def test_docstrings_are_replaced(code, expected):
-    assert DocstringProjection("New.")(code) == expected
+    found = DocstringProjection("New.")(code)
+
+    assert found == expected
+    if code != found:
+        assert ast.get_docstring(ast.parse(found).body[-1]) == "New."
 
 
 @pytest.mark.parametrize("text", ['He said """x""".', 'ends with "', "back\\slash", "two\nlines"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opto.errors import ModuleError
 from opto.nodes import unpack
 from opto.trace import Module, bundle
-from opto.trace.splice import cut, indent, literal
+from opto.trace.fragments import cut, indent, literal
 
 BLOCKED = """\
 import sys

@@ -18,10 +18,18 @@ from opto.optimizers.mutations.operators import (
 from opto.optimizers.mutations.pieces import Piece
 from opto.optimizers.mutations.scope import Scope, number_of
 from opto.optimizers.mutations.statements import statement_edits
-from opto.optimizers.mutations.text import Edit, Site, SourceText
+from opto.optimizers.mutations.text import Site, SourceText
 from opto.optimizers.mutations.values import attribute, call, constant, name, subscript
+from opto.splice import Edit
 
 __all__ = ["Mutation", "mutations"]
+
+
+#: Constants of which there is one each.
+_SINGLE = ("None", "True", "False")
+_IDENTITY = {ast.Is, ast.IsNot}
+#: What is added to the cost of a change after which something there would be of no use.
+_POINTLESS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +40,14 @@ class Mutation:
         kind: What is done, in a word or two.
         cost: How unlikely it is to be what is missing: 1 is likely, 5 is not.
         edits: Where the text changes.
-        line: Number of the line in which the changed statement begins.
+        lines: Numbers of the lines of the changed statement; of one with others in it, those above them.
         key: What is equal for the same change in another version of the text.
     """
 
     kind: str
     cost: float
     edits: tuple[Edit, ...]
-    line: int
+    lines: range
     key: tuple[Any, ...]
 
 
@@ -57,12 +65,20 @@ def mutations(source: str) -> list[Mutation]:
     text = SourceText(source)
     scope, found = Scope(text), []
     for site in scope.sites:
-        line, start = site.statement.lineno, text.span(site.statement)[0]
-        names = scope.names(site)
-        for kind, cost, edits in _edits(text, scope, site, names):
-            key = text.line(line), edits[0].start - start, *(edit.text for edit in edits)
-            found.append(Mutation(kind, cost, edits, line, key))
+        start, written, lines = text.start(site.statement), text.line_of(site.statement), _lines(site.statement)
+        for kind, cost, edits in _edits(text, scope, site, scope.names(site)):
+            key = written, edits[0].start - start, *(edit.text for edit in edits)
+            found.append(Mutation(kind, cost, edits, lines, key))
     return sorted(found, key=lambda item: item.cost)
+
+
+def _lines(statement: Any) -> range:
+    first = min([statement.lineno, *(item.lineno for item in getattr(statement, "decorator_list", ()))])
+    inner = getattr(statement, "body", None) or getattr(statement, "cases", None)
+    last = statement.end_lineno
+    if inner:
+        last = max(first, getattr(inner[0], "lineno", first + 1) - 1)
+    return range(first, last + 1)
 
 
 def _edits(
@@ -71,8 +87,34 @@ def _edits(
     if site.is_statement:
         yield from statement_edits(text, site, names)
         return
+    beside = _beside(text, site)
     for kind, cost, piece in _expressions(text, scope, site, names):
-        yield kind, cost, (text.replacing(site, piece),)
+        more = _POINTLESS if piece.text in beside else 0
+        yield kind, cost + more, (text.replacing(site, piece),)
+
+
+def _beside(text: SourceText, site: Site) -> set[str]:
+    """Return what at *site* would make what is around it pointless: ``x == x``, ``y if x else y``."""
+    match site.parent:
+        case ast.Compare():
+            return {text.text(item) for item in (site.parent.left, *site.parent.comparators)}
+        case ast.BoolOp():
+            return {text.text(item) for item in site.parent.values}
+        case ast.BinOp(op=ast.Sub() | ast.Div() | ast.FloorDiv() | ast.Mod()):
+            return {text.text(site.parent.left), text.text(site.parent.right)}
+        case ast.IfExp() if site.name != "test":
+            return {text.text(site.parent.body), text.text(site.parent.orelse)}
+        case ast.Return() if isinstance(site.part, ast.Constant):
+            others = [item.value for item in _returns(site.functions[-1]) if item is not site.parent]
+            truths = {text.text(item) if isinstance(item, ast.Constant) else "" for item in others if item is not None}
+            return truths if len(truths) == 1 else set()
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return {name}
+    return set()
+
+
+def _returns(function: ast.AST) -> Iterator[ast.Return]:
+    return (item for item in ast.walk(function) if isinstance(item, ast.Return))
 
 
 def _expressions(
@@ -90,7 +132,12 @@ def _expressions(
     if number_of(site.parent) is not None:
         return  # part of a negative number, which is changed as a whole
     if number_of(part) is not None or isinstance(part, ast.Constant):
-        yield from constant(part, scope.constants, names)
+        found = constant(part, scope.constants, names)
+        if isinstance(site.parent, ast.Compare) and not _IDENTITY.isdisjoint(map(type, site.parent.ops)):
+            # Python warns of `x is 0`.
+            yield from (item for item in found if item[2].text in {*_SINGLE, *names})
+            return
+        yield from found
     else:
         yield from _by_type(text, site, names)
     yield from grown(text, scope, site, names)
@@ -102,6 +149,10 @@ def _by_type(text: SourceText, site: Site, names: Sequence[str]) -> Iterator[tup
             return name(site, names)
         case ast.Subscript():
             return subscript(text, site.part, names)
+        case ast.BinOp():
+            return arithmetic(text, site.part, site.parent)
+        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+            return comprehension(text, site.part, names)
     for kind, changed in _CHANGES:
         if isinstance(site.part, kind):
             found: Iterator[tuple[str, float, Piece]] = changed(text, site.part)
@@ -111,12 +162,10 @@ def _by_type(text: SourceText, site: Site, names: Sequence[str]) -> Iterator[tup
 
 _CHANGES: tuple[tuple[Any, Any], ...] = (
     (ast.Compare, comparison),
-    (ast.BinOp, arithmetic),
     (ast.BoolOp, boolean),
     (ast.UnaryOp, unary),
     (ast.Attribute, attribute),
     (ast.Call, call),
     (ast.IfExp, if_else),
-    (ast.ListComp | ast.SetComp | ast.GeneratorExp, comprehension),
     (ast.Tuple | ast.List, sequence),
 )

@@ -27,6 +27,7 @@ _CUTS = {"[::-1]": 3.2, "[1:]": 3.4, "[:-1]": 3.4, "[0]": 3.8, "[-1]": 3.8}
 _CALLS = {"abs": 3.6, "len": 3.6, "sorted": 3.6, "int": 3.8, "str": 3.8, "set": 3.8, "sum": 3.8, "list": 4.2}
 _CALLS |= {"max": 4.4, "min": 4.4, "round": 4.4}
 _METHODS = ("lower()", "upper()", "strip()", "split()")
+_MOST_CONSTANTS = 12
 _WITH_NAMES = {"+": 3.7, "-": 3.7, "*": 3.9, "//": 4.4, "%": 4.4, "/": 4.6}
 _WITH_NUMBERS = {"* 2": 3.8, "// 2": 3.9, "% 2": 4, "/ 2": 4.2, "% 10": 4.4, "// 10": 4.4}
 
@@ -44,15 +45,16 @@ def grown(text: SourceText, scope: Scope, site: Site, names: Sequence[str]) -> F
     if is_value(site) or isinstance(site.parent, ast.Compare):
         yield from _wrapped(site, piece)
         yield from _computed(site, piece, names)
-        for said, other in scope.values.items():
-            if said != piece.text:
+        yield from _with_constants(scope, site, piece)
+        for other in scope.values(site):
+            if other.text != piece.text:
                 yield "expression", 4.1, other
 
 
 def _condition(scope: Scope, site: Site, piece: Piece, names: Sequence[str]) -> Found:
     if not isinstance(site.part, ast.UnaryOp):
         yield "not", 2.2 if isinstance(site.part, ast.Compare) else 1.2, Piece(f"not {piece.within(NOT)}", NOT)
-    others = [other for said, other in scope.conditions.items() if said != piece.text]
+    others = [other for other in scope.conditions(site) if other.text != piece.text]
     for other in others:
         yield "condition", 3.4, other
     if isinstance(site.parent, ast.BoolOp):
@@ -120,3 +122,16 @@ def _computed(site: Site, piece: Piece, names: Sequence[str]) -> Found:
     for more, cost in _WITH_NUMBERS.items():
         yield "operands", cost, Piece(f"{piece.within(TERM)} {more}", TERM)
     yield "operands", 4, Piece(f"{piece.within(POWER + 1)} ** 2", POWER)
+
+
+def _with_constants(scope: Scope, site: Site, piece: Piece) -> Found:
+    """Yield the expression with one of the constants of the function at its begin or end."""
+    if isinstance(site.part, ast.Constant) or not isinstance(site.part, ast.expr):
+        return
+    for constant in scope.constants[:_MOST_CONSTANTS]:
+        if isinstance(constant, str) and 0 < len(constant) <= 20:
+            yield "operands", 4.1, binary(piece, "+", Piece(repr(constant)))
+            yield "operands", 4.2, binary(Piece(repr(constant)), "+", piece)
+        elif type(constant) in {int, float} and constant not in {0, 1, 2}:
+            for sign in ("+", "-", "*"):
+                yield "operands", 4.4, binary(piece, sign, Piece(repr(constant)))

@@ -1,20 +1,20 @@
 """Statements that may be missing."""
 
 import ast
-import builtins
-import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from heapq import nsmallest
 
-from opto.optimizers.mutations.text import LOOPS, Edit, Site, SourceText
+from opto.optimizers.mutations.starts import starts
+from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.splice import Edit
 
 __all__ = ["insertions"]
 
 Found = Iterator[tuple[str, float, tuple[Edit, ...]]]
+#: In long functions, those nearby.
+_MOST_COPIES = 40
 _SIMPLE = (ast.Assign, ast.AugAssign, ast.Expr, ast.Break, ast.Continue, ast.Return)
 _JUMPS = (ast.Return, ast.Break, ast.Continue, ast.Raise)
-_STARTS = {"0": 2, "[]": 2, "1": 2.2, '""': 2.4, "{}": 2.4, "set()": 2.6, "None": 2.6}
-_STARTS_OF = {"{}": 2.4, "len({})": 2.6, "list({})": 2.8, "sorted({})": 2.8, "int({})": 3, "float({})": 3, "str({})": 3}
 _TRUTHS = ("True", "False", "None")
 
 
@@ -23,57 +23,27 @@ def insertions(text: SourceText, site: Site, names: Sequence[str]) -> Found:
     span, margin = text.lines(site.part, site.part), text.margin(site.part)
     if span is None or text.is_elif(site.part):
         return
-    before: list[tuple[str, float, str]] = []
-    behind: list[tuple[str, float, str]] = []
-    if site.parent is site.functions[-1] and site.position <= 1:
-        before += _starts(site.parent, names)
     copies = list(_copies(text, site))
-    before += copies
+    before: list[tuple[str, float, str]] = [*starts(text, site, names), *copies]
+    behind: list[tuple[str, float, str]] = []
     if site.part is site.block[-1] and not isinstance(site.part, _JUMPS):
         behind = [*_endings(site, names), *_countings(site, names), *copies]
     for offset, found in ((span[0], before), (span[1], behind)):
         for kind, cost, line in found:
-            yield kind, cost, (text.inserted(offset, f"{margin}{line}\n"),)
+            yield kind, cost, (text.inserted(offset, f"{margin}{line}{text.newline}"),)
 
 
 _Lines = Iterator[tuple[str, float, str]]
 
 
-def _starts(function: Any, names: Sequence[str]) -> _Lines:
-    for missing in _unstarted(function):
-        for value, cost in _STARTS.items():
-            yield "start", cost, f"{missing} = {value}"
-        for name in names:
-            for value, cost in _STARTS_OF.items():
-                yield "start", cost, f"{missing} = {value.format(name)}"
-
-
-def _unstarted(function: Any) -> list[str]:
-    """Return the names that *function* reads or counts up in a line before any that gives them a value."""
-    known = {item.arg for item in ast.walk(function) if isinstance(item, ast.arg)} | set(dir(builtins))
-    given: dict[str, int] = {}
-    used: dict[str, int] = {}
-    outside: set[int] = set()
-    for part in ast.walk(function):  # what is above comes before what is inside
-        match part:
-            case ast.Call(func=ast.Name() as name):
-                outside.add(id(name))  # a helper, as far as can be seen
-            case ast.Attribute(value=ast.Name() as name) if name.id in sys.stdlib_module_names:
-                outside.add(id(name))
-            case ast.AugAssign(target=ast.Name() as name):
-                used[name.id] = min(part.lineno, used.get(name.id, part.lineno))
-                outside.add(id(name))
-            case ast.Name() if id(part) not in outside:
-                lines = used if isinstance(part.ctx, ast.Load) else given
-                lines[part.id] = min(part.lineno, lines.get(part.id, part.lineno))
-    return [name for name, line in used.items() if name not in known and line < given.get(name, line + 1)]
-
-
 def _copies(text: SourceText, site: Site) -> _Lines:
     """Yield the other simple statements of the function."""
     in_loop = any(isinstance(item, LOOPS) for item in site.loops)
-    for other in ast.walk(site.functions[-1]):
-        if not isinstance(other, _SIMPLE) or isinstance(getattr(other, "value", None), ast.Constant):
+    others = [item for item in ast.walk(site.functions[-1]) if isinstance(item, _SIMPLE)]
+    if len(others) > _MOST_COPIES:
+        others = nsmallest(_MOST_COPIES, others, key=lambda item: abs(item.lineno - site.part.lineno))
+    for other in others:
+        if isinstance(getattr(other, "value", None), ast.Constant):
             continue
         if text.is_movable(other) and (in_loop or not isinstance(other, ast.Break | ast.Continue)):
             yield "copy", 3.8 if any(other is item for item in site.block) else 4.1, text.text(other)

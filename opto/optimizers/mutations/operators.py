@@ -1,7 +1,7 @@
 """Other operators, operands and orders in an expression."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opto.optimizers.mutations.pieces import (
@@ -50,15 +50,17 @@ def comparison(text: SourceText, part: ast.Compare) -> Found:
 
 
 def _chain(text: SourceText, parts: list[Any], signs: list[str]) -> Piece:
-    first, *others = (text.piece(item).within(COMPARE + 1) for item in parts)
+    first, *others = (text.operand(item).within(COMPARE + 1) for item in parts)
     pairs = (f" {sign} {other}" for sign, other in zip(signs, others, strict=True))
     return Piece(first + "".join(pairs), COMPARE)
 
 
-def arithmetic(text: SourceText, part: ast.BinOp) -> Found:
-    sign, left, right = SIGNS[type(part.op)], text.piece(part.left), text.piece(part.right)
+def arithmetic(text: SourceText, part: ast.BinOp, parent: ast.AST) -> Found:
+    sign, left, right = SIGNS[type(part.op)], text.operand(part.left), text.operand(part.right)
     for other, cost in OTHER_SIGNS[sign].items():
-        yield "operator", cost, binary(left, other, right)
+        # What is compared with a small number is rather a remainder than a difference.
+        is_usual = other == "%" and isinstance(parent, ast.Compare) and parent.left is part
+        yield "operator", min(cost, 1.4) if is_usual else cost, binary(left, other, right)
     if sign not in _SYMMETRIC:
         yield "operands", 2.2 if sign == "+" else 1.8, binary(right, sign, left)
     yield "operands", 2.4, left
@@ -73,7 +75,7 @@ def arithmetic(text: SourceText, part: ast.BinOp) -> Found:
 
 
 def boolean(text: SourceText, part: ast.BoolOp) -> Found:
-    pieces = [text.piece(item) for item in part.values]
+    pieces = [text.operand(item) for item in part.values]
     word, other = ("and", "or") if isinstance(part.op, ast.And) else ("or", "and")
     yield "and or", 1, joined(other, pieces)
     for position in range(len(pieces)):
@@ -85,7 +87,8 @@ def boolean(text: SourceText, part: ast.BoolOp) -> Found:
 
 def unary(text: SourceText, part: ast.UnaryOp) -> Found:
     if isinstance(part.op, ast.Not):
-        yield "not", 1, text.piece(part.operand)
+        # People write the opposite instead, where there is one.
+        yield "not", 0.8 if isinstance(part.operand, ast.BoolOp | ast.Compare) else 1, text.piece(part.operand)
     elif not isinstance(part.op, ast.UAdd):
         yield "sign", 1.4, text.piece(part.operand)
 
@@ -97,7 +100,7 @@ def if_else(text: SourceText, part: ast.IfExp) -> Found:
     yield "branches", 3, orelse
 
 
-def comprehension(text: SourceText, part: Any) -> Found:
+def comprehension(text: SourceText, part: Any, names: Sequence[str]) -> Found:
     written, (begin, _) = text.text(part).encode(), text.span(part)
     for generator in part.generators:
         for condition in generator.ifs:
@@ -107,9 +110,15 @@ def comprehension(text: SourceText, part: Any) -> Found:
                 yield "filter", 2.4, Piece((written[:keyword].rstrip() + written[end:]).decode())
     last = part.generators[-1]
     if not last.ifs and isinstance(last.target, ast.Name) and written[-1:] in {b"]", b")", b"}"}:
-        for condition in ("{}", "not {}", "{} > 0", "{} % 2 == 0", "{} % 2 == 1"):
-            new = f"{written[:-1].decode()} if {condition.format(last.target.id)}{written[-1:].decode()}"
-            yield "filter", 4.2, Piece(new)
+        item = last.target.id
+        conditions = dict.fromkeys(("{0}", "not {0}", "{0} > 0", "{0} % 2 == 0", "{0} % 2 == 1"), 4.0)
+        for name in names:
+            if name != item:
+                conditions |= dict.fromkeys((f"{{0}} in {name}", f"{{0}} not in {name}"), 3.4)
+                conditions |= {f"{{0}} {sign} {name}": 3.9 for sign in ("<", ">", "==", "!=")}
+        for condition, cost in conditions.items():
+            new = f"{written[:-1].decode()} if {condition.format(item)}{written[-1:].decode()}"
+            yield "filter", cost, Piece(new)
 
 
 def sequence(text: SourceText, part: ast.List | ast.Tuple) -> Found:

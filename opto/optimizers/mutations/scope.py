@@ -1,14 +1,17 @@
 """What may stand in a function: its names, constants and expressions."""
 
 import ast
-from typing import TYPE_CHECKING, Any
+from heapq import nsmallest
+from typing import Any
 
+from opto.optimizers.mutations.pieces import Piece
 from opto.optimizers.mutations.text import Site, SourceText
 
-if TYPE_CHECKING:
-    from opto.optimizers.mutations.pieces import Piece
-
 __all__ = ["Scope", "is_condition", "is_value", "number_of"]
+
+
+#: In long functions, what is near is likelier than what is not.
+_MOST_NAMES, _MOST_PIECES = 16, 40
 
 
 class Scope:
@@ -17,16 +20,14 @@ class Scope:
     Attributes:
         sites: All places of the text.
         constants: Those that stand in it, each once.
-        conditions: Expressions of which only the truth counts, by their text.
-        values: Expressions that are handed on as a whole, by their text.
     """
 
     def __init__(self, text: SourceText) -> None:
         self.sites = list(text.sites())
         self._stores: list[Site] = []
         constants: dict[tuple[type, Any], Any] = {}
-        self.conditions: dict[str, Piece] = {}
-        self.values: dict[str, Piece] = {}
+        self._conditions: dict[str, tuple[int, Piece]] = {}
+        self._values: dict[str, tuple[int, Piece]] = {}
         for site in self.sites:
             part = site.part
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
@@ -34,10 +35,18 @@ class Scope:
             elif isinstance(part, ast.Constant):
                 constants[type(part.value), part.value] = part.value
             elif is_condition(site):
-                self.conditions.setdefault(text.text(part), text.piece(part))
+                self._conditions.setdefault(text.text(part), (part.lineno, text.piece(part)))
             elif is_value(site) and not isinstance(part, ast.Name | ast.GeneratorExp | ast.Starred):
-                self.values.setdefault(text.text(part), text.piece(part))
+                self._values.setdefault(text.text(part), (part.lineno, text.piece(part)))
         self.constants = list(constants.values())
+
+    def conditions(self, site: Site) -> list[Piece]:
+        """Return expressions of which only the truth counts, those near to *site*."""
+        return _near(self._conditions, site)
+
+    def values(self, site: Site) -> list[Piece]:
+        """Return expressions that are handed on as a whole, those near to *site*."""
+        return _near(self._values, site)
 
     def names(self, site: Site) -> list[str]:
         """Return the names that have a value at *site*, as far as can be seen: those given last come first."""
@@ -48,14 +57,29 @@ class Scope:
             inner = {id(item) for item in store.loops if isinstance(item, ast.expr)}
             if inner <= loops and functions.issuperset(map(id, store.functions)):
                 again = any(id(item) in loops for item in store.loops)
-                if (again or store.part.lineno < site.part.lineno) and store.part.id != "_":
+                if (again or _place(store.statement) < _place(site.statement)) and store.part.id != "_":
                     found[store.part.id] = None
         inner_functions = [loop for loop in site.loops if isinstance(loop, ast.Lambda)]
         for function in (*reversed(inner_functions), *reversed(site.functions)):
             args = function.args
             every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
             found |= {item.arg: None for item in every if item is not None}
-        return list(found)
+        near = list(found)
+        # Of many, those given last and the first arguments.
+        return near if len(near) <= _MOST_NAMES else [*near[: _MOST_NAMES - 4], *near[-4:]]
+
+
+def _near(found: dict[str, tuple[int, Piece]], site: Site) -> list[Piece]:
+    if site.name in {"defaults", "kw_defaults"}:
+        return []  # they know nothing of the function
+    pieces = list(found.values())
+    if len(pieces) > _MOST_PIECES:
+        pieces = nsmallest(_MOST_PIECES, pieces, key=lambda item: abs(item[0] - site.part.lineno))
+    return [piece for _, piece in pieces]
+
+
+def _place(part: Any) -> tuple[int, int]:
+    return part.lineno, part.col_offset
 
 
 def is_condition(site: Site) -> bool:

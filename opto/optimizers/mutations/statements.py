@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opto.optimizers.mutations.insertions import insertions
-from opto.optimizers.mutations.pieces import OTHER_SIGNS, SIGNS
-from opto.optimizers.mutations.text import LOOPS, Edit, Site, SourceText
+from opto.optimizers.mutations.layout import unbroken
+from opto.optimizers.mutations.pieces import OTHER_SIGNS, SIGNS, binary
+from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.splice import Edit
 
 __all__ = ["statement_edits"]
 
@@ -37,7 +39,7 @@ def _removed(text: SourceText, site: Site) -> Found:
     part = site.part
     cost = 2.6 if isinstance(part, ast.Return | ast.If) else 3.4 if isinstance(part, _BLOCKS) else 2.4
     if isinstance(part, _JUMPS) and isinstance(site.parent, LOOPS) and part is site.block[-1]:
-        cost = 1.3  # the loop would not be one
+        cost = 0.8  # the loop would not be one
     span = text.lines(part, part.body[-1]) if text.is_elif(part) else text.lines(part, part)
     if span is not None and (len(site.block) > 1 or text.is_elif(part)):
         yield "removal", cost, (Edit(*span, ""),)
@@ -92,11 +94,41 @@ def _else(text: SourceText, site: Site) -> Found:
             yield "branches", 3, (Edit(body[1], other[1], ""),)
             if (lines := text.at(part.orelse, margin)) and not text.is_elif(part):
                 yield "branches", 3, (Edit(body[1], other[1], lines),)
+    yield from _opposite(text, site)
     following = site.block[site.position + 1 : site.position + 2]
     if following and not part.orelse and not isinstance(part.body[-1], _JUMPS):
         span, lines = text.lines(following[0], following[0]), text.at(following, text.margin(part.body[0]))
         if span and lines and text.lines(part.body[0], part.body[0]):
-            yield "branches", 2.9, (Edit(*span, f"{margin}else:\n{lines}"),)
+            yield "branches", 2.9, (Edit(*span, f"{margin}else:{text.newline}{lines}"),)
+
+
+#: What is done in the one branch and undone, or done otherwise, in the other.
+_OPPOSITES = {"+": "-", "-": "+", "*": "//", "//": "*"}
+
+
+def _opposite(text: SourceText, site: Site) -> Found:
+    """Add an else that does the opposite of the if."""
+    part = site.part
+    span = text.lines(part.body[0], part.body[0])
+    if part.orelse or len(part.body) != 1 or span is None:
+        return
+    match part.body[0]:
+        case ast.AugAssign(target=target, value=value, op=op) if (sign := _OPPOSITES.get(SIGNS[type(op)])) is not None:
+            said = f"{text.text(target)} {sign}= {text.text(value)}"
+        case ast.Assign(targets=[target], value=ast.BinOp(left=left, op=op, right=right)) if (
+            sign := _OPPOSITES.get(SIGNS[type(op)])
+        ) is not None:
+            opposite = binary(text.piece(left), sign, text.piece(right))
+            said = f"{text.text(target)} = {unbroken(opposite.text)}"
+        case (
+            ast.Return(value=ast.Constant(value=bool() as truth))
+            | ast.Assign(value=ast.Constant(value=bool() as truth))
+        ):
+            said = text.text(part.body[0]).removesuffix(repr(truth)) + repr(not truth)
+        case _:
+            return
+    lines = f"{text.margin(part)}else:{text.newline}{text.margin(part.body[0])}{said}{text.newline}"
+    yield "branches", 2.9, (text.inserted(span[1], lines),)
 
 
 def _unwrapped(text: SourceText, site: Site) -> Found:
@@ -127,12 +159,12 @@ def _rewritten(text: SourceText, part: Any, names: Sequence[str]) -> Found:
     found: list[tuple[str, float, str]]
     match part:
         case ast.AugAssign():
-            target, value, sign = text.text(part.target), text.text(part.value), SIGNS[type(part.op)]
+            target, value, sign = text.text(part.target), unbroken(text.text(part.value)), SIGNS[type(part.op)]
             found = [("operator", cost, f"{target} {other}= {value}") for other, cost in OTHER_SIGNS[sign].items()]
             found += [("assignment", 2, f"{target} = {value}")]
-            found += [("assignment", 3.2, f"{target} = {text.piece(part.value).text} {sign} {target}")]
+            found += [("assignment", 3.2, f"{target} = {value} {sign} {target}")]
         case ast.Assign(targets=[ast.Name(id=target)]):
-            value = text.text(part.value)
+            value = unbroken(text.text(part.value))
             signs = {"+": 2.8, "-": 3.4, "*": 3.6}
             found = [("assignment", cost, f"{target} {sign}= {value}") for sign, cost in signs.items()]
         case ast.Break() | ast.Continue():

@@ -1,25 +1,20 @@
-"""A source text with its syntax tree: where its parts stand, and how others are put in their place."""
+"""A source text in which changes of functions are looked for: its places, and how other pieces are put there."""
 
 import ast
-import sys
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
+from opto.optimizers.mutations.layout import relaid, unbroken
 from opto.optimizers.mutations.pieces import ATOM, Piece, level_around, level_of
+from opto.splice import Edit, Source
 
-__all__ = ["LOOPS", "Edit", "Site", "SourceText"]
+__all__ = ["LOOPS", "Site", "SourceText"]
 
+T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
-
-
-class Edit(NamedTuple):
-    """*text* in place of the bytes from *start* to *end*."""
-
-    start: int
-    end: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -53,40 +48,47 @@ class Site:
         return found
 
 
-class SourceText:
-    """A source and its tree, whose parts can be read and replaced by where they stand.
+class SourceText(Source):
+    """A text whose functions are changed."""
 
-    Example:
-        >>> text = SourceText("x = 1  # one")
-        >>> value = text.tree.body[0].value
-        >>> text.applied([Edit(*text.span(value), "2")])
-        'x = 2  # one'
-    """
+    def __init__(self, text: str) -> None:
+        # So that its last line is one as the others.
+        self._is_open = not text.endswith(("\n", "\r"))
+        super().__init__(f"{text}\n" if self._is_open else text)
+        self._noted: dict[tuple[int, Any], Any] = {}
 
-    def __init__(self, source: str) -> None:
-        self.tree = ast.parse(source)
-        self._bytes = source.encode()
-        self._starts = [0]
-        # As the parser counts lines: form feeds and other separators end none.
-        for line in self._bytes.split(b"\n"):
-            self._starts.append(self._starts[-1] + len(line) + 1)
+    def noted(self, part: ast.AST, found: Callable[[Any], T]) -> T:
+        """Return what is *found* of *part* of the tree, which is looked for once."""
+        key = id(part), found
+        if key not in self._noted:
+            self._noted[key] = found(part)
+        result: T = self._noted[key]
+        return result
 
-    def span(self, part: Any) -> tuple[int, int]:
-        """Return where *part* begins and ends, in bytes."""
-        return (
-            self._starts[part.lineno - 1] + part.col_offset,
-            self._starts[part.end_lineno - 1] + part.end_col_offset,
-        )
+    def applied(self, edits: Iterable[Edit]) -> str:
+        """Return the text with all *edits*, what they leave as it was laid out before."""
+        edits = list(edits)
+        plain = self._closed(super().applied(edits))
+        kept = self._closed(super().applied(map(self._relaid, edits)))
+        # Comments and line ends may have a meaning where the brackets around them went away.
+        return kept if kept == plain or _is_same(kept, plain) else plain
 
-    def between(self, start: int, end: int) -> str:
-        return self._bytes[start:end].decode()
+    def _closed(self, text: str) -> str:
+        return text.removesuffix("\n") if self._is_open else text
 
-    def text(self, part: ast.AST) -> str:
-        """Return how *part* is written."""
-        return self.between(*self.span(part))
+    def _relaid(self, edit: Edit) -> Edit:
+        old = self.between(edit.start, edit.end)
+        if not old or old.endswith("\n") or edit.text.endswith("\n"):
+            return edit  # whole lines
+        return Edit(edit.start, edit.end, relaid(old, edit.text))
 
     def piece(self, part: ast.AST) -> Piece:
         return Piece(self.text(part), ATOM if self.is_enclosed(part) else level_of(part))
+
+    def operand(self, part: ast.AST) -> Piece:
+        """Return the operand *part* of a sign, with its brackets if they let it go over several lines."""
+        piece = self.piece(part)
+        return Piece(f"({piece.text})") if "\n" in piece.text and self.in_brackets(part) else piece
 
     def is_enclosed(self, part: ast.AST) -> bool:
         """True if *part* is a tuple whose brackets belong to it; `(a), (b)` has none."""
@@ -98,13 +100,10 @@ class SourceText:
             return False
         return text.endswith(")")
 
-    def line(self, number: int) -> str:
-        return self.between(self._starts[number - 1], self._starts[number])
-
-    def margin(self, part: Any) -> str:
-        """Return the indentation of the line in which *part* begins."""
-        line = self.line(part.lineno)
-        return line[: len(line) - len(line.lstrip(" \t"))]
+    def line_of(self, part: Any) -> str:
+        """Return the line in which *part* begins."""
+        begin = self.line(self.start(part))
+        return self.between(begin, self.next_line(begin))
 
     def is_elif(self, part: ast.AST) -> bool:
         return isinstance(part, ast.If) and self.text(part).startswith("elif")
@@ -120,13 +119,12 @@ class SourceText:
         if span is None or not all(map(self.is_movable, parts)):
             return None
         old = self.margin(parts[0])
-        lines = self.between(*span).splitlines(keepends=True)
+        lines = re.findall(r"[^\n]*\n|[^\n]+", self.between(*span))
         return "".join(margin + line.removeprefix(old) if line.strip() else line for line in lines)
 
     def inserted(self, offset: int, lines: str) -> Edit:
-        """Return the edit that puts *lines* at *offset*, where a line begins or the text ends."""
-        begun = offset and self._bytes[offset - 1 : offset] != b"\n"
-        return Edit(offset, offset, f"\n{lines}" if begun else lines)
+        """Return the edit that puts *lines* at *offset*, where a line begins."""
+        return Edit(offset, offset, lines)
 
     def lines(self, first: Any, last: Any) -> tuple[int, int] | None:
         """Return the span of the lines of statements *first* to *last*; None if there is something else in them."""
@@ -145,62 +143,74 @@ class SourceText:
     def replacing(self, site: Site, piece: Piece) -> Edit:
         """Return the edit that puts *piece* in place of the expression at *site*."""
         level = level_around(site.parent, site.name)
-        text = piece.text if self.in_brackets(site.part) else piece.within(level)
+        # Whether there are brackets around it is only known when it has its place.
+        text = unbroken(piece.text if self.in_brackets(site.part) else piece.within(level))
         start, end = self.span(site.part)
         # Words must not grow together: `not(x)`, `1if x else y`.
-        if text[:1].isidentifier() and self._bytes[start - 1 : start].isalnum():
+        if _is_word(text[:1].encode()) and _is_word(self._bytes[start - 1 : start]):
             text = f" {text}"
-        if text[-1:].isalnum() and self._bytes[end : end + 1].isalpha():
+        if _is_word(text[-1:].encode()) and _is_word(self._bytes[end : end + 1]):
             text = f"{text} "
         return Edit(start, end, text)
 
-    def applied(self, edits: Sequence[Edit]) -> str:
-        """Return the text with all *edits*, which do not overlap."""
-        done, position = [], 0
-        for start, end, text in sorted(edits):
-            done += [self._bytes[position:start], text.encode()]
-            position = end
-        return b"".join([*done, self._bytes[position:]]).decode()
-
     def sites(self) -> Iterator[Site]:
         """Yield what of the functions in the text may be changed: not names, arguments, annotations, docstrings."""
-        for part in self.tree.body:
-            if isinstance(part, Function):
-                yield from _sites_of_function(part, (), ())
+        functions = [part for part in self.tree.body if isinstance(part, Function)]
+        # No recursion: a sum of a thousand parts is as deep as that.
+        waiting = [site for function in reversed(functions) for site in reversed(_sites_of(function, (), ()))]
+        while waiting:
+            site = waiting.pop()
+            if isinstance(site.part, ast.expr | ast.stmt):
+                yield site
+            waiting += reversed(_inside(site))
 
 
-def _sites_of_function(
-    function: Function, functions: tuple[Function, ...], loops: tuple[ast.AST, ...]
-) -> Iterator[Site]:
-    around = (*functions, function)
-    for position, default in enumerate(function.args.defaults):
-        yield from _sites(Site(default, function.args, "defaults", position, function, around, loops))
+def _is_word(letters: bytes) -> bool:
+    return letters.isalnum() or letters == b"_" or letters > b"\x7f"
+
+
+def _is_same(text: str, other: str) -> bool:
+    """True if both are the same program."""
+    try:
+        return ast.dump(ast.parse(text)) == ast.dump(ast.parse(other))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def _sites_of(function: Function, around: tuple[Function, ...], loops: tuple[ast.AST, ...]) -> list[Site]:
+    """Return what stands directly in *function* and may be changed."""
+    args, inner = function.args, (*around, function)
+    found = [
+        # A default is computed outside.
+        Site(default, args, name, position, function, around, loops)
+        for name, defaults in (("defaults", args.defaults), ("kw_defaults", args.kw_defaults))
+        for position, default in enumerate(defaults)
+        if default is not None
+    ]
     first = function.body[0]
     has_docstring = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
-    for position, statement in enumerate(function.body):
-        if position or not has_docstring:
-            yield from _sites(Site(statement, function, "body", position, statement, around, loops))
+    return found + [
+        Site(statement, function, "body", position, statement, inner, loops)
+        for position, statement in enumerate(function.body)
+        if position or not has_docstring
+    ]
 
 
-#: Positions inside f-strings are those of the text since Python 3.12.
-_OPAQUE = (ast.ClassDef, ast.arguments, *(() if sys.version_info >= (3, 12) else (ast.JoinedStr,)))
+#: Where other values would make no sense, or positions are not those of the text, as in f-strings before Python 3.12.
+_OPAQUE = (ast.ClassDef, ast.arguments, ast.JoinedStr, ast.pattern, *filter(None, [getattr(ast, "TemplateStr", None)]))
 _SCOPES = (*LOOPS, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)
 
 
-def _sites(site: Site) -> Iterator[Site]:
+def _inside(site: Site) -> list[Site]:
+    """Return what stands directly in the part at *site* and may be changed."""
     part = site.part
-    if isinstance(part, _OPAQUE):
-        return
-    if isinstance(part, ast.expr | ast.stmt):
-        yield site
     if isinstance(part, Function):
-        yield from _sites_of_function(part, site.functions, site.loops)
-        return
+        return _sites_of(part, site.functions, site.loops)
     loops = (*site.loops, part) if isinstance(part, _SCOPES) else site.loops
+    found = []
     for name, value in ast.iter_fields(part):
-        if name == "annotation":
-            continue
         for position, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and name != "annotation" and not isinstance(child, _OPAQUE):
                 statement = child if isinstance(child, ast.stmt) else site.statement
-                yield from _sites(Site(child, part, name, position, statement, site.functions, loops))
+                found.append(Site(child, part, name, position, statement, site.functions, loops))
+    return found

@@ -9,7 +9,7 @@ from opto.optimizers.mutations.pieces import ATOM, FACTOR, Piece, shifted
 from opto.optimizers.mutations.scope import number_of
 from opto.optimizers.mutations.text import Site, SourceText
 
-__all__ = ["attribute", "call", "constant", "name", "subscript"]
+__all__ = ["CONFUSED", "attribute", "call", "constant", "name", "subscript"]
 
 Found = Iterator[tuple[str, float, Piece]]
 
@@ -17,6 +17,8 @@ Found = Iterator[tuple[str, float, Piece]]
 def constant(part: Any, constants: Sequence[Any], names: Iterable[str]) -> Found:
     """Yield what may stand in place of a constant; *constants* and *names* are those of the function."""
     number = number_of(part)
+    if number is not None and not _is_usual(number):
+        return
     if number is not None:
         found = _numbers(number, [item for item in constants if type(item) is type(number)])
     elif isinstance(part.value, bool):
@@ -38,13 +40,22 @@ def _numbers(number: float, others: Iterable[float]) -> dict[str, float]:
     for cost, items in (
         (2.6, others),
         (3.0, (number + 2, number - 2, 2)),
-        (3.8, (number * 2, number // 2, number * 10, number / 10, 10, 100)),
+        (3.8, (number * 2, number // 2, number * 10, _tenth(number), 10, 100)),
     ):
         for item in items:
             found.setdefault(item, cost)
     if isinstance(number, int):
         found = {int(item): cost for item, cost in found.items() if item == int(item)}
-    return {repr(item): cost for item, cost in found.items() if item != number}
+    return {repr(item): cost for item, cost in found.items() if item != number and _is_usual(item)}
+
+
+def _is_usual(number: float) -> bool:
+    return -1e300 < number < 1e300
+
+
+def _tenth(number: float) -> float:
+    # Longer ones cannot be divided as floats without a loss.
+    return number // 10 if number % 10 == 0 else number / 10 if abs(number) < 1e15 else number
 
 
 def _texts(value: str, others: Iterable[str]) -> dict[str, float]:
@@ -99,12 +110,13 @@ def _confused(word: str) -> list[str]:
     return list(dict.fromkeys(other for group in groups if word in group for other in group if other != word))
 
 
-_CONFUSED = {word: _confused(word) for group in _ALIKE for word in group.split()}
+#: By the name of a function or method.
+CONFUSED = {word: _confused(word) for group in _ALIKE for word in group.split()}
 
 
 def name(site: Site, names: Sequence[str]) -> Found:
     called = isinstance(site.parent, ast.Call) and site.name == "func"
-    for other in _CONFUSED.get(site.part.id, ()):
+    for other in CONFUSED.get(site.part.id, ()):
         yield "function", 1.5 if called else 2, Piece(other)
     if not called or site.part.id in names:
         for position, other in enumerate(item for item in names if item != site.part.id):
@@ -112,7 +124,7 @@ def name(site: Site, names: Sequence[str]) -> Found:
 
 
 def attribute(text: SourceText, part: ast.Attribute) -> Found:
-    for other in _CONFUSED.get(part.attr, ()):
+    for other in CONFUSED.get(part.attr, ()):
         yield "function", 1.6, Piece(f"{text.piece(part.value).within(ATOM)}.{other}")
 
 

@@ -12,7 +12,7 @@ from opto.optimizers.suggestion.values import Suggestion
 
 __all__ = ["FORMATS", "AnswerFormat", "FormatName", "JsonFormat", "TagFormat", "ToolFormat"]
 
-FormatName = Literal["tags", "json", "tool"]
+FormatName = Literal["auto", "tags", "json", "tool"]
 
 
 class AnswerFormat(Protocol):
@@ -122,5 +122,5 @@ Leave out variables that stay as they are; an empty suggestion changes nothing."
         return suggest_tool(variables)
 
 
-#: By the name that users give.
+#: By the name that users give; ``auto`` is one of these, depending on model and variables (see `AskingOptimizer`).
 FORMATS: dict[FormatName, AnswerFormat] = {"tags": TagFormat(), "json": JsonFormat(), "tool": ToolFormat()}

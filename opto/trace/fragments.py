@@ -1,14 +1,14 @@
-"""Source text that is changed where its syntax tree says, so that comments and layout stay; and values as literals."""
+"""Values as literals, and Python text that is cut out, indented and spread."""
 
 import ast
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from opto.nodes import unpack
+from opto.splice import Splice
 
-__all__ = ["NoLiteralError", "Splice", "cut", "global_names", "indent", "literal", "spread"]
+__all__ = ["NoLiteralError", "cut", "global_names", "indent", "literal", "spread"]
 
 
 class NoLiteralError(Exception):
@@ -156,88 +156,3 @@ def spread(text: str) -> str:
         if splice.has_text_before(begin):
             splice.change(splice.rstrip(begin), begin, f"\n{splice.margin(part)}    ")
     return splice.result()
-
-
-class Splice:
-    """A source text and changes to it, which are made all together.
-
-    Example:
-        >>> splice = Splice("x = node(1)  # one")
-        >>> call = splice.tree.body[0].value
-        >>> splice.replace(call, "1")
-        >>> splice.result()
-        'x = 1  # one'
-    """
-
-    def __init__(self, text: str) -> None:
-        self.tree = ast.parse(text)
-        self._bytes = text.encode()
-        self._starts = [0]
-        # As the parser counts lines: form feeds and other separators end none.
-        for line in self._bytes.split(b"\n"):
-            self._starts.append(self._starts[-1] + len(line) + 1)
-        self._edits: list[tuple[int, int, str]] = []
-
-    def start(self, part: Any) -> int:
-        """Return where *part* of the tree begins, in bytes."""
-        line: int = part.lineno
-        return self._starts[line - 1] + int(part.col_offset)
-
-    def end(self, part: Any) -> int:
-        """Return where *part* of the tree ends, in bytes."""
-        line: int = part.end_lineno
-        return self._starts[line - 1] + int(part.end_col_offset)
-
-    def find(self, text: str, start: int) -> int:
-        """Return where *text* begins, at *start* or behind it."""
-        return self._bytes.index(text.encode(), start)
-
-    def rfind(self, text: str, end: int) -> int:
-        """Return where *text* begins, before *end*."""
-        return self._bytes.rindex(text.encode(), 0, end)
-
-    def rstrip(self, end: int) -> int:
-        """Return where the blanks begin that stand before *end*."""
-        return len(self._bytes[:end].rstrip(b" \t"))
-
-    def has_text_before(self, offset: int) -> bool:
-        """True if there is more than blanks before *offset* in its line."""
-        return bool(self._bytes[self.line(offset) : offset].strip())
-
-    def line(self, offset: int) -> int:
-        """Return where the line of *offset* begins."""
-        return self._bytes.rfind(b"\n", 0, offset) + 1
-
-    def next_line(self, offset: int) -> int:
-        """Return where the line behind that of *offset* begins."""
-        found = self._bytes.find(b"\n", offset)
-        return len(self._bytes) if found < 0 else found + 1
-
-    def margin(self, part: Any) -> str:
-        """Return the indentation of the line in which *part* begins."""
-        line = self._bytes[self.line(self.start(part)) :].decode(errors="replace")
-        return line[: len(line) - len(line.lstrip(" \t"))]
-
-    def replace(self, part: Any, text: str) -> None:
-        """Put *text* in place of *part* of the tree."""
-        self.change(self.start(part), self.end(part), text)
-
-    def change(self, start: int, end: int, text: str = "") -> None:
-        """Put *text* in place of the bytes from *start* to *end*."""
-        self._edits.append((start, end, text))
-
-    def result(self) -> str:
-        """Return the text with all changes; those inside a part that is replaced are left out."""
-        done, position = [], 0
-        for start, end, text in _outermost(self._edits):
-            done += [self._bytes[position:start], text.encode()]
-            position = end
-        return b"".join([*done, self._bytes[position:]]).decode()
-
-
-def _outermost(edits: Iterable[tuple[int, int, str]]) -> Iterable[tuple[int, int, str]]:
-    position = 0
-    for start, end, text in sorted(edits, key=lambda edit: edit[:2]):
-        if start >= position:
-            yield start, end, text
-            position = end
