@@ -37,8 +37,9 @@ ALLOWED = {
 }
 
 #: The borders to code that is not ours: user code in operators, bundles, models, classes, checks and validation; SDKs
-#: in adapters.
+#: in adapters; and threads, which hand on whatever ends them.
 BROAD_EXCEPTS = {
+    "opto.llm.bridge",
     "opto.llm.failures",
     "opto.nodes.constants",
     "opto.nodes.domains.base",

@@ -8,7 +8,7 @@ Example:
 """
 
 from opto.llm.adapter import Adapter
-from opto.llm.bridge import in_thread
+from opto.llm.bridge import in_thread, raise_if_cancelled
 from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Tool, Usage
@@ -28,5 +28,6 @@ __all__ = [
     "environment_model",
     "estimate_tokens",
     "in_thread",
+    "raise_if_cancelled",
     "use_llm",
 ]

@@ -49,7 +49,7 @@ class FunctionAdapter(Adapter):
             # Imported here because importing opto must not load asyncio.
             from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
 
-            answer = await to_thread(self._call, messages, settings)
+            answer = await to_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
@@ -61,6 +61,13 @@ class FunctionAdapter(Adapter):
         if self._by_keyword:
             return self._function(messages=messages, **accepted)
         return self._function(messages, **accepted)
+
+    def _call_in_thread(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
+        try:
+            return self._call(messages, settings)
+        except StopIteration as error:
+            # Futures cannot hold it: whoever waits would wait for ever. Coroutines say the same of it.
+            raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:
         if isinstance(answer, Reply):

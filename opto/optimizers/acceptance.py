@@ -54,8 +54,14 @@ def check(
                 values[name] = sendable(variables[name].accept(raw))
             except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
                 # DomainError is one of these; domains and projections that users write raise others.
-                rejected.append(rejection(name, raw, str(error) or type(error).__name__))
+                rejected.append(rejection(name, raw, _in_words(error)))
     return Checked(values, rejected, said)
+
+
+def _in_words(error: Exception) -> str:
+    # Of other kinds than these, the words alone tell little: KeyError says 'x'.
+    meant_to_be_read = str(error) and isinstance(error, ValueError | AssertionError)
+    return str(error) if meant_to_be_read else f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _names(variables: Mapping[str, ParameterNode[Any]], taken: Collection[str]) -> dict[str, str]:

@@ -263,7 +263,7 @@ class AskingOptimizer(Optimizer):
             return replace(asked, error=error)
         said = reply.text if reply.arguments is None else reply.arguments
         usage = total(asked.usage, reply.usage)
-        answer = replace(asked, model=reply.model, reply=said, usage=usage)
+        answer = self._in_progress = replace(asked, model=reply.model, reply=said, usage=usage)
         try:
             return replace(answer, suggestion=self._read(reply, variables))
         except SuggestionError as error:

@@ -34,26 +34,29 @@ class Credits:
 
     def __init__(self, names: Collection[str]) -> None:
         self.reach: Mapping[str, float] = {}
-        self._effects: dict[str, list[float]] = {name: [] for name in names}
+        #: The sum of the effects of each, and how many they are.
+        self._effects: dict[str, tuple[float, int]] = dict.fromkeys(names, (0.0, 0))
 
     def observe(self, changed: Collection[str], difference: float) -> None:
         """Note that the score differed by *difference* when the variables *changed* did; it is shared among them."""
         if changed and math.isfinite(difference):
             for name in changed:
-                self._effects[name].append(abs(difference) / len(changed))
+                total, changes = self._effects[name]
+                self._effects[name] = total + abs(difference) / len(changed), changes + 1
 
     @property
     def seen(self) -> dict[str, list[float]]:
-        """By how much the score differed when each variable was changed."""
+        """By how much the score differed in all when each variable was changed, and how often it was."""
         return {name: list(effects) for name, effects in self._effects.items()}
 
     @seen.setter
     def seen(self, effects: Mapping[str, Sequence[float]]) -> None:
-        self._effects = {name: [float(effect) for effect in effects[name]] for name in self._effects}
+        read = {name: effects[name] for name in self._effects}
+        self._effects = {name: (float(total), int(changes)) for name, (total, changes) in read.items()}
 
     def __getitem__(self, name: str) -> Credit:
-        seen = self._effects[name]
-        return Credit(self.reach.get(name, 0.0), sum(seen) / len(seen) if seen else None, len(seen))
+        total, changes = self._effects[name]
+        return Credit(self.reach.get(name, 0.0), total / changes if changes else None, changes)
 
     def next_of(self, names: Collection[str]) -> str:
         """Return which of *names* to change next.

@@ -1,16 +1,24 @@
 """A step while it runs, and the record that becomes of it."""
 
+import functools
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from opto.errors import OptimizerError
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.runs import Outcome, StepRecord
 
-__all__ = ["Draft"]
+__all__ = ["Draft", "one_at_a_time"]
+
+StepMethod = TypeVar("StepMethod", bound=Callable[..., Any])
+#: The optimizers, by identity, that take a step now.
+_stepping: set[int] = set()
+_stepping_lock = threading.Lock()
 
 
 @dataclass
@@ -64,3 +72,22 @@ class Draft:
             seconds=time.perf_counter() - self.started,
             at=datetime.now(UTC),
         )
+
+
+def one_at_a_time(step: StepMethod) -> StepMethod:
+    """Refuse a step while another of the same optimizer is under way: both would be paid for, for the same feedback."""
+
+    @functools.wraps(step)
+    def alone(self: Any, **settings: Any) -> Any:
+        with _stepping_lock:
+            if id(self) in _stepping:
+                raise OptimizerError(
+                    "Another step of this optimizer is under way.", mend="Wait for its end, and give feedback again."
+                )
+            _stepping.add(id(self))
+        try:
+            return step(self, **settings)
+        finally:
+            _stepping.discard(id(self))
+
+    return alone  # type: ignore[return-value]  # takes what *step* does

@@ -114,10 +114,9 @@ def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
     kept: dict[int, str] = {}
     for position, item in sorted(enumerate(judged), key=lambda pair: (pair[1] is not best, -pair[0])):
         block = str(item)
-        max_tokens -= estimate_tokens(block)
-        if max_tokens < 0:
-            break
-        kept[position] = block
+        if (tokens := estimate_tokens(block)) <= max_tokens:
+            max_tokens -= tokens
+            kept[position] = block
     if not kept:
         return ""
     left_out = [f"({len(judged) - len(kept)} more were tried.)"] if len(kept) < len(judged) else []

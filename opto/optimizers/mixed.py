@@ -8,18 +8,18 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal
 
-from opto.errors import OptimizerError
+from opto.errors import DomainError, OptimizerError
 from opto.nodes import Feedback, Node, ParameterNode, Propagator
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.asking import total
-from opto.optimizers.checks import checked
+from opto.optimizers.checks import checked, same
 from opto.optimizers.credit import Credit, Credits, reach
 from opto.optimizers.describing import by_name
 from opto.optimizers.draft import Draft
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.proposal import Evidence, Proposal
-from opto.optimizers.search import LocalSearch, Sampler, can_search
+from opto.optimizers.search import LocalSearch, Sampler, ScoreSearch, can_search
 from opto.optimizers.state import read_values, write_values
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
@@ -104,7 +104,7 @@ class Mixed(Optimizer):
         self._credits = Credits(self.variables)
         self._turn = ""
         self._replaced: dict[str, Any] = {}  # what was in force before the last step, of what it changed
-        self._replaced_in = 0
+        self._scored: tuple[float, Mapping[str, Any]] | None = None  # the last score, and the values that led to it
 
     def credit(self) -> dict[str, Credit]:
         """Return what is known of each variable's part in the score."""
@@ -121,7 +121,7 @@ class Mixed(Optimizer):
             run: Runs the program with the values in force, and returns the score, or feedback that has one.
 
         Raises:
-            OptimizerError: Nothing was changed yet, or what *run* returns has no score.
+            OptimizerError: Nothing that the last step changed is in force, or what *run* returns has no score.
 
         Example:
             >>> from opto.nodes import Range, node
@@ -133,9 +133,16 @@ class Mixed(Optimizer):
             >>> worth["x"] == 10 * (x.data - 5), worth["y"]
             (True, 0.0)
         """
-        replaced = {name: value for name, value in self._replaced.items() if self.variables[name].trainable}
+        now = self.values()
+        replaced = {
+            name: value
+            for name, value in self._replaced.items()
+            if self.variables[name].trainable and not same(value, now[name])
+        }
         if not replaced:
-            raise OptimizerError("No step has changed anything yet.", mend="Measure after a step that did.")
+            raise OptimizerError(
+                "Nothing that the last step changed is in force.", mend="Measure after a step that changed something."
+            )
         score = _score(run())
         worth = {}
         for name, value in replaced.items():
@@ -143,6 +150,13 @@ class Mixed(Optimizer):
                 worth[name] = score - _score(run())
             self._credits.observe([name], worth[name])
         return worth
+
+    def backward(self, output: Any, feedback: Any = "", **settings: Any) -> Any:
+        search = next((item for item in self.optimizers if isinstance(item, ScoreSearch)), None)
+        if search is not None:
+            # As in a search alone, what failed has the worst score. Words alone may be about what is not searched.
+            feedback = search.with_scores(output, feedback, refuse=False)
+        return super().backward(output, feedback, **settings)
 
     def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
         self._observe(evidence)
@@ -176,10 +190,11 @@ class Mixed(Optimizer):
         """Learn from what differs between the values judged now and those judged before."""
         graph = (evidence.best or evidence).graph
         self._credits.reach = reach(graph, self.variables)
-        before = next((item for item in reversed(self.records) if item.score is not None), None)
-        if before is not None and before.score is not None and evidence.score is not None:
-            changed = [name for name in self._replaced if before.step == self._replaced_in]
-            self._credits.observe(changed, evidence.score - before.score)
+        if self._scored is not None and evidence.score is not None:
+            score, values = self._scored
+            # By whomever they were changed: a step, `update`, or `restore`.
+            changed = [name for name, value in evidence.values.items() if not same(value, values[name])]
+            self._credits.observe(changed, evidence.score - score)
 
     def _open(self, evidence: Evidence) -> set[str]:
         """Return what may be changed in this step: of what feedback reaches, all or one."""
@@ -199,16 +214,26 @@ class Mixed(Optimizer):
             "turn": self._turn,
             "effects": self._credits.seen,
             "replaced": write_values(self._replaced, self.variables),
-            "replaced_in": self._replaced_in,
+            "scored": self._scored and [self._scored[0], write_values(self._scored[1], self.variables)],
             "optimizers": [optimizer._state() for optimizer in self.optimizers],  # noqa: SLF001 - of the same family
         }
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
-        replaced = read_values(state["replaced"], self.variables)
-        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer._set_state(own)  # noqa: SLF001 - of the same family
-        self._turn, self._replaced, self._replaced_in = state["turn"], replaced, state["replaced_in"]
-        self._credits.seen = state["effects"]
+        turn, replaced = state["turn"], read_values(state["replaced"], self.variables)
+        scored = state["scored"] and (state["scored"][0], read_values(state["scored"][1], self.variables))
+        parts = list(zip(self.optimizers, state["optimizers"], strict=True))
+        before = [optimizer._state() for optimizer in self.optimizers]  # noqa: SLF001 - of the same family
+        credits_before, self._credits.seen = self._credits.seen, state["effects"]
+        try:
+            for optimizer, own in parts:
+                optimizer._set_state(own)  # noqa: SLF001 - as above
+        except (OptimizerError, DomainError, KeyError, TypeError, ValueError, AttributeError):
+            # All of them or none: those that came before the one that failed as well.
+            self._credits.seen = credits_before
+            for optimizer, own in zip(self.optimizers, before, strict=True):
+                optimizer._set_state(own)  # noqa: SLF001 - as above
+            raise
+        self._turn, self._replaced, self._scored = turn, replaced, scored
 
     def _finish(
         self, draft: Draft, outcome: Outcome, reason: str, update: Mapping[str, Any] = MappingProxyType({})
@@ -216,8 +241,14 @@ class Mixed(Optimizer):
         step = super()._finish(draft, outcome, reason, update)
         if not draft.bypassing:
             self._replaced = {name: draft.before[name] for name in update}
-            self._replaced_in = step.record.step
+        if step.record.score is not None:
+            self._scored = step.record.score, dict(draft.before)
         return step
+
+    def update(self, values: Mapping[ParameterNode[Any], Any]) -> None:
+        before = self.values()
+        super().update(values)
+        self._replaced = {name: before[name] for name, value in self.values().items() if not same(value, before[name])}
 
 
 def _together(proposals: Sequence[Proposal]) -> Proposal:

@@ -1,6 +1,7 @@
 """`Optimizer`: one step, from feedback to a recorded update. What differs between optimizers is how they propose."""
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -10,8 +11,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from opto.errors import ExecutionError, LLMError, OptimizerError, RunError, StepsFailedError
-from opto.llm import in_thread
+from opto.errors import ExecutionError, LLMError, OptimizerError, StepsFailedError
+from opto.llm import in_thread, raise_if_cancelled
 from opto.nodes import (
     Feedback,
     GraphPropagator,
@@ -23,7 +24,7 @@ from opto.nodes import (
 )
 from opto.optimizers.acceptance import Checked, check
 from opto.optimizers.checks import copied, same
-from opto.optimizers.draft import Draft
+from opto.optimizers.draft import Draft, one_at_a_time
 from opto.optimizers.memory import tried_in
 from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.state import OptimizerState
@@ -35,6 +36,7 @@ from opto.runs import Outcome, Run
 __all__ = ["Optimizer"]
 
 logger = logging.getLogger(__name__)
+
 
 #: Each has a whole prompt: ten thousand steps must not fill the memory.
 _MOST_RECORDS = 1_000
@@ -78,8 +80,8 @@ class Optimizer(OptimizerState):
             raise OptimizerError(f"A run cannot be {run!r:.80}.", mend="Give the path of a folder, or a Run.")
         self.run = Run(run) if isinstance(run, str | os.PathLike) else run
         self._propagator = propagator if propagator is not None else self.default_propagator()
-        if max_failures < 1:
-            raise OptimizerError(f"max_failures is {max_failures}.", mend="Give a number from 1 on.")
+        if not isinstance(max_failures, int) or max_failures < 1:
+            raise OptimizerError(f"max_failures is {max_failures!r:.80}.", mend="Give a number from 1 on.")
         self._max_failures = max_failures
         self._keep_best = keep_best
         # Of the best values: where a step goes back to. Held only if steps do.
@@ -142,6 +144,7 @@ class Optimizer(OptimizerState):
             )
         return backward(outputs, feedback, propagator=self._propagator)
 
+    @one_at_a_time
     def step(
         self,
         *,
@@ -161,7 +164,7 @@ class Optimizer(OptimizerState):
             mask: Sections that the model is not shown in this step, such as ``["#Code"]``.
 
         Raises:
-            OptimizerError: *mask* names a section that is not there.
+            OptimizerError: *mask* names a section that is not there, or another step of this optimizer is under way.
             StepsFailedError: ``max_failures`` steps in a row were rejected or failed.
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
@@ -173,7 +176,7 @@ class Optimizer(OptimizerState):
             if stale or not self._judged:
                 if not stale:
                     # Most likely backward() was forgotten, and nobody may look at what step() returns.
-                    warnings.warn(_NOTHING, stacklevel=2)
+                    warnings.warn(_NOTHING, stacklevel=3)
                 return self._finish(draft, "unchanged", _STALE if stale else _NOTHING)
             # Nothing will ever come of it: as bad as an answer that cannot be used.
             reason = self._where_lost(self.active or self.variables, TraceGraph(list(self._judged)))
@@ -188,7 +191,7 @@ class Optimizer(OptimizerState):
             if isinstance(failure, LLMError) and not failure.transient:
                 raise failure
             return self._raise_if_stuck(step, failure)
-        wanted = {name: copied(back[name]) for name in self.active if name in back} | {**draft.checked.values}
+        wanted = {name: copied(value) for name, value in back.items()} | {**draft.checked.values}
         update = {name: value for name, value in wanted.items() if not same(value, draft.before[name])}
         if update:
             return self._finish(draft, "updated", "", update)
@@ -198,11 +201,14 @@ class Optimizer(OptimizerState):
         reason = "The suggested values are those already in force." if wanted else "No change was suggested."
         return self._finish(draft, "unchanged", draft.proposal.reason or reason)
 
-    async def astep(self, *, bypassing: bool = False, mask: Collection[str] | None = None) -> Step:
+    async def astep(
+        self, *, bypassing: bool = False, verbose: bool | str = False, mask: Collection[str] | None = None
+    ) -> Step:
         """Do what `step` does, without blocking the event loop: for programs that are asynchronous themselves.
 
         Models are awaited in the running loop; a function in place of one may be asynchronous. A step that is cancelled
-        closes the connection of the call under way, is recorded as ``failed``, and changes nothing.
+        closes the connection of the call under way, is recorded as ``failed``, and changes nothing; if that comes too
+        late, the record says what it did.
 
         Example:
             >>> import asyncio
@@ -216,7 +222,7 @@ class Optimizer(OptimizerState):
             >>> print(asyncio.run(optimizer.astep()), "to", x.data)
             step 1: updated x to 2
         """
-        return await in_thread(self.step, bypassing=bypassing, mask=mask)
+        return await in_thread(self.step, bypassing=bypassing, verbose=verbose, mask=mask)
 
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
@@ -226,12 +232,13 @@ class Optimizer(OptimizerState):
         """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
         self._in_progress = Proposal()
         draft.back_to = self._better_than(evidence)
-        back = draft.back_to.values if draft.back_to is not None else {}
+        back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
             with self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)
+            raise_if_cancelled()
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.
             draft.proposal = self._in_progress
@@ -248,8 +255,18 @@ class Optimizer(OptimizerState):
             # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
             # parameter.
             names = {parameter: name for name, parameter in self.variables.items()}
-            said = {names[parameter]: value for parameter, value in trace_step().items()}
-            proposal = Proposal(Suggestion(said))
+            said = trace_step()
+            if not isinstance(said, Mapping) or not all(isinstance(item, Node) and item in names for item in said):
+                raise OptimizerError(
+                    f"{type(self).__name__}._step() returned {said!r:.80}.",
+                    mend="Return a dict from parameters of the optimizer to new values.",
+                )
+            proposal = Proposal(Suggestion({names[parameter]: value for parameter, value in said.items()}))
+        if not isinstance(proposal, Proposal):
+            raise OptimizerError(
+                f"{type(self).__name__}._propose() returned {proposal!r:.80}.",
+                mend="Return Proposal(Suggestion({name: value, …})).",
+            )
         self._in_progress = proposal
         return proposal, self._check(proposal.suggestion, evidence)
 
@@ -286,13 +303,27 @@ class Optimizer(OptimizerState):
         evidence = Evidence.of(graphs, self.parameters, self.values())
         if evidence is None:
             return None, bool(graphs)
-        return replace(evidence, best=self._best_evidence if self._better_than(evidence) else None), False
+        best = self._better_than(evidence)
+        if best is None or self._best_evidence is None:
+            return evidence, False
+        # Frozen variables stay as they are, whatever the best values of the others go with.
+        values = {**evidence.values, **self._back_to(best)}
+        return replace(evidence, best=replace(self._best_evidence, values=values)), False
+
+    def _back_to(self, best: Candidate) -> dict[str, Any]:
+        """Return the values that going back to *best* puts into force."""
+        return {name: best.values[name] for name in self.active}
 
     def _better_than(self, evidence: Evidence) -> Candidate | None:
         """Return the best values so far if a step is to go back to them: None if these did no worse."""
-        if not self._keep_best or self._best is None or evidence.score is None or evidence.score >= self._best.score:
+        # Where there are scores, what failed did worse than what has one.
+        score = -math.inf if evidence.score is None and evidence.failed else evidence.score
+        best = self._best
+        if not self._keep_best or best is None or score is None or score >= best.score:
             return None
-        return self._best
+        # The best values themselves, judged again by somebody less content: there is nowhere to go back to.
+        there = all(same(best.values[name], evidence.values[name]) for name in self.active)
+        return None if there else best
 
     def _unreached(self, evidence: Evidence) -> list[str]:
         reached = set(evidence.graph.parameters)
@@ -302,7 +333,7 @@ class Optimizer(OptimizerState):
         """Name, once, parameters that no feedback reaches: nothing will change them."""
         unreached = self._unreached(evidence)
         if unreached and not self._warned:
-            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=3)
+            warnings.warn(self._where_lost(unreached, evidence.graph), stacklevel=4)
         self._warned = True
 
     def _where_lost(self, names: Iterable[str], graph: TraceGraph) -> str:
@@ -338,8 +369,9 @@ class Optimizer(OptimizerState):
         if self.run is not None:
             try:
                 self.run.append(record)
-            except RunError as error:
-                undone = {"outcome": "failed", "reason": f"RunError: {error}", "after": record.before, "update": {}}
+            except BaseException as error:
+                reason = f"{type(error).__name__}: {error}"
+                undone = {"outcome": "failed", "reason": reason, "after": record.before, "update": {}}
                 self.records.append(record.model_copy(update=undone))
                 raise
         self.records.append(record)
@@ -360,7 +392,7 @@ class Optimizer(OptimizerState):
             reasons = dict.fromkeys(f"{item.outcome}: {item.reason}" for item in recent)
             causes = " ".join(reasons)
             raise StepsFailedError(
-                f"The last {len(recent)} steps changed nothing. {causes}",
+                f"The last {f'{len(recent)} steps' if len(recent) > 1 else 'step'} changed nothing. {causes}",
                 mend="Look at the replies in optimizer.records, or allow more with max_failures=.",
             ) from cause
         return step

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opto.errors import LLMError, SuggestionError
 from opto.llm import Message, Usage
-from opto.nodes import Feedback, TraceGraph
+from opto.nodes import ExceptionNode, Feedback, TraceGraph
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import CandidateRecord
 
@@ -22,7 +22,8 @@ class Evidence:
         graph: All that led to the outputs.
         values: The parameters' values by name, which led to them. Feedback on values that are no longer in force is
             left out.
-        score: Mean score of the outputs that have one; None if none has.
+        score: Mean score of the outputs that have one; -inf if others failed and nobody gave them one; None if none
+            has.
         best: With ``keep_best``, if *values* did worse than the best so far: the evidence of those. The step goes
             back to them, and they are in force while it proposes.
     """
@@ -48,7 +49,15 @@ class Evidence:
         graph = TraceGraph.joined(parts)
         scores = [said.score for said in graph.feedback if said.score is not None]
         mean = sum(scores) / len(scores) if scores else None
-        return cls(graph, values, None if mean is None or math.isnan(mean) else mean)
+        found = cls(graph, values, None if mean is None or math.isnan(mean) else mean)
+        # The mean of what is left would praise values for what they broke.
+        return replace(found, score=-math.inf) if found.score is not None and found.failed else found
+
+    @property
+    def failed(self) -> bool:
+        """True if an output is an exception that nobody gave a score."""
+        judged = zip(self.graph.outputs, self.graph.feedback, strict=True)
+        return any(isinstance(output, ExceptionNode) and said.score is None for output, said in judged)
 
     @property
     def feedback(self) -> Sequence[Feedback]:

@@ -50,13 +50,17 @@ class OptimizerState:
     def _in_force(self, values: Mapping[str, Any]) -> Iterator[None]:
         """Let the parameters have *values* for as long as the block runs."""
         before = {name: self.variables[name]._data for name in values}  # noqa: SLF001 - no read of the program
+        put: dict[str, Any] = {}
         try:
             for name, value in values.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - were in force before
+                put[name] = self.variables[name]._data  # noqa: SLF001 - as above
             yield
         finally:
-            for name, value in before.items():
-                self.variables[name]._set(value)  # noqa: SLF001 - as above
+            for name, value in put.items():
+                # Unless somebody else has changed it meanwhile, such as another optimizer in another thread.
+                if self.variables[name]._data is value:  # noqa: SLF001 - as above
+                    self.variables[name]._set(before[name])  # noqa: SLF001 - as above
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""
@@ -85,7 +89,7 @@ class OptimizerState:
         if unknown := [name for name in values if name not in self.variables]:
             raise self._no_variable(unknown)
         if candidate is not self._best:  # which was in force, whatever the domain says of it
-            values = {name: self.variables[name].accept(value) for name, value in values.items()}
+            values = {name: _read(self.variables[name], value) for name, value in values.items()}
         for name, value in values.items():
             self.variables[name]._set(copied(value))  # noqa: SLF001 - checked just before
 
@@ -94,6 +98,7 @@ class OptimizerState:
 
         Raises:
             DomainError: A value lies outside its parameter's domain; then nothing is changed.
+            OptimizerError: *values* are not by parameter.
 
         Example:
             >>> from opto.nodes import node
@@ -108,6 +113,10 @@ class OptimizerState:
             >>> x.data == step[x]
             True
         """
+        if wrong := [item for item in values if not isinstance(item, ParameterNode)]:
+            raise OptimizerError(
+                f"{wrong[0]!r:.80} is no parameter.", mend="Give new values by parameter: {parameter: value}."
+            )
         accepted = {
             item: value if isinstance(values, Step) and values.has_accepted(item, value) else item.accept(value)
             for item, value in values.items()
@@ -133,7 +142,8 @@ class OptimizerState:
             ...     print(optimizer.step())
             step 1 (score 2): updated y
         """
-        if unknown := sorted(set(names).difference(self.variables)):
+        names = {names} if isinstance(names, str) else set(names)
+        if unknown := sorted(names.difference(self.variables)):
             raise self._no_variable(unknown)
         before, self._focus = self._focus, names
         try:
@@ -268,10 +278,14 @@ def read_values(written: Mapping[str, str], variables: Mapping[str, ParameterNod
     Raises:
         DomainError: The domain of a parameter, which may be another now, does not take a value.
     """
-    values = {name: variables[name].domain.read(text) for name, text in written.items()}
-    for name, value in values.items():
-        variables[name].domain.check(value)
-    return values
+    return {name: _read(variables[name], text) for name, text in written.items()}
+
+
+def _read(parameter: ParameterNode[Any], value: Any) -> Any:
+    # Without projections, which a value that was in force has been through.
+    read = parameter.domain.read(value)
+    parameter.domain.check(read)
+    return read
 
 
 def _write(name: str, parameter: ParameterNode[Any], value: Any) -> str:

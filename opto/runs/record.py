@@ -57,6 +57,10 @@ def _read_feedback(value: Any) -> Feedback:
 _Feedback = Annotated[Feedback, PlainValidator(_read_feedback), PlainSerializer(lambda said: dict(vars(said)))]
 
 
+#: Infinite scores are scores, as failures have them: without this, pydantic writes null.
+_JSON = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+
 class Rejection(BaseModel):
     """A suggested value that was not accepted.
 
@@ -66,7 +70,7 @@ class Rejection(BaseModel):
         reason: Why not, and what to do instead.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _JSON
 
     name: str
     suggested: Any = None
@@ -93,7 +97,7 @@ class CandidateRecord(BaseModel):
         usage: Tokens of all calls for it; None if the provider did not say.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _JSON
 
     number: int
     source: str = ""
@@ -142,7 +146,7 @@ class StepRecord(BaseModel):
         at: When the step ended, in UTC.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _JSON
 
     step: int
     outcome: Outcome

@@ -1,7 +1,7 @@
 """What tests of optimizers are written with; pytest is not needed for it."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,27 +29,28 @@ def refuse_to_propose(optimizer: Optimizer) -> list[Evidence]:
     return asked
 
 
-def suggest(optimizer: Optimizer, values: "dict[str, Any] | BaseException") -> None:
-    """Let *optimizer* propose *values*, or raise them."""
+def suggest(optimizer: Optimizer, what: "dict[str, Any] | BaseException | Callable[[], Proposal]") -> None:
+    """Let *optimizer* propose values, raise an error, or do what a function says."""
 
     def considered(evidence: Evidence) -> Any:
-        if isinstance(values, BaseException):
-            raise values
-        suggestion = Suggestion(values)
-        return Proposal(suggestion), optimizer._check(suggestion, evidence)  # noqa: SLF001 - as a step does
+        if isinstance(what, BaseException):
+            raise what
+        proposal = Proposal(Suggestion(what)) if isinstance(what, dict) else what()
+        return proposal, optimizer._check(proposal.suggestion, evidence)  # noqa: SLF001 - as a step does
 
     optimizer._considered = considered  # type: ignore[method-assign]  # noqa: SLF001 - of this object only
 
 
 @contextmanager
-def raises(kind: type[BaseException], message: str) -> Iterator[None]:
-    raised: BaseException | None = None
+def raises(kind: type[BaseException], message: str) -> Iterator[list[BaseException]]:
+    """Expect an error of this kind that says *message*; it is in the list that the block gets, when that has ended."""
+    raised: list[BaseException] = []
     try:
-        yield
+        yield raised
     except kind as error:
-        raised = error
-    assert raised is not None, f"{kind.__name__} was not raised"
-    assert message in str(raised), f"{raised} does not say {message!r}"
+        raised.append(error)
+    assert raised, f"{kind.__name__} was not raised"
+    assert message in str(raised[0]), f"{raised[0]} does not say {message!r}"
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """`Optimizer.astep`: steps of programs that are asynchronous themselves."""
 
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from opto import trace
-from opto.llm import LLM, DummyLLM
+from opto.llm import LLM, DummyLLM, in_thread
 from opto.nodes import Range, node
-from opto.optimizers import LocalSearch, OptoPrime
+from opto.optimizers import LocalSearch, Optimizer, OptoPrime, Proposal
 from opto.optimizers.suggestion import Suggestion, TagFormat
 from opto.testing import Action, LLMServer
 
@@ -172,3 +175,152 @@ def test_searches_have_it_as_well():
 
     assert asyncio.run(optimizer.astep(bypassing=True)).outcome == "updated"
     assert x.data == 1
+
+
+def test_one_optimizer_takes_one_step_at_a_time():
+    asked = []
+
+    async def model(messages):
+        asked.append(messages)
+        await asyncio.sleep(0.01)
+        return answer(x="7")
+
+    async def main():
+        optimizer = judged(model)
+        return optimizer, await asyncio.gather(optimizer.astep(), optimizer.astep(), return_exceptions=True)
+
+    optimizer, (first, second) = asyncio.run(main())
+
+    assert sorted(type(item).__name__ for item in (first, second)) == ["OptimizerError", "Step"]
+    assert len(asked) == 1, "the same feedback is paid for once"
+    assert [record.step for record in optimizer.records] == [1]
+    optimizer.backward(optimizer.parameters[0] * 2, "more")
+    assert asyncio.run(optimizer.astep()).step == 2
+
+
+class Searching(Optimizer):
+    """Proposes without a model, and takes its time."""
+
+    def __init__(self, parameters, begun, go):
+        super().__init__(parameters)
+        self.begun, self.go = begun, go
+
+    def _propose(self, evidence):
+        self.begun.set()
+        assert self.go.wait(30)
+        return Proposal(Suggestion({"x": 7}))
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_however_often_a_step_is_cancelled_it_has_ended_then_and_changed_nothing(times):
+    x = node(1, name="x", trainable=True)
+    begun, go = threading.Event(), threading.Event()
+    optimizer = Searching([x], begun, go)
+    optimizer.backward(x * 2, "more")
+
+    async def main():
+        step = asyncio.create_task(optimizer.astep())
+        await asyncio.to_thread(begun.wait)
+        for _ in range(times):
+            step.cancel()
+            await asyncio.sleep(0)
+        assert not step.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+        assert [record.outcome for record in optimizer.records] == ["failed"]
+
+    asyncio.run(main())
+    assert x.data == 1
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_whenever_a_step_is_cancelled_its_record_is_true(turns):
+    async def model(messages):
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return answer(x="7")
+
+    async def main():
+        optimizer = judged(model)
+        step = asyncio.create_task(optimizer.astep())
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        step.cancel()
+        await asyncio.wait([step])
+        return optimizer
+
+    optimizer = asyncio.run(main())
+
+    for record in optimizer.records:
+        assert record.after == optimizer.values()
+        assert (record.outcome == "updated") == (record.after == {"x": 7})
+    assert optimizer.records or optimizer.values() == {"x": 1}
+
+
+def test_a_function_that_has_no_further_answer_does_not_hang():
+    def model(messages):
+        return next(iter(()))
+
+    optimizer = judged(model)
+
+    with pytest.raises(RuntimeError, match="model raised StopIteration"):
+        asyncio.run(asyncio.wait_for(optimizer.astep(), 30))
+    assert optimizer.records[0].outcome == "failed"
+
+
+def test_what_ends_an_iteration_ends_no_step():
+    async def main():
+        await asyncio.wait_for(in_thread(next, iter(())), 30)
+
+    with pytest.raises(RuntimeError, match="next raised StopIteration"):
+        asyncio.run(main())
+
+
+def test_a_loop_that_is_closed_in_the_middle_of_a_step_ends_it():
+    begun = []
+
+    async def model(messages):
+        begun.append(messages)
+        await asyncio.sleep(3600)
+
+    optimizer = judged(model)
+    loop = asyncio.new_event_loop()
+    step = loop.create_task(optimizer.astep())
+    while not begun:
+        loop.run_until_complete(asyncio.sleep(0))
+    (thread,) = [item for item in threading.enumerate() if item.name == "opto"]
+
+    loop.close()
+    thread.join(30)
+
+    assert not thread.is_alive()
+    assert [record.outcome for record in optimizer.records] == ["failed"]
+    assert not step.done()
+    step._log_destroy_pending = False
+    del step
+    gc.collect()
+
+
+def test_a_program_that_leaves_its_loop_in_the_middle_of_a_step_can_end():
+    program = """
+import asyncio
+from opto.nodes import node
+from opto.optimizers import OptoPrime
+
+async def model(messages):
+    begun.append(messages)
+    await asyncio.sleep(3600)
+
+begun, x = [], node(1, name="x", trainable=True)
+optimizer = OptoPrime([x], model)
+optimizer.backward(x * 2, "more")
+loop = asyncio.new_event_loop()
+step = loop.create_task(optimizer.astep())
+while not begun:
+    loop.run_until_complete(asyncio.sleep(0))
+print("left")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "left\n"

@@ -39,6 +39,18 @@ def test_what_differs_only_in_what_is_asked_about_comes_before_what_differs_in_a
     assert [item.step for item in kept] == [1, 4]
 
 
+def test_what_is_too_long_leaves_its_room_to_others():
+    history = [
+        Judged({"x": "long " * 900}, [Feedback("fine", 1.0)], 1.0, 1),
+        Judged({"x": "short"}, [Feedback("so so", 0.5)], 0.5, 2),
+    ]
+
+    text = render_tried(history, 200)
+
+    assert "x = 'short'" in text
+    assert "(1 more were tried.)" in text
+
+
 def test_where_there_is_no_room_the_best_stays_and_the_others_are_counted():
     history = [Judged({"x": n}, [Feedback("word " * 50, -abs(n - 2.0))], -abs(n - 2.0), n) for n in range(1, 9)]
 

@@ -1,6 +1,7 @@
 """`Mixed`: each parameter with an optimizer that suits it, one step, one record; and credit."""
 
 import itertools
+import math
 
 import pytest
 
@@ -8,7 +9,8 @@ from opto import trace
 from opto.errors import AuthenticationError, LLMError, OptimizerError, RateLimitError
 from opto.llm import Reply, ScriptedLLM, Usage
 from opto.nodes import Choices, Feedback, Range, node
-from opto.optimizers import OPRO, CodeSearch, LocalSearch, Mixed, OptoPrime, Sampler
+from opto.optimizers import OPRO, Candidate, CodeSearch, LocalSearch, Mixed, OptoPrime, Sampler
+from opto.optimizers.credit import Credit, Credits
 from opto.optimizers.suggestion import Suggestion, TagFormat
 from opto.runs import Run
 
@@ -280,7 +282,7 @@ def test_the_worth_of_each_change_is_measured_and_memo_makes_it_cheap(capsys):
 def test_values_are_put_back_though_the_program_fails():
     x = node(5, name="x", trainable=True, domain=Range(0, 9))
     optimizer = Mixed([{"params": [x], "optimizer": LocalSearch}], seed=3)
-    with pytest.raises(OptimizerError, match="No step has changed anything"):
+    with pytest.raises(OptimizerError, match="Nothing that the last step changed"):
         optimizer.measure(lambda: 1.0)
     optimizer.backward(x + 1, 1.0)
     optimizer.step()
@@ -339,3 +341,82 @@ def test_without_a_model_the_error_names_what_to_set(words, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LLMError, match="OPENAI_API_KEY"):
         Mixed([words])
+
+
+def test_what_a_program_puts_into_force_itself_is_measured_and_counts():
+    x, y = (node(5, name=name, trainable=True, domain=Range(0, 9)) for name in "xy")
+    optimizer = Mixed([{"params": [item], "optimizer": LocalSearch} for item in (x, y)], seed=3)
+
+    def judge_both():
+        optimizer.zero_feedback()
+        optimizer.backward(x - y, float(10 * x.data))
+
+    judge_both()
+    optimizer.step()
+    judge_both()
+    proposed = optimizer.propose()
+    before = optimizer.values()
+    optimizer.update(proposed)
+
+    worth = optimizer.measure(lambda: 10.0 * x.data)
+
+    assert worth == {name: 10 * (value - before[name]) * (name == "x") for name, value in proposed.update.items()}
+    optimizer.restore(Candidate(before, 0.0, 1))
+    with pytest.raises(OptimizerError, match="Nothing that the last step changed is in force"):
+        optimizer.measure(lambda: 1.0)
+
+
+def test_credit_is_for_what_differs_between_two_scores_whoever_changed_it():
+    x, y = (node(5, name=name, trainable=True, domain=Range(0, 9)) for name in "xy")
+    optimizer = Mixed([{"params": [item], "optimizer": LocalSearch} for item in (x, y)], seed=3)
+
+    def judged_step(score):
+        optimizer.zero_feedback()
+        optimizer.backward(x - y, score)
+        with optimizer.only(["y"]):
+            return optimizer.step()
+
+    assert list(judged_step(1.0).update) == ["y"]
+    optimizer.update({y: 5, x: 7})
+
+    judged_step(4.0)
+
+    assert optimizer.credit()["x"].effect == 3.0
+    assert optimizer.credit()["y"].changes == 0
+
+
+def test_a_failure_is_the_worst_in_a_mixture_as_in_a_search_alone():
+    @trace.bundle()
+    def inverse(value):
+        return 1 / value
+
+    x = node(5, name="x", trainable=True, domain=Range(0, 9))
+    optimizer = Mixed([{"params": [x], "optimizer": LocalSearch}], seed=3)
+    optimizer.backward(inverse(x), ValueError("no"))
+    assert optimizer.step().score == -math.inf
+
+    x._set(0)
+    optimizer.zero_feedback()
+    with pytest.raises(trace.ExecutionError) as error:
+        inverse(x)
+    optimizer.backward([error.value, x * 2], ["crashed", 0.9])
+
+    assert optimizer.step().score == -math.inf
+
+
+def test_words_are_enough_where_what_is_searched_is_not_reached(words, limit):
+    optimizer = Mixed([{"params": [words]}, {"params": [limit], "optimizer": LocalSearch}], llm=endless(words="#"))
+    optimizer.backward(words + "", "too long")
+
+    with pytest.warns(UserWarning, match="limit"):
+        assert list(optimizer.step().update) == ["words"]
+
+
+def test_what_is_known_of_effects_does_not_grow():
+    known = Credits(["x", "y"])
+    size = len(repr(known.seen))
+    for _ in range(1_000):
+        known.observe(["x", "y"], 2.0)
+
+    assert len(repr(known.seen)) < size + 20
+    assert known["x"] == Credit(0.0, 1.0, 1_000)

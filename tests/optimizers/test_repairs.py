@@ -131,3 +131,28 @@ def test_going_back_to_what_did_better_needs_no_second_question(parameters, firs
 
     assert step.update == {"count": 1}
     assert step.repeats == 1
+
+
+def test_what_was_paid_for_is_recorded_though_a_projection_breaks(parameters):
+    def broken(value):
+        raise RuntimeError("broken")
+
+    x = node(1, name="x", trainable=True, projections=[broken])
+    optimizer = OptoPrime([x], ScriptedLLM([Reply(answer(x="7"), "m", Usage(10, 1))]))
+    optimizer.backward(x * 2, "more")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        optimizer.step()
+
+    (record,) = optimizer.records
+    assert (record.outcome, record.reason) == ("failed", "RuntimeError: broken")
+    assert record.reply == answer(x="7")
+    assert record.usage == Usage(10, 1)
+
+
+def test_a_reason_says_what_kind_of_error_it_was(parameters):
+    x = node("a", name="x", trainable=True, projections=[lambda value: {"a": "b"}[value]])
+    optimizer = OptoPrime([x], ScriptedLLM([answer(x="c")]), max_repairs=0)
+    optimizer.backward(x + "", "more")
+
+    assert optimizer.step().rejected[0].reason == "KeyError: 'c'"

@@ -200,3 +200,35 @@ def test_a_file_that_cannot_be_written_says_so(tmp_path):
     optimizer.save(tmp_path / "deep" / "state.json")
     assert stat.S_ISREG((tmp_path / "deep" / "state.json").stat().st_mode)
     assert json.loads((tmp_path / "deep" / "state.json").read_text())["optimizer"] == "LocalSearch"
+
+
+def test_what_was_best_once_is_restored_as_it_was():
+    x = node(1, name="x", trainable=True, projections=[lambda value: value + 1])
+    optimizer = OptoPrime([x], ScriptedLLM([answer(x="5"), answer(x="8"), answer(x="9")]))
+    found = []
+    for score in (1.0, 2.0, 3.0):
+        optimizer.zero_feedback()
+        optimizer.backward(x * 2, score)
+        optimizer.step()
+        found.append(optimizer.best())
+    once = found[1]
+
+    optimizer.restore(once)
+
+    assert once.values == {"x": 6}
+    assert x.data == 6, "projected once, when it was suggested"
+
+
+def test_a_state_of_several_that_one_of_them_cannot_read_changes_none():
+    def make():
+        return Mixed([{"params": item, "optimizer": LocalSearch, "seed": 5} for item in parameters()])
+
+    optimizer, again = make(), make()
+    run(optimizer, 5)
+    state = optimizer.state_dict()
+    before = again.state_dict()
+
+    for broken in ([state["state"]["optimizers"][0], {}], state["state"]["optimizers"][:1]):
+        with pytest.raises(OptimizerError, match="cannot be read"):
+            again.load_state_dict({**state, "state": {**state["state"], "optimizers": broken}})
+        assert again.state_dict() == before

@@ -9,7 +9,7 @@ import pytest
 from opto.errors import DomainError, OptimizerError, RunError
 from opto.llm import ScriptedLLM
 from opto.nodes import Range, node
-from opto.optimizers import LocalSearch, OptoPrime, Step
+from opto.optimizers import LocalSearch, Optimizer, OptoPrime, Step
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.runs import Run, StepRecord
 from opto.trace import bundle
@@ -268,3 +268,91 @@ def test_what_is_reached_but_frozen_is_not_asked_about(parameters):
 
     assert (step.outcome, step.reason) == ("unchanged", "Nothing that feedback reaches may be changed now.")
     assert optimizer.llm.calls == []
+
+
+@pytest.mark.parametrize("names", ["size", {"size"}, iter(["size"])], ids=["text", "set", "iterator"])
+def test_names_for_only_may_come_in_any_form(parameters, names):
+    optimizer = optimizer_of([*parameters, node("b", name="siz", trainable=True)])
+
+    with optimizer.only(names):
+        assert list(optimizer.active) == ["size"]
+
+
+@pytest.mark.parametrize("returned", [None, {"x": 2}, Suggestion({"x": 2})])
+def test_an_optimizer_that_returns_no_proposal_is_told_so(returned):
+    class Odd(Optimizer):
+        def _propose(self, evidence):
+            return returned
+
+    x = node(1, name="x", trainable=True)
+    optimizer = Odd([x])
+    optimizer.backward(x * 2, "more")
+
+    with pytest.raises(OptimizerError, match=r"Odd\._propose\(\) returned .*\. Return Proposal\("):
+        optimizer.step()
+    assert optimizer.records[0].outcome == "failed"
+
+
+@pytest.mark.parametrize("returned", [None, {"x": 2}, [1], {node(1): 2}])
+def test_an_optimizer_of_trace_that_returns_no_values_by_parameter_is_told_so(returned):
+    class Odd(Optimizer):
+        def _step(self):
+            return returned
+
+    x = node(1, name="x", trainable=True)
+    optimizer = Odd([x])
+    optimizer.backward(x * 2, "more")
+
+    with pytest.raises(OptimizerError, match=r"Odd\._step\(\) returned .*\. Return a dict from parameters"):
+        optimizer.step()
+
+
+def test_an_interrupt_while_a_record_is_written_changes_nothing_and_is_counted(parameters, tmp_path):
+    class Interrupted(Run):
+        def append(self, record):
+            super().append(record)
+            raise KeyboardInterrupt
+
+    optimizer = judged(optimizer_of(parameters, {"size": "3"}, run=Interrupted(tmp_path)))
+
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+
+    (record,) = optimizer.records
+    assert (record.step, record.outcome, record.after) == (1, "failed", record.before)
+    assert parameters[0].data == 1
+
+
+def test_warnings_point_to_the_line_that_steps(parameters):
+    optimizer = optimizer_of(parameters, {"size": "3"})
+
+    with pytest.warns(UserWarning, match="No feedback has come") as nothing:
+        optimizer.step()
+    optimizer.backward(parameters[0] * 2, "more")
+    with pytest.warns(UserWarning, match="mode") as unreached:
+        optimizer.step()
+
+    assert {item.filename for item in (*nothing, *unreached)} == {__file__}
+
+
+def test_infinite_scores_survive_the_disk(tmp_path):
+    x = node(1, name="x", trainable=True, domain=Range(0, 9))
+    optimizer = LocalSearch([x], seed=1, run=tmp_path)
+    optimizer.backward(x * 2, ValueError("no"))
+
+    record = optimizer.step().record
+
+    assert record.score == record.feedback[0].score == float("-inf")
+    assert Run(tmp_path).steps() == [record]
+    assert StepRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_values_that_are_not_by_parameter_are_refused(parameters):
+    with pytest.raises(OptimizerError, match=r"'size' is no parameter\. Give new values by parameter"):
+        optimizer_of(parameters).update({"size": 3})
+
+
+@pytest.mark.parametrize("number", [0, "3", 1.5, None])
+def test_how_many_steps_may_fail_is_a_number(parameters, number):
+    with pytest.raises(OptimizerError, match="max_failures is"):
+        optimizer_of(parameters, max_failures=number)

@@ -52,14 +52,28 @@ class ScoreSearch(Optimizer):
 
     def backward(self, output: Any, feedback: Any = "", **settings: Any) -> Any:
         # Refused where it is given, though `_propose` would notice as well: that is where the mistake is.
-        if not isinstance(output, list | tuple):
-            return super().backward(output, self._judged_by_score(feedback, output), **settings)
-        said = feedback if isinstance(feedback, list) else [feedback] * len(output)
-        if len(said) == len(output):
-            said = [self._judged_by_score(item, about) for item, about in zip(said, output, strict=True)]
-        return super().backward(output, said, **settings)
+        return super().backward(output, self.with_scores(output, feedback), **settings)
 
-    def _judged_by_score(self, said: Any, output: Any = None) -> Any:
+    def with_scores(self, output: Any, feedback: Any, *, refuse: bool = True) -> Any:
+        """Return *feedback* on *output* with the worst score where something failed.
+
+        Args:
+            output: What `backward` takes.
+            feedback: As above.
+            refuse: False to return feedback without a score as it is.
+
+        Raises:
+            OptimizerError: It has no score, and nothing failed.
+        """
+        if not isinstance(output, list | tuple):
+            return self._judged_by_score(feedback, output, refuse=refuse)
+        said = feedback if isinstance(feedback, list) else [feedback] * len(output)
+        if len(said) != len(output):
+            return said  # which is refused
+        judged = zip(said, output, strict=True)
+        return [self._judged_by_score(item, about, refuse=refuse) for item, about in judged]
+
+    def _judged_by_score(self, said: Any, output: Any = None, *, refuse: bool = True) -> Any:
         """Return *said* about *output*, which has a score; or the worst one, if something failed."""
         plain = said._data if isinstance(said, Node) else said  # noqa: SLF001 - no read of the program
         if any(_is_nan(part) for part in (plain if isinstance(plain, tuple) else [plain])):
@@ -69,6 +83,8 @@ class ScoreSearch(Optimizer):
             return said  # as it is: propagators of users may want it so
         if isinstance(plain, BaseException) or isinstance(output, ExceptionNode | ExecutionError):
             return Feedback(feedback.text, -math.inf, feedback.scores)
+        if not refuse:
+            return said
         raise self._no_score(str(feedback))
 
     def _no_score(self, said: str) -> OptimizerError:
