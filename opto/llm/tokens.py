@@ -1,11 +1,13 @@
 """How many tokens a text takes, where no tokenizer is at hand."""
 
 import re
+from collections import Counter
+from functools import lru_cache
 
 __all__ = ["estimate_tokens"]
 
-#: A word; capitals; digits; blanks, and whether a digit follows; other blank space; other scripts; anything else.
-_PIECES = re.compile(r"([A-Z]?[a-z]+)|([A-Z]+)|([0-9]+)|( +)(?=([0-9])?)|([\t\n\r]+)|([^\x00-\x7f]+)|.", re.DOTALL)
+#: A word; capitals; digits, with the blanks in front; blanks; other blank space; other scripts; anything else.
+_PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+| *[0-9]+| +|[\t\n\r]+|[^\x00-\x7f]+|.", re.DOTALL)
 #: Pairs of letters that are frequent in English and in code: each letter with those that follow it.
 _FOLLOWING = (
     "abcdgilmnprsty baeilou caehiklortu daeiosu eacdefglmnprstvx faefilor geirs haeio iabcdefglmnoprstvz ke "
@@ -36,27 +38,34 @@ def estimate_tokens(text: str) -> int:
         >>> estimate_tokens("def double(x):\n    return 2 * x"), estimate_tokens("")
         (14, 0)
     """
-    total = 0.0
-    for piece in _PIECES.finditer(text):
-        size = piece.end() - piece.start()
-        match piece.lastindex:
-            case 1:
-                total += _word(piece[0])
-            case 2:
-                total += 1 if size == 1 else 0.65 * size
-            case 3:
-                total += (size + 2) // 3
-            case 4:
-                total += 1 if size > 1 else 0.12
-            case 5:
-                total += 1 + (size > 1)
-            case 6:
-                total += 0.9 + size / 10
-            case 7:
-                total += sum(_other(ord(char)) for char in piece[0])
-            case _:
-                total += 0.95
-    return round(total + 0.49)
+    # Most pieces of a prompt occur again and again.
+    return round(sum(_tokens(piece) * number for piece, number in Counter(_PIECES.findall(text)).items()) + 0.49)
+
+
+def _tokens(piece: str) -> float:
+    # Long pieces are not kept: they hardly come again.
+    return _tokens_of_short(piece) if len(piece) < _SHORT else _tokens_of(piece)
+
+
+#: Characters of pieces whose tokens are kept.
+_SHORT = 20
+
+
+def _tokens_of(piece: str) -> float:
+    size, last = len(piece), piece[-1]
+    if not piece.isascii():
+        return sum(_other(ord(char)) for char in piece)
+    if last.isalpha():
+        return _word(piece) if last.islower() else 1 if size == 1 else 0.65 * size
+    if last.isdigit():
+        digits = len(piece.lstrip(" "))
+        return (digits + 2) // 3 + (0 if digits == size else 1 if size == digits + 1 else 2)
+    if last == " ":
+        return 1 if size > 1 else 0.12
+    return 0.9 + size / 10 if last in "\t\n\r" else 0.95
+
+
+_tokens_of_short = lru_cache(maxsize=10_000)(_tokens_of)
 
 
 def _word(word: str) -> float:
