@@ -125,8 +125,8 @@ class StepRecord(BaseModel):
         reason: Why the outcome is not ``updated``; "" if it is.
         optimizer: Class of the optimizer.
         model: Name of the language model, or None if none was asked.
-        score: Mean score of the outputs that were judged, which the values in *before* led to; higher is better; None
-            if there was none.
+        score: Mean score of the outputs that were judged, which the values in *before* led to; higher is better; -inf
+            if others failed without a score; None if there was none.
         feedback: What was said, one per output.
         before: All parameters by name when the step began, as JSON from which their domains make the values again:
             ``optimizer.restore(record.before)`` puts them back. What no domain can read stands as its ``repr``.
