@@ -45,7 +45,7 @@ BROAD_EXCEPTS = {
     "opto.nodes.domains.base",
     "opto.nodes.failures",
     "opto.nodes.valuelike",
-    "opto.optimizers.choosing",
+    "opto.optimizers.multi.choosing",
     "opto.optimizers.optimizer",
     "opto.runs.record",
     "opto.trace.calls",

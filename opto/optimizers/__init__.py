@@ -2,14 +2,13 @@
 
 from opto.optimizers.code_search import CodeSearch
 from opto.optimizers.credit import Credit
-from opto.optimizers.describing import Variable, describe_feedback
 from opto.optimizers.mixed import Mixed
+from opto.optimizers.multi import OptoPrimeMulti
 from opto.optimizers.opro import OPRO
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.optoprime_v2 import OptoPrimeV2
-from opto.optimizers.optoprimemulti import OptoPrimeMulti
-from opto.optimizers.problem import Problem
+from opto.optimizers.prompts import Problem, Variable, describe_feedback
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler
 from opto.optimizers.step import Step

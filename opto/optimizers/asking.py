@@ -8,13 +8,19 @@ from typing import Any, NamedTuple, get_args
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
 from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
 from opto.nodes import Choices, ParameterNode, Propagator
-from opto.optimizers.describing import by_name
-from opto.optimizers.log import ShownProblem, logged
-from opto.optimizers.memory import Judged, describe_rejected, render_rejected, tried_in
 from opto.optimizers.optimizer import Optimizer
+from opto.optimizers.prompts import (
+    Judged,
+    PromptTemplate,
+    ShownProblem,
+    by_name,
+    describe_rejected,
+    logged,
+    render_rejected,
+    tried_in,
+)
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FORMATS, FormatName, Suggestion, read_reply
-from opto.optimizers.template import PromptTemplate
 from opto.runs import Run
 
 __all__ = ["AskingOptimizer", "Prompt", "total"]

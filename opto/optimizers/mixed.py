@@ -14,10 +14,10 @@ from opto.optimizers.acceptance import Checked
 from opto.optimizers.asking import total
 from opto.optimizers.checks import checked, same
 from opto.optimizers.credit import Credit, Credits, reach
-from opto.optimizers.describing import by_name
 from opto.optimizers.draft import Draft
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.optoprime import OptoPrime
+from opto.optimizers.prompts import by_name
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search import LocalSearch, Sampler, ScoreSearch, can_search
 from opto.optimizers.state import read_values, write_values

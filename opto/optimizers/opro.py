@@ -3,8 +3,7 @@
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
 from opto.optimizers.asking import AskingOptimizer, Prompt
-from opto.optimizers.describing import Variable, describe_variables, render_variable
-from opto.optimizers.memory import Judged, judged_before
+from opto.optimizers.prompts import Judged, Variable, describe_variables, judged_before, render_variable
 from opto.optimizers.proposal import Evidence
 from opto.optimizers.suggestion import Suggestion
 

@@ -25,12 +25,11 @@ from opto.nodes import (
 from opto.optimizers.acceptance import Checked, check
 from opto.optimizers.checks import copied, same
 from opto.optimizers.draft import Draft, one_at_a_time
-from opto.optimizers.memory import tried_in
+from opto.optimizers.prompts import masked, tried_in
 from opto.optimizers.proposal import Candidate, Evidence, Proposal, arrived
 from opto.optimizers.state import OptimizerState
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
-from opto.optimizers.template import masked
 from opto.runs import Outcome, Run
 
 __all__ = ["Optimizer"]

@@ -8,14 +8,20 @@ from opto.errors import OptimizerError
 from opto.llm import LLM, Message, estimate_tokens
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.asking import LEAST_PROMPT, AskingOptimizer, Prompt
-from opto.optimizers.describing import Variable
 from opto.optimizers.function_feedback import FunctionFeedback, node_to_function_feedback
-from opto.optimizers.log import ShownProblem
-from opto.optimizers.memory import Judged, judged_before, most_relevant, render_tried
-from opto.optimizers.problem import SECTIONS, Problem
+from opto.optimizers.prompts import (
+    SECTIONS,
+    Judged,
+    Problem,
+    ShownProblem,
+    Variable,
+    judged_before,
+    masked,
+    most_relevant,
+    render_tried,
+)
 from opto.optimizers.proposal import Evidence
 from opto.optimizers.suggestion import FormatName, Suggestion
-from opto.optimizers.template import masked
 from opto.runs import Run, StepRecord
 
 __all__ = ["FunctionFeedback", "OptoPrime", "node_to_function_feedback"]

@@ -9,10 +9,8 @@ from opto.errors import LLMError, OptimizerError
 from opto.llm import LLM, Message, Usage
 from opto.nodes import ParameterNode, Propagator, TraceGraph, brief, write_call
 from opto.optimizers.asking import AskingOptimizer, total
-from opto.optimizers.describing import describe_feedback, describe_variables
-from opto.optimizers.memory import render_rejected
+from opto.optimizers.prompts import describe_feedback, describe_variables, distances, render_rejected
 from opto.optimizers.proposal import Evidence, Proposal
-from opto.optimizers.selection import distances
 from opto.optimizers.suggestion import FormatName, Suggestion
 from opto.runs import Run
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from opto.optimizers.mutations.text import Site, SourceText
-from opto.optimizers.mutations.values import CONFUSED
+from opto.optimizers.code_search.mutations.text import Site, SourceText
+from opto.optimizers.code_search.mutations.values import CONFUSED
 
 __all__ = ["starts"]
 

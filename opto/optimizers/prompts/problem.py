@@ -10,7 +10,7 @@ from typing import Any
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
-from opto.optimizers.describing import (
+from opto.optimizers.prompts.describing import (
     TIMES,
     Variable,
     cut_middle,
@@ -21,8 +21,8 @@ from opto.optimizers.describing import (
     summary,
     variable_of,
 )
-from opto.optimizers.selection import by_importance
-from opto.optimizers.template import Template
+from opto.optimizers.prompts.selection import by_importance
+from opto.optimizers.prompts.template import Template
 
 __all__ = ["SECTIONS", "Problem"]
 

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 
-from opto.optimizers.mutations.starts import starts
-from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.optimizers.code_search.mutations.starts import starts
+from opto.optimizers.code_search.mutations.text import LOOPS, Site, SourceText
 from opto.splice import Edit
 
 __all__ = ["insertions"]

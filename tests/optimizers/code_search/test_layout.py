@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.optimizers.mutations.layout import relaid, unbroken
+from opto.optimizers.code_search.mutations.layout import relaid, unbroken
 
 
 @pytest.mark.parametrize(

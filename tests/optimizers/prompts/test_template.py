@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.errors import OptimizerError
-from opto.optimizers.template import PromptTemplate, Template, masked
+from opto.optimizers.prompts.template import PromptTemplate, Template, masked
 
 TEXT = '# Head\n{head}\n\n# Data\n{data}\n{more}\n\nAs JSON: {"a": {{data}}}\n\n\nEnd { and } {0} {}'
 

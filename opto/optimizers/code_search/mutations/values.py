@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-from opto.optimizers.mutations.pieces import ATOM, FACTOR, Piece, shifted
-from opto.optimizers.mutations.scope import number_of
-from opto.optimizers.mutations.text import Site, SourceText
+from opto.optimizers.code_search.mutations.pieces import ATOM, FACTOR, Piece, shifted
+from opto.optimizers.code_search.mutations.scope import number_of
+from opto.optimizers.code_search.mutations.text import Site, SourceText
 
 __all__ = ["CONFUSED", "attribute", "call", "constant", "name", "subscript"]
 

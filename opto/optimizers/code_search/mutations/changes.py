@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opto.optimizers.mutations.growth import grown
-from opto.optimizers.mutations.operators import (
+from opto.optimizers.code_search.mutations.growth import grown
+from opto.optimizers.code_search.mutations.operators import (
     arithmetic,
     boolean,
     comparison,
@@ -15,11 +15,11 @@ from opto.optimizers.mutations.operators import (
     sequence,
     unary,
 )
-from opto.optimizers.mutations.pieces import Piece
-from opto.optimizers.mutations.scope import Scope, number_of
-from opto.optimizers.mutations.statements import statement_edits
-from opto.optimizers.mutations.text import Site, SourceText
-from opto.optimizers.mutations.values import attribute, call, constant, name, subscript
+from opto.optimizers.code_search.mutations.pieces import Piece
+from opto.optimizers.code_search.mutations.scope import Scope, number_of
+from opto.optimizers.code_search.mutations.statements import statement_edits
+from opto.optimizers.code_search.mutations.text import Site, SourceText
+from opto.optimizers.code_search.mutations.values import attribute, call, constant, name, subscript
 from opto.splice import Edit
 
 __all__ = ["Mutation", "mutations"]

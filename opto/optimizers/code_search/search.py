@@ -13,8 +13,8 @@ from typing import Any
 
 from opto.nodes import Choices, ExceptionNode, ParameterNode, Propagator, Range
 from opto.optimizers.checks import same
-from opto.optimizers.lines import compiles, failed_lines, loops_around, parses, program
-from opto.optimizers.mutations import Mutation, SourceText, mutations
+from opto.optimizers.code_search.lines import compiles, failed_lines, loops_around, parses, program
+from opto.optimizers.code_search.mutations import Mutation, SourceText, mutations
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.search import ScoreSearch, from_unit, to_unit
 from opto.optimizers.state import read_values, write_values

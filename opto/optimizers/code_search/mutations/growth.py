@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator, Sequence
 
-from opto.optimizers.mutations.pieces import (
+from opto.optimizers.code_search.mutations.pieces import (
     ARITH,
     ATOM,
     COMPARE,
@@ -17,8 +17,8 @@ from opto.optimizers.mutations.pieces import (
     joined,
     shifted,
 )
-from opto.optimizers.mutations.scope import Scope, is_condition, is_value
-from opto.optimizers.mutations.text import Site, SourceText
+from opto.optimizers.code_search.mutations.scope import Scope, is_condition, is_value
+from opto.optimizers.code_search.mutations.text import Site, SourceText
 
 __all__ = ["grown"]
 

@@ -8,8 +8,8 @@ from opto.errors import LLMError, OptimizerError
 from opto.llm import Usage
 from opto.nodes import Feedback
 from opto.optimizers.asking import total
-from opto.optimizers.candidates import Drawn, Option, fatal
-from opto.optimizers.memory import Judged
+from opto.optimizers.multi.candidates import Drawn, Option, fatal
+from opto.optimizers.prompts import Judged
 from opto.optimizers.proposal import Proposal
 from opto.optimizers.suggestion import Suggestion
 from opto.runs import CandidateRecord, as_json

@@ -24,7 +24,7 @@ import pytest
 from opto.errors import ExecutionError
 from opto.nodes import node
 from opto.optimizers import CodeSearch
-from opto.optimizers.mutations import SourceText, mutations
+from opto.optimizers.code_search.mutations import SourceText, mutations
 from opto.trace import bundle
 
 ODD = {

@@ -4,10 +4,10 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from opto.optimizers.mutations.insertions import insertions
-from opto.optimizers.mutations.layout import unbroken
-from opto.optimizers.mutations.pieces import OTHER_SIGNS, SIGNS, binary
-from opto.optimizers.mutations.text import LOOPS, Site, SourceText
+from opto.optimizers.code_search.mutations.insertions import insertions
+from opto.optimizers.code_search.mutations.layout import unbroken
+from opto.optimizers.code_search.mutations.pieces import OTHER_SIGNS, SIGNS, binary
+from opto.optimizers.code_search.mutations.text import LOOPS, Site, SourceText
 from opto.splice import Edit
 
 __all__ = ["statement_edits"]

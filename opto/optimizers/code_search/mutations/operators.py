@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from opto.optimizers.mutations.pieces import (
+from opto.optimizers.code_search.mutations.pieces import (
     ATOM,
     COMPARE,
     OR,
@@ -16,7 +16,7 @@ from opto.optimizers.mutations.pieces import (
     binary,
     joined,
 )
-from opto.optimizers.mutations.text import SourceText
+from opto.optimizers.code_search.mutations.text import SourceText
 
 __all__ = ["arithmetic", "boolean", "comparison", "comprehension", "if_else", "sequence", "unary"]
 

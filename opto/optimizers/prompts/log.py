@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Self
 
-from opto.optimizers.describing import describe_feedback
+from opto.optimizers.prompts.describing import describe_feedback
 from opto.runs import StepRecord
 
 __all__ = ["ShownProblem", "logged"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
-from opto.optimizers.describing import describe_feedback, render_value, summary
+from opto.optimizers.prompts.describing import describe_feedback, render_value, summary
 from opto.optimizers.proposal import Evidence
 from opto.runs import Rejection, StepRecord
 

@@ -4,8 +4,8 @@ import ast
 from heapq import nsmallest
 from typing import Any
 
-from opto.optimizers.mutations.pieces import Piece
-from opto.optimizers.mutations.text import Site, SourceText
+from opto.optimizers.code_search.mutations.pieces import Piece
+from opto.optimizers.code_search.mutations.text import Site, SourceText
 
 __all__ = ["Scope", "is_condition", "is_value", "number_of"]
 

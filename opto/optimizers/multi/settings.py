@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from opto.errors import OptimizerError
 from opto.llm import LLM
-from opto.optimizers.candidates import Source
+from opto.optimizers.multi.candidates import Source
 
 __all__ = ["Said", "checked_number"]
 

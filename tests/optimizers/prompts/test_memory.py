@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opto.nodes import Feedback
-from opto.optimizers.memory import Judged, most_relevant, render_tried
+from opto.optimizers.prompts.memory import Judged, most_relevant, render_tried
 
 SCORES = st.one_of(st.none(), st.floats(-5, 5))
 VALUES = st.fixed_dictionaries({"x": st.integers(0, 3), "y": st.integers(0, 3)})

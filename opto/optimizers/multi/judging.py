@@ -9,9 +9,8 @@ from opto.llm import LLM, Message, Reply, estimate_tokens
 from opto.nodes import Choices, ParameterNode
 from opto.optimizers.acceptance import check
 from opto.optimizers.asking import LEAST_PROMPT, AskingOptimizer
-from opto.optimizers.candidates import Option
-from opto.optimizers.describing import cut_middle, render_value
-from opto.optimizers.problem import Problem
+from opto.optimizers.multi.candidates import Option
+from opto.optimizers.prompts import Problem, cut_middle, render_value
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import Suggestion
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opto.optimizers.mutations import SourceText, mutations
+from opto.optimizers.code_search.mutations import SourceText, mutations
 
 SOURCE = '''\
 def pick(items, limit=3, *, key=None):

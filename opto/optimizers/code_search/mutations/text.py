@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from opto.optimizers.mutations.layout import relaid, unbroken
-from opto.optimizers.mutations.pieces import ATOM, Piece, level_around, level_of
+from opto.optimizers.code_search.mutations.layout import relaid, unbroken
+from opto.optimizers.code_search.mutations.pieces import ATOM, Piece, level_around, level_of
 from opto.splice import Edit, Source
 
 __all__ = ["LOOPS", "Site", "SourceText"]
