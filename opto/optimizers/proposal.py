@@ -56,7 +56,8 @@ class Evidence:
     @property
     def failed(self) -> bool:
         """True if an output is an exception that nobody gave a score."""
-        judged = zip(self.graph.outputs, self.graph.feedback, strict=True)
+        # Of what other propagators sent, there is a graph without feedback.
+        judged = zip(self.graph.outputs, self.graph.feedback, strict=False)
         return any(isinstance(output, ExceptionNode) and said.score is None for output, said in judged)
 
     @property

@@ -1,6 +1,7 @@
 """OptoPrimeMulti: where candidates come from, which of them wins, and what is told of the others."""
 
 import asyncio
+import importlib
 import threading
 
 import pytest
@@ -537,7 +538,7 @@ class TestRecord:
 
 class TestNamesOfTrace:
     def test_programs_for_trace_run(self):
-        assert OptoPrimeMulti.__module__ == "opto.optimizers.optoprimemulti"
+        assert importlib.import_module("opto.optimizers.optoprimemulti").OptoPrimeMulti is OptoPrimeMulti
 
         @bundle(trainable=True)
         def double(value):
