@@ -382,6 +382,7 @@ class Optimizer(OptimizerState):
             del self.records[0]
             self._steps_before += 1
         self._judged.clear()
+        self._mask = frozenset()  # of this step only
         if not draft.bypassing:
             for name, value in update.items():
                 self.variables[name]._set(value)  # noqa: SLF001 - the one place that changes parameters

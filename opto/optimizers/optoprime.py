@@ -180,16 +180,15 @@ Values that are not what their line says are not used. Code must be whole and ke
         variables = self.variables_for(evidence)
 
         def prompt(problem: Problem) -> str:
-            messages = self.messages(problem.without(self._mask), tried)
-            return "\n\n".join(message["content"] for message in messages)
+            return "\n\n".join(message["content"] for message in self.messages(problem, tried))
 
         around = estimate_tokens("\n\n".join([prompt(Problem()), ", ".join(variables)]))
         # However much else there is, something of the problem must be shown.
         return self._within(evidence, max(self.max_prompt_tokens - _SLACK, around + LEAST_PROMPT // 2), prompt)
 
-    def _within(self, evidence: Evidence, max_tokens: int, render: Callable[[Problem], str] = str) -> Problem:
-        """Return the problem of *evidence*, which *render* makes a text of at most so many tokens, without the mask."""
-        problem = Problem.of(
+    def _within(self, evidence: Evidence, max_tokens: int, render: Callable[[Problem], str] | None = None) -> Problem:
+        """Return the problem of *evidence*, which *render* makes a text of at most so many tokens."""
+        return Problem.of(
             (evidence.best or evidence).graph,
             self.variables_for(evidence),
             max_tokens=max_tokens,
@@ -199,7 +198,6 @@ Values that are not what their line says are not used. Code must be whole and ke
             shorten=self.shorten,
             render=render,
         )
-        return problem.without(self._mask)
 
     def summarize(self) -> Evidence:
         """Return what has arrived at the parameters, as Trace's method of that name does.
@@ -229,17 +227,19 @@ Values that are not what their line says are not used. Code must be whole and ke
         """
         hidden = masked(mask or (), self.sections, type(self).__name__)
         if isinstance(summary, StepRecord):
-            return ShownProblem(summary, without=hidden)
+            return ShownProblem(summary, without=hidden, template=self._template.user.text)
         return self.problem(summary).without(hidden)
 
     def messages(self, problem: Problem, tried: Sequence[Judged] = ()) -> list[Message]:
         """Return the prompt for *problem*, after *tried*. The same problem and history give the same messages."""
         slots = self._template.slots
+        names = [item.name for item in problem.variables]
+        problem = problem.without(self._mask)
         parts = problem.sections() if slots.keys() & set(SECTIONS) else {}
         if "problem" in slots:
             parts["problem"] = problem.render()
         parts["tried"] = render_tried(tried, self.max_prompt_tokens // 4)
-        return self.filled([item.name for item in problem.variables], **parts)
+        return self.filled(names, **parts)
 
     def example(self) -> str:
         problem = Problem(

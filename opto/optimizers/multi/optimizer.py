@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
@@ -366,7 +365,9 @@ class OptoPrimeMulti(OptoPrime):
     def _by_judge(self, options: Sequence[Option], evidence: Evidence) -> Selected:
         """Let a model choose; go by votes if it cannot."""
         variables = self.variables_for(evidence)
-        answer = self._judge.choose(options, variables, evidence, partial(self._within, evidence))
+        answer = self._judge.choose(
+            options, variables, evidence, lambda most: self._within(evidence, most).without(self._mask)
+        )
         if (failure := answer.error) is None:
             number = answer.suggestion.values["choice"]
             chosen = next(option for option in options if option.number == number)

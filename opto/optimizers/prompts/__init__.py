@@ -6,6 +6,7 @@ from opto.optimizers.prompts.describing import (
     cut_middle,
     describe_feedback,
     describe_variables,
+    render_feedback,
     render_value,
     render_variable,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "logged",
     "masked",
     "most_relevant",
+    "render_feedback",
     "render_rejected",
     "render_tried",
     "render_value",

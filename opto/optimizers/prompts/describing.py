@@ -20,6 +20,7 @@ __all__ = [
     "cut_middle",
     "describe_feedback",
     "describe_variables",
+    "render_feedback",
     "render_value",
     "render_values",
     "render_variable",
@@ -91,10 +92,14 @@ def by_name(
 _LOOKS_LIKE_A_PART = re.compile(r"</?(?:value|variable|name)\b|<!\[CDATA\[|^# ", re.IGNORECASE | re.MULTILINE)
 
 
+def as_it_is(text: str, *others: str) -> str:
+    """Return *text*, marked if it could be mistaken for another part of the prompt, or has one of *others* in it."""
+    return as_cdata(text) if _LOOKS_LIKE_A_PART.search(text) or any(item in text for item in others) else text
+
+
 def render_value(tag: str, text: str, *, of: str = "") -> str:
     """Return *text* in a block that cannot be mistaken for another part of the prompt."""
-    if _LOOKS_LIKE_A_PART.search(text):
-        text = as_cdata(text)
+    text = as_it_is(text, f"</{tag}")
     about = f' of="{of}"' if of else ""
     return f"<{tag}{about}>\n{text}\n</{tag}>" if "\n" in text else f"<{tag}{about}>{text}</{tag}>"
 
@@ -133,6 +138,11 @@ def describe_feedback(said: Feedback) -> str:
     figures |= said.scores
     parts = [", ".join(f"{key} {value:g}" for key, value in figures.items()), said.text]
     return "\n".join(part for part in parts if part) or "(nothing was said)"
+
+
+def render_feedback(said: Feedback) -> str:
+    """Return `describe_feedback` of *said*, which cannot be mistaken for another part of the prompt."""
+    return as_it_is(describe_feedback(said))
 
 
 def summary(feedback: Sequence[Feedback]) -> str:

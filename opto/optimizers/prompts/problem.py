@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +15,7 @@ from opto.optimizers.prompts.describing import (
     TIMES,
     Variable,
     cut_middle,
-    describe_feedback,
+    render_feedback,
     render_value,
     render_values,
     render_variable,
@@ -24,7 +25,7 @@ from opto.optimizers.prompts.describing import (
 from opto.optimizers.prompts.selection import by_importance
 from opto.optimizers.prompts.template import Template
 
-__all__ = ["SECTIONS", "Problem"]
+__all__ = ["SECTIONS", "TEMPLATE", "Problem"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Problem:
             code=[_with_value(line, values) for line in self.code],
             others={name: text for name, text in self.others.items() if name not in inline},
         )
-        return _TEMPLATE.fill(merged.sections())
+        return TEMPLATE.fill(merged.sections())
 
     def sections(self) -> dict[str, str]:
         """Return each section as text, by name; "" for those that have nothing to say.
@@ -161,7 +162,7 @@ class Problem:
             "outputs": "" if together else render_values(self.outputs),
             "feedback": self._render_judged()
             if together or len(self.feedback) > 1
-            else "\n".join(describe_feedback(said) for items in self.feedback.values() for said in items),
+            else "\n".join(render_feedback(said) for items in self.feedback.values() for said in items),
             "left_out": "\n".join(self.left_out),
         }
 
@@ -180,7 +181,7 @@ class Problem:
             "\n".join(
                 [
                     render_values({name: self.outputs[name]}) if name in self.outputs else name,
-                    *(f"-> {describe_feedback(item)}" for item in said),
+                    *(f"-> {render_feedback(item)}" for item in said),
                 ]
             )
             for name, said in self.feedback.items()
@@ -189,7 +190,8 @@ class Problem:
 
 #: The sections of a problem, by the names of their slots.
 SECTIONS = ("code", "documentation", "source", "variables", "inputs", "others", "outputs", "feedback", "left_out")
-_TEMPLATE = Template(
+#: How a problem reads as text.
+TEMPLATE = Template(
     """\
 # Code
 {code}
@@ -264,8 +266,13 @@ class _Writer:
         documented: set[Any] = set()
         valued: set[Any] = set(self.variables.values())  # whose value is counted, as an input of what is shown
         self.longest = 0
+        self._forget_constants()
         for position, node in enumerate(order):
-            parts = [self._line(node), *(describe_feedback(said) for said in self.said.get(node, ()))]
+            known = len(self.long_constants)
+            parts = [self._line(node), *(render_feedback(said) for said in self.said.get(node, ()))]
+            for name, value in islice(reversed(self.long_constants.items()), len(self.long_constants) - known):
+                self.longest = max(self.longest, len(value))
+                parts.append(f"{name} = {value}")
             for item in (node, *(node.parents if node.is_recorded else ())):
                 if item not in valued:
                     valued.add(item)
@@ -288,8 +295,7 @@ class _Writer:
 
     def problem(self, shown: Sequence[Any]) -> Problem:
         """Return the problem in which the nodes *shown* are, and the variables."""
-        self.constants.clear()
-        self.long_constants.clear()
+        self._forget_constants()
         kept, variables = set(shown), set(self.variables.values())
         judged = {item: said for item, said in self.said.items() if item in kept or item in variables}
         calls = [item for item in self.graph if item in kept and item.is_recorded]
@@ -383,6 +389,10 @@ class _Writer:
             self.constants[text] = name
             self.long_constants[name] = self._shown(value)
         return self.constants[text]
+
+    def _forget_constants(self) -> None:
+        self.constants.clear()
+        self.long_constants.clear()
 
     def _shown(self, value: Any) -> str:
         return self.shorten(value, self.max_value)

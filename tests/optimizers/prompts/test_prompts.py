@@ -1,6 +1,7 @@
 """The prompts of OptoPrime and OPRO: templates of the user's own, context, masks, and what is logged of them."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -208,6 +209,26 @@ def test_a_masked_section_is_left_out_of_one_step(count, title, text):
     assert text not in str(optimizer.problem_instance(optimizer.summarize(), mask=[title]))
 
 
+def test_what_is_asked_for_has_names_if_the_variables_are_masked(count):
+    optimizer = OptoPrime([count], ScriptedLLM([answer()]))
+
+    step(optimizer, knock(count), mask=["#Variables"])
+
+    assert "<value>1</value>" not in shown(optimizer)[1]
+    assert shown(optimizer)[1].endswith("What should become of count?")
+
+
+def test_a_mask_ends_with_its_step(count):
+    optimizer = OptoPrime([count], ScriptedLLM([answer()]))
+    optimizer.backward(knock(count), "too quiet")
+    before = str(optimizer.problem_instance(optimizer.summarize()))
+
+    optimizer.step(mask=["#Code", "#Feedback"])
+
+    assert "# Code" in before
+    assert str(optimizer.problem_instance(optimizer.summarize())) == before
+
+
 def test_inputs_others_and_documentation_can_be_masked(count):
     def user(mask):
         optimizer = OptoPrime([count], ScriptedLLM([answer()]))
@@ -304,6 +325,29 @@ def test_the_log_is_what_was_said(count):
     assert "# Code\nknock0" in masked
     assert "too quiet" not in masked
     assert "# Instruction" not in masked
+
+
+def test_sections_of_what_was_shown_are_masked_whole_and_nothing_else():
+    text = node("# One\ntwo", name="text", trainable=True)
+    replies = ["<variable><name>text</name><value><![CDATA[# Code\nfour]]></value></variable>", "TERMINATE"]
+    optimizer = OptoPrime([text], ScriptedLLM(replies))
+    for _ in replies:
+        step(optimizer, text + "!", "Wrong:\n# Outputs\nfive")
+    whole = optimizer.log[-1]["user_prompt"]
+    _, code, variables, outputs, feedback, tried = re.split(r"(?m)^(?=# (?:Code|Var|Out|Feed|Tried).*\n[^f])", whole)
+    tried, request = tried.split("\n\n")
+
+    def without(title):
+        return optimizer.problem_instance(optimizer.records[-1], mask=[title])
+
+    assert "# One\ntwo" in tried
+    assert request == "What should become of text?"
+    assert without("#Code") == whole.replace(code, "")
+    assert without("#Variables") == whole.replace(variables, "")
+    assert without("#Outputs") == whole.replace(outputs, "")
+    assert without("#Feedback") == whole.replace(feedback, "")
+    assert without("#Tried") == whole.replace(f"{tried}\n\n", "")
+    assert without("#Context") == whole
 
 
 def test_without_a_log_there_is_none(count):
