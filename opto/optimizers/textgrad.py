@@ -6,10 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from opto.errors import LLMError, OptimizerError
-from opto.llm import LLM, Message, Usage
-from opto.nodes import ParameterNode, Propagator, TraceGraph, brief, write_call
+from opto.llm import LLM, Message
+from opto.nodes import ParameterNode, Propagator, TraceGraph, brief, canonical_names, write_call
 from opto.optimizers.asking import AskingOptimizer, total
-from opto.optimizers.prompts import describe_feedback, describe_variables, distances, render_rejected
+from opto.optimizers.prompts import (
+    as_it_is,
+    describe_variables,
+    distances,
+    render_feedback,
+    render_rejected,
+    render_values,
+    show_value,
+)
 from opto.optimizers.proposal import Evidence, Proposal
 from opto.optimizers.suggestion import FormatName, Suggestion
 from opto.runs import Run
@@ -89,6 +97,10 @@ class TextGrad(AskingOptimizer):
         max_repairs: int = 1,
         **trace_settings: Any,
     ) -> None:
+        if not isinstance(max_calls, int) or max_calls < 1:
+            raise OptimizerError(f"max_calls is {max_calls!r:.80}.", mend="Give a number from 1 on.")
+        if trace_settings.pop("memory_size", None):
+            raise OptimizerError("TextGrad remembers nothing between steps.", mend="Leave memory_size out.")
         super().__init__(
             parameters,
             llm,
@@ -114,47 +126,60 @@ class TextGrad(AskingOptimizer):
                 f"TextGrad would ask the model {needed:,} times in this step.",
                 mend=f"Raise max_calls, which is {self.max_calls:,}, or use OptoPrime, which asks once.",
             )
+        self._in_progress = Proposal(model=self.llm.model)
         try:
-            gradients, usage = self._gradients(graph, edges)
+            gradients = self._gradients(graph, edges, canonical_names(graph.nodes, variables))
         except LLMError as error:
-            return Proposal(model=self.llm.model, error=error)
-        proposal = Proposal(model=self.llm.model, usage=usage)
+            return replace(self._in_progress, error=error)
+        proposal = self._in_progress
         values: dict[str, Any] = {}
         reasons: list[str] = []
         for name, variable in variables.items():
-            messages = self._edit(name, variable, gradients.get(variable, []))
+            if not gradients.get(variable):
+                continue  # from nothing said, no better value follows
+            messages = self._edit(name, variable, gradients[variable])
             proposal = self._asked(replace(proposal, messages=messages), evidence, {name: variable})
             if proposal.error is not None:
                 return proposal
             values |= proposal.suggestion.values
             reasons.append(proposal.suggestion.reasoning)
-        return replace(proposal, suggestion=Suggestion(values, "\n".join(filter(None, reasons))))
+        reason = "" if reasons else "The model said nothing about the variables."
+        return replace(proposal, suggestion=Suggestion(values, "\n".join(filter(None, reasons))), reason=reason)
 
     def _gradients(
-        self, graph: TraceGraph, edges: Mapping[tuple[Any, Any], None]
-    ) -> tuple[Mapping[Any, Sequence[str]], Usage | None]:
-        """Return what is said about each node between outputs and variables, and what it cost."""
+        self, graph: TraceGraph, edges: Mapping[tuple[Any, Any], None], names: Mapping[Any, str]
+    ) -> Mapping[Any, Sequence[str]]:
+        """Return what is said about each node between outputs and variables."""
         said: dict[Any, list[str]] = {}
         for output, feedback in zip(graph.outputs, graph.feedback, strict=True):
-            said.setdefault(output, []).append(describe_feedback(feedback))
-        usage = None
+            said.setdefault(output, []).append(render_feedback(feedback))
         for node in reversed([*graph]):
             for parent in node.parents if said.get(node) else ():
                 if (node, parent) in edges:
-                    reply = self.llm(self._question(graph, node, parent, said[node]), **self._settings)
-                    usage = total(usage, reply.usage)
-                    said.setdefault(parent, []).extend([text] if (text := reply.text.strip()) else [])
+                    text = self._gradient(self._question(names, node, parent, said[node]))
+                    said.setdefault(parent, []).extend([text] if text else [])
                 elif node.operator.packs:  # nothing was computed: what is said of a list is said of what is in it
                     said.setdefault(parent, []).extend(said[node])
-        return said, usage
+        return said
 
-    def _question(self, graph: TraceGraph, node: Any, parent: Any, said: Sequence[str]) -> list[Message]:
-        names = graph.names
-        values = "\n".join(f"{names[item]} = {brief(item._data, _MOST_VALUE)}" for item in [*node.parents, node])  # noqa: SLF001 - no read of the program
+    def _gradient(self, messages: Sequence[Message]) -> str:
+        """Return what the model answers to *messages*; "" if it does not."""
+        # For the record, should the call fail or be interrupted.
+        self._in_progress = replace(self._in_progress, messages=messages, reply="")
+        reply = self.llm(messages, **self._settings)
+        usage = total(self._in_progress.usage, reply.usage)
+        self._in_progress = replace(self._in_progress, model=reply.model, reply=reply.text, usage=usage)
+        return "" if reply.finish_reason == "refusal" else as_it_is(reply.text.strip())
+
+    def _question(self, names: Mapping[Any, str], node: Any, parent: Any, said: Sequence[str]) -> list[Message]:
+        items = [*node.parents, node]
+        most = min(_MOST_VALUE, 2 * self.max_prompt_tokens // len(items))
+        values = render_values({names[item]: show_value(item._data, most) for item in items})  # noqa: SLF001 - no read of the program
+        call = write_call(node, names.__getitem__, lambda value: brief(value, most))
         described = f"\n[{node.operator.name}] {node.operator.description}" if node.operator.description else ""
         parts = [
             self._head(),
-            f"# Call\n{names[node]} = {write_call(node, names.__getitem__)}{described}",
+            f"# Call\n{names[node]} = {call}{described}",
             f"# Values\n{values}",
             f"# Feedback on {names[node]}\n" + "\n".join(said),
             f"How should {names[parent]} change?",

@@ -2,13 +2,16 @@
 
 from opto.optimizers.prompts.describing import (
     Variable,
+    as_it_is,
     by_name,
     cut_middle,
     describe_feedback,
     describe_variables,
     render_feedback,
     render_value,
+    render_values,
     render_variable,
+    show_value,
 )
 from opto.optimizers.prompts.log import ShownProblem, logged
 from opto.optimizers.prompts.memory import (
@@ -31,6 +34,7 @@ __all__ = [
     "PromptTemplate",
     "ShownProblem",
     "Variable",
+    "as_it_is",
     "by_name",
     "cut_middle",
     "describe_feedback",
@@ -45,6 +49,8 @@ __all__ = [
     "render_rejected",
     "render_tried",
     "render_value",
+    "render_values",
     "render_variable",
+    "show_value",
     "tried_in",
 ]

@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Feedback, ParameterNode
+from opto.nodes import Feedback, ParameterNode, attempt, write_constant
 from opto.optimizers.suggestion import as_cdata
 
 __all__ = [
     "TIMES",
     "Variable",
+    "as_it_is",
     "by_name",
     "cut_middle",
     "describe_feedback",
@@ -24,8 +25,10 @@ __all__ = [
     "render_value",
     "render_values",
     "render_variable",
+    "show_value",
     "summary",
     "variable_of",
+    "written",
 ]
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -122,6 +125,16 @@ def render_values(values: Mapping[str, str]) -> str:
     return "\n".join(
         render_value("value", text, of=name) if "\n" in text else f"{name} = {text}" for name, text in values.items()
     )
+
+
+def written(value: Any) -> str:
+    """Return *value* as in the source of a program, or its type if its own code does not say what it is."""
+    return attempt(write_constant, value, fallback=f"<{type(value).__name__}>")
+
+
+def show_value(value: Any, most: int) -> str:
+    """Return *value* as text of about *most* characters: texts of several lines as they are, all else as `written`."""
+    return cut_middle(value if isinstance(value, str) and "\n" in value else written(value), most)
 
 
 def cut_middle(text: str, most: int) -> str:

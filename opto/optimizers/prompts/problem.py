@@ -9,18 +9,20 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+from opto.errors import OptimizerError
 from opto.llm import estimate_tokens
-from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_names, write_call, write_constant
+from opto.nodes import Feedback, Operator, ParameterNode, TraceGraph, canonical_names, write_call
 from opto.optimizers.prompts.describing import (
     TIMES,
     Variable,
-    cut_middle,
     render_feedback,
     render_value,
     render_values,
     render_variable,
+    show_value,
     summary,
     variable_of,
+    written,
 )
 from opto.optimizers.prompts.selection import by_importance
 from opto.optimizers.prompts.template import Template
@@ -103,7 +105,7 @@ class Problem:
         ways = [(longest_value, True)] * show_sources + [(length, False) for length in lengths]
         for position, (max_value, with_sources) in enumerate(ways):
             writer = _Writer(
-                graph, variables, described, names, max_value, with_sources=with_sources, shorten=shorten or _cut
+                graph, variables, described, names, max_value, with_sources=with_sources, shorten=shorten or show_value
             )
             # Most graphs fit as a whole, which costs less to find out than where to cut.
             if len(order) <= max_tokens // _LEAST_NODE:
@@ -367,7 +369,7 @@ class _Writer:
         given: list[Any] = []
 
         def constant(value: Any) -> str:
-            text = write_constant(value)
+            text = written(value)
             if len(text) <= _SHORT and "\n" not in text:
                 return text
             given.append(value)
@@ -381,7 +383,7 @@ class _Writer:
 
     def _name_of(self, value: Any) -> str:
         """Return the name under which a long plain input is shown, each value once."""
-        text = write_constant(value)
+        text = written(value)
         if text not in self.constants:
             name = f"{type(value).__name__}_given{len(self.constants)}"
             while name in self.taken:
@@ -395,11 +397,10 @@ class _Writer:
         self.long_constants.clear()
 
     def _shown(self, value: Any) -> str:
-        return self.shorten(value, self.max_value)
-
-
-def _cut(value: Any, length: int) -> str:
-    return cut_middle(value if isinstance(value, str) and "\n" in value else write_constant(value), length)
+        text = self.shorten(value, self.max_value)
+        if not isinstance(text, str):
+            raise OptimizerError(f"A value was shortened to {text!r:.80}.", mend="Return a text.")
+        return text
 
 
 def _documentation(operator: Operator) -> str:

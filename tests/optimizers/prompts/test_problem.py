@@ -351,3 +351,21 @@ def test_source_that_closes_its_block_is_marked():
     shown = str(Problem.of(TraceGraph([page(prompt)], [Feedback("")]), {"prompt": prompt}))
 
     assert '<code of="page">\n<![CDATA[def page(text):\n    return f"<code>{text}</code>"]]>\n</code>' in shown
+
+
+def test_a_value_that_cannot_say_what_it_is_is_shown_by_its_type():
+    class Secret:
+        def __repr__(self):
+            raise RuntimeError("not ready")
+
+    prompt = prompt_node()
+
+    @bundle
+    def keep(text, first, second):
+        return text
+
+    graph = TraceGraph([keep(prompt, Secret(), node(Secret(), name="key"))], [Feedback("")])
+    shown = str(Problem.of(graph, {"prompt": prompt}))
+
+    assert "keep0 = keep(text=prompt, first=<Secret>, second=key0)" in shown
+    assert "key0 = <Secret>" in shown
