@@ -219,7 +219,8 @@ class AskingOptimizer(Optimizer):
             objection = self._objection(answer, evidence)
             if not objection:
                 break
-            said: Message = {"role": "assistant", "content": answer.reply}
+            # Some providers take no empty message.
+            said: Message = {"role": "assistant", "content": answer.reply if answer.reply.strip() else "(no answer)"}
             messages = [*answer.messages, said, Message(role="user", content=objection)]
             again = self._ask(replace(answer, messages=messages), variables)
             answer = self._merged(answer, again, evidence)

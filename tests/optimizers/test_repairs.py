@@ -166,3 +166,11 @@ def test_a_reason_says_what_kind_of_error_it_was(parameters):
     optimizer.backward(x + "", "more")
 
     assert optimizer.step().rejected[0].reason == "KeyError: 'c'"
+
+
+@pytest.mark.parametrize("reply", ["", "  \n", Reply("", "m", finish_reason="refusal")])
+def test_no_answer_is_asked_again_about_with_messages_that_say_something(parameters, reply):
+    optimizer, step = stepped(parameters, [reply, answer(count="3")])
+
+    assert optimizer.llm.calls[1].messages[-2] == {"role": "assistant", "content": "(no answer)"}
+    assert step.update == {"count": 3}

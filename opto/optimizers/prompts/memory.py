@@ -1,12 +1,13 @@
 """What was tried before, as a model is shown it again."""
 
 import math
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
-from opto.optimizers.prompts.describing import render_feedback, render_value, summary
+from opto.optimizers.prompts.describing import cut_middle, render_feedback, render_values, show_value, summary
 from opto.optimizers.proposal import Evidence
 from opto.runs import Rejection, StepRecord
 
@@ -24,6 +25,8 @@ __all__ = [
 _MOST_LOOKED_AT = 200
 #: What was said about more outputs than this is summed up when it is shown again.
 _MOST_FEEDBACK = 5
+#: Characters of the parts of what must be shown again, where there is no room for more.
+_SHORTER = (4_000, 1_000, 250, 80)
 
 
 class Judged(NamedTuple):
@@ -46,11 +49,15 @@ class Judged(NamedTuple):
         return -math.inf if self.score is None or math.isnan(self.score) else self.score
 
     def __str__(self) -> str:
-        shown = "\n".join(_render_value(name, value) for name, value in self.values.items())
+        return self.render()
+
+    def render(self, most: int = sys.maxsize) -> str:
+        """Return values and feedback as text, in which what has more than *most* characters is cut in the middle."""
+        shown = "\n".join(_render_value(name, value, most) for name, value in self.values.items())
         if len(self.feedback) > _MOST_FEEDBACK:
             return f"{shown}\n-> {summary(self.feedback)}"
         several = f"mean score {self.score:g}\n" if self.score is not None and len(self.feedback) > 1 else ""
-        return f"{shown}\n-> {several}" + "\n".join(map(render_feedback, self.feedback))
+        return f"{shown}\n-> {several}" + "\n".join(cut_middle(render_feedback(said), most) for said in self.feedback)
 
 
 def judged_before(
@@ -109,14 +116,19 @@ def tried_in(records: Sequence[StepRecord], values: Mapping[str, Any]) -> StepRe
 
 
 def render_tried(judged: Sequence[Judged], max_tokens: int) -> str:
-    """Return *judged*, in order of time, as text: all that there is room for, the best and the latest first of all."""
+    """Return *judged*, in order of time, as text: all that there is room for, the best and the latest first of all.
+
+    Of the first of these, long values are cut if there is no room for them.
+    """
     best = _best(judged)
     kept: dict[int, str] = {}
     for position, item in sorted(enumerate(judged), key=lambda pair: (pair[1] is not best, -pair[0])):
-        block = str(item)
-        if (tokens := estimate_tokens(block)) <= max_tokens:
-            max_tokens -= tokens
-            kept[position] = block
+        for most in (sys.maxsize,) if kept else (sys.maxsize, *_SHORTER):
+            block = item.render(most)
+            if (tokens := estimate_tokens(block)) <= max_tokens:
+                max_tokens -= tokens
+                kept[position] = block
+                break
     if not kept:
         return ""
     left_out = [f"({len(judged) - len(kept)} more were tried.)"] if len(kept) < len(judged) else []
@@ -145,7 +157,5 @@ def _best(judged: Sequence[Judged]) -> Judged | None:
     return max((item for item in judged if item.rank > -math.inf), key=lambda item: item.rank, default=None)
 
 
-def _render_value(name: str, value: Any) -> str:
-    if isinstance(value, str) and "\n" in value:
-        return render_value("value", value, of=name)
-    return f"{name} = {value!r}"
+def _render_value(name: str, value: Any, most: int = sys.maxsize) -> str:
+    return render_values({name: show_value(value, most)})

@@ -104,8 +104,10 @@ class PromptTemplate:
                 )
 
     def fill(self, values: Mapping[str, str]) -> list[Message]:
-        """Return the messages, with *values* in the slots."""
+        """Return the messages, with *values* in the slots. If there is nothing to say as the user, all is said so."""
         system, user = (template.fill(values).strip("\n") for template in (self.system, self.user))
+        if not user.strip():
+            system, user = "", system  # providers take no conversation without it
         messages: list[Message] = [{"role": "system", "content": system}] if system.strip() else []
         return [*messages, {"role": "user", "content": user}]
 

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opto.llm import estimate_tokens
 from opto.nodes import Feedback
 from opto.optimizers.prompts.memory import Judged, most_relevant, render_tried
 
@@ -39,9 +40,23 @@ def test_what_differs_only_in_what_is_asked_about_comes_before_what_differs_in_a
     assert [item.step for item in kept] == [1, 4]
 
 
+def test_of_the_best_what_is_too_long_is_cut():
+    history = [
+        Judged({"x": "long " * 900, "y": 2}, [Feedback("fine\n" + "because " * 900, 1.0)], 1.0, 1),
+        Judged({"x": "short", "y": 1}, [Feedback("so so", 0.5)], 0.5, 2),
+    ]
+
+    text = render_tried(history, 300)
+
+    assert text.count("characters left out") == 2
+    assert "y = 2\n-> score 1\nfine" in text
+    assert text.endswith("x = 'short'\ny = 1\n-> score 0.5\nso so")
+    assert estimate_tokens(text) <= 300
+
+
 def test_what_is_too_long_leaves_its_room_to_others():
     history = [
-        Judged({"x": "long " * 900}, [Feedback("fine", 1.0)], 1.0, 1),
+        Judged({"x": "long " * 900}, [Feedback("bad", 0.1)], 0.1, 1),
         Judged({"x": "short"}, [Feedback("so so", 0.5)], 0.5, 2),
     ]
 

@@ -81,3 +81,10 @@ def test_sections_that_are_not_there_cannot_be_masked():
         masked(["#Cods"], ["code"], "It")
     with pytest.raises(OptimizerError, match="has no section 'x'. There are code, inputs."):
         masked("x", ["code", "inputs"], "It")
+
+
+def test_what_is_said_in_the_system_prompt_only_is_said_as_the_user():
+    prompt = PromptTemplate("Improve {variables}.", "{context}", ["variables", "context"])
+
+    assert prompt.fill({"variables": "x"}) == [{"role": "user", "content": "Improve x."}]
+    assert [message["role"] for message in prompt.fill({"variables": "x", "context": "y"})] == ["system", "user"]
