@@ -239,7 +239,10 @@ class AskingOptimizer(Optimizer):
                 f"Not all of that can be used.{kept}\n{describe_rejected(found.rejected)}\nGive other values for these."
             )
         now = evidence.best or evidence
-        before = tried_in(self.records, self.recorded({**now.values, **found.values}))
+        wanted = self.recorded({**now.values, **found.values})
+        if wanted == self.recorded(now.values):
+            return ""  # judged just now, whatever was said of them in other steps
+        before = tried_in(self.records, wanted)
         if before is None or before.score is None or now.score is None or before.score >= now.score:
             return ""
         # Without scores, or to what did better, going back may be what the feedback asks for.

@@ -174,3 +174,12 @@ def test_no_answer_is_asked_again_about_with_messages_that_say_something(paramet
 
     assert optimizer.llm.calls[1].messages[-2] == {"role": "assistant", "content": "(no answer)"}
     assert step.update == {"count": 3}
+
+
+def test_no_change_is_no_value_that_was_tried_before_however_scores_differ(parameters):
+    optimizer, _ = stepped(parameters, ["TERMINATE", "TERMINATE"], feedback=0.1)
+    optimizer.zero_feedback()
+    optimizer.backward(parameters[1] * parameters[0], 0.5)
+
+    assert optimizer.step().outcome == "unchanged"
+    assert len(optimizer.llm.calls) == 2

@@ -24,7 +24,7 @@ from opto.optimizers.prompts.describing import (
     variable_of,
     written,
 )
-from opto.optimizers.prompts.selection import by_importance
+from opto.optimizers.prompts.selection import as_many_as_fit, by_importance
 from opto.optimizers.prompts.template import Template
 
 __all__ = ["SECTIONS", "TEMPLATE", "Problem"]
@@ -114,18 +114,15 @@ class Problem:
                 if len(text) <= max_tokens * _MOST_TOKEN and count(text) <= max_tokens:
                     return problem
             shown = writer.fitting(order, left, count)
-            following = ways[position + 1][0] if position + 1 < len(ways) else 0
-            if len(shown) == len(order) or not writer.can_shrink(following):
+            least = ways[-1][0] if position + 1 < len(ways) else 0
+            if not writer.can_shrink(least):
                 break
-        problem = writer.problem(shown)
-        # What says that something is left out takes room as well. More goes from round to round, to need few of them.
-        rounds = 1
-        while len(shown) > 1 and (spent := count(render(problem))) > max_tokens:
-            excess = len(shown) * (spent - max_tokens) * 2 * rounds // spent
-            shown = shown[: max(len(shown) - max(excess, 1), 1)]
-            problem = writer.problem(shown)
-            rounds += 1
-        return problem
+        # What says that something is left out takes room as well, so that sizes are known only afterwards.
+        return as_many_as_fit(
+            len(shown),
+            lambda number: writer.problem(shown[:number]),
+            lambda problem: count(render(problem)) / max_tokens,
+        )
 
     def __str__(self) -> str:
         return self.render()

@@ -1,12 +1,17 @@
 """What of a trace graph is shown first, where not all of it can be."""
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from opto.nodes import Feedback, TraceGraph
 
-__all__ = ["by_importance", "distances", "most_telling"]
+__all__ = ["as_many_as_fit", "by_importance", "distances", "most_telling"]
+
+T = TypeVar("T")
+#: Of a room, the part of which so much is taken that no more is looked for; and how often by proportion.
+_FULL = 0.9
+_PROPORTIONAL = 2
 
 
 def most_telling(outputs: Sequence[Any], feedback: Sequence[Feedback]) -> list[Any]:
@@ -65,6 +70,35 @@ def distances(graph: TraceGraph, variables: Collection[Any]) -> dict[Any, int]:
         elif above := [found[item] for item in node.parents if item in found]:
             found[node] = min(above) + 1
     return found
+
+
+def as_many_as_fit(most: int, made_of: Callable[[int], T], filled: Callable[[T], float]) -> T:
+    """Return what is made of as many as there is room for, or nearly: of *most* if they fit, of one in any case.
+
+    Args:
+        most: How many there are.
+        made_of: Returns what is made of the first so many.
+        filled: Returns which part of the room that takes.
+
+    Example:
+        >>> as_many_as_fit(1_000, lambda number: "word " * number, lambda text: len(text) / 40).split()
+        ['word', 'word', 'word', 'word', 'word', 'word', 'word', 'word']
+    """
+    found, least, over, number, turn = None, 0, most + 1, most, 0
+    while least < number < over:
+        made = made_of(number)
+        part = filled(made)
+        if part <= 1 or number <= 1:
+            found, least = made, number
+            if part > _FULL or number == most:
+                break
+        else:
+            over = number
+        turn += 1
+        # In proportion, which is right where all take about the same; else halfway, which never takes many turns.
+        number = int(number * (1 + _FULL) / 2 / part) if turn <= _PROPORTIONAL else (least + over) // 2
+        number = min(max(number, least + 1), over - 1)
+    return made_of(most) if found is None else found
 
 
 def _behind(output: Any, known: set[Any]) -> dict[Any, tuple[int, Any]]:

@@ -369,3 +369,46 @@ def test_a_value_that_cannot_say_what_it_is_is_shown_by_its_type():
 
     assert "keep0 = keep(text=prompt, first=<Secret>, second=key0)" in shown
     assert "key0 = <Secret>" in shown
+
+
+def test_values_of_a_single_call_are_cut_to_the_budget():
+    prompt = prompt_node()
+    graph = TraceGraph([ask(prompt, "w " * 4_000)], [Feedback("wrong")])
+
+    problem = Problem.of(graph, {"prompt": prompt}, max_tokens=1_000)
+
+    assert estimate_tokens(str(problem)) <= 1_000
+    assert problem.code == ["ask0 = ask(prompt=prompt, question=str_given0)"]
+    assert not problem.left_out
+
+
+def test_a_variable_that_is_the_output_is_shown_however_long_it_is():
+    prompt = node("word " * 2_000, name="prompt", trainable=True)
+
+    problem = Problem.of(TraceGraph([prompt], [Feedback("wrong")]), {"prompt": prompt}, max_tokens=1_000)
+
+    assert problem.variables[0].value == prompt.data
+    assert dict(problem.feedback) == {"prompt": [Feedback("wrong")]}
+
+
+@pytest.mark.parametrize("long", [2, 8])
+def test_room_is_used_however_unevenly_calls_take_it(long):
+    prompt = prompt_node()
+    graph = TraceGraph(
+        [ask(prompt, "word " * 30 + str(index)) for index in range(20)],
+        [Feedback("because " * (50 if index < long else 3), index / 20) for index in range(20)],
+    )
+
+    assert 750 < estimate_tokens(str(Problem.of(graph, {"prompt": prompt}, max_tokens=1_000))) <= 1_000
+
+
+def test_long_values_are_cut_before_calls_are_left_out_whatever_their_length():
+    prompt = prompt_node()
+    answer = prompt
+    for index in range(10):
+        answer = ask(answer[:5], node(f"{index} " * 350, name="question"))
+
+    problem = Problem.of(TraceGraph([answer], [Feedback("wrong")]), {"prompt": prompt}, max_tokens=3_000)
+
+    assert not problem.left_out
+    assert estimate_tokens(str(problem)) <= 3_000
