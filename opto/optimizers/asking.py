@@ -124,10 +124,14 @@ class AskingOptimizer(Optimizer):
                 f"There is no answer format {answer_format!r}.",
                 mend=f"Choose one of {', '.join(get_args(FormatName))}.",
             )
+        for name, text in (("objective", objective), ("problem_context", problem_context)):
+            if text is not None and not isinstance(text, str):
+                raise OptimizerError(f"{name} is {text!r:.80}.", mend="Give a text.")
         for name, value, least in (
             ("memory_size", memory_size, 0),
             ("max_prompt_tokens", max_prompt_tokens, LEAST_PROMPT),
             ("max_repairs", max_repairs, 0),
+            ("max_tokens", 1 if max_tokens is None else max_tokens, 1),
         ):
             if not isinstance(value, int) or value < least:
                 raise OptimizerError(f"{name} is {value!r}.", mend=f"Give a number from {least} on.")

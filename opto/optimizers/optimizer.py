@@ -21,6 +21,7 @@ from opto.nodes import (
     Propagator,
     TraceGraph,
     backward,
+    canonical_names,
 )
 from opto.optimizers.acceptance import Checked, check
 from opto.optimizers.checks import copied, same
@@ -271,8 +272,8 @@ class Optimizer(OptimizerState):
         return proposal, self._check(proposal.suggestion, evidence)
 
     def _check(self, suggestion: Suggestion, evidence: Evidence) -> Checked:
-        taken = set((evidence.best or evidence).graph.names.values())
         variables = self.variables_for(evidence)
+        taken = set(canonical_names((evidence.best or evidence).graph.nodes, variables).values())
         return check(suggestion, variables, taken=taken, closed=set(self.variables).difference(variables))
 
     def _go_on(self) -> None:

@@ -75,6 +75,10 @@ class OptoPrimeV2(OptoPrime):
         **settings: Any,
     ) -> None:
         symbols = optimizer_prompt_symbol_set or OptimizerPromptSymbolSet()
+        if not isinstance(symbols, OptimizerPromptSymbolSet):
+            raise OptimizerError(
+                f"optimizer_prompt_symbol_set is {symbols!r:.80}.", mend="Give an OptimizerPromptSymbolSet()."
+            )
         for name in ("output_response_extractor", "custom_output_format_instruction"):
             if getattr(symbols, name, None) is not None:
                 raise OptimizerError(
@@ -84,6 +88,11 @@ class OptoPrimeV2(OptoPrime):
         if not isinstance(initial_var_char_limit, int) or initial_var_char_limit < 2:
             raise OptimizerError(
                 f"initial_var_char_limit is {initial_var_char_limit!r}.", mend="Give a number from 2 on."
+            )
+        if truncate_expression is not None and not callable(truncate_expression):
+            raise OptimizerError(
+                f"truncate_expression is {truncate_expression!r:.80}.",
+                mend="Give a function of a value and a number of characters that returns a text.",
             )
         if symbols.expect_json:
             settings.setdefault("answer_format", "json")

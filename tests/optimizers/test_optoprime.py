@@ -341,6 +341,17 @@ def test_names_of_trace_are_understood_unless_something_else_is_called_so(count)
     assert upper.data == "a"
 
 
+def test_names_of_trace_are_understood_unless_the_prompt_calls_something_else_so():
+    mine, other = (node(name, name=name, trainable=True) for name in "ba")
+    optimizer = OptoPrime({"a": mine}, ScriptedLLM([answer(a0="changed")]), max_repairs=0)
+
+    record = judge(optimizer, mine + other)
+
+    assert "add0 = a + a0" in shown(optimizer.llm)
+    assert record.outcome == "rejected"
+    assert mine.data == "b"
+
+
 def test_scripts_for_trace_go_by_the_name_of_the_node():
     first, second = (node(number, name="twin", trainable=True) for number in (1, 2))
     assert int(second.py_name.removeprefix("twin")) > 0

@@ -100,3 +100,22 @@ def test_answers_that_cannot_be_read_are_no_format(prompt):
         OptoPrimeV2([prompt], TERMINATE, optimizer_prompt_symbol_set=Own())
     with pytest.raises(OptimizerError, match="initial_var_char_limit is 0"):
         OptoPrimeV2([prompt], TERMINATE, initial_var_char_limit=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("optimizer_prompt_symbol_set", 3), ("truncate_expression", 10), ("initial_var_char_limit", 1)]
+)
+def test_settings_of_another_kind_are_refused_by_name(name, value):
+    x = node("a", name="x", trainable=True)
+
+    with pytest.raises(OptimizerError, match=f"{name} is {value}"):
+        OptoPrimeV2([x], ScriptedLLM([]), **{name: value})
+
+
+def test_a_value_that_is_not_shortened_to_a_text_is_an_error_that_says_so():
+    x = node("a", name="x", trainable=True)
+    optimizer = OptoPrimeV2([x], ScriptedLLM([]), truncate_expression=lambda value, most: None)
+    optimizer.backward(x + "b", "wrong")
+
+    with pytest.raises(OptimizerError, match=r"A value was shortened to None\. Return a text\."):
+        optimizer.step()

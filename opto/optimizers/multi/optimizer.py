@@ -145,6 +145,8 @@ class OptoPrimeMulti(OptoPrime):
     ) -> None:
         said = Said(num_responses, temperature_range, llms, llm_weights, experts, generation, selection)
         said, trace_settings = said.with_those_of_trace(trace_settings)
+        if said.llms is not None and (isinstance(said.llms, str) or not isinstance(said.llms, Iterable)):
+            raise OptimizerError(f"llms is {said.llms!r:.80}.", mend="Give a list of models, or llm= for a single one.")
         models = [as_llm(item) for item in said.llms or ()]
         super().__init__(
             parameters,

@@ -1,6 +1,6 @@
 """How several candidates are to be made and chosen, as the user says it: in our words or in those of Trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.errors import OptimizerError
@@ -118,14 +118,23 @@ def _known(name: str, value: Any, words: Mapping[str, str]) -> str | None:
     return words[value.lower()]
 
 
+def _items(value: Any, otherwise: list[Any]) -> list[Any]:
+    """Return what is in *value*, of which there may be nothing; *otherwise* if it is no list of anything."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else otherwise
+
+
 def _check_texts(name: str, value: Any) -> None:
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value or ()):
+    if not all(isinstance(item, str) for item in _items(value, [None])):
         raise OptimizerError(f"{name} is {value!r:.80}.", mend="Give a list of texts.")
 
 
 def _checked_weights(weights: Sequence[float] | None, number: int) -> Sequence[float]:
     weights = [1.0] * number if weights is None else weights
-    if len(weights) != number or min(weights) < 0 or not sum(weights) > 0:
+    found = _items(weights, [None])
+    are_numbers = all(isinstance(item, int | float) for item in found)
+    if not are_numbers or len(found) != number or min(found) < 0 or not sum(found) > 0:
         raise OptimizerError(
             f"llm_weights is {weights!r:.80} for {number} models.", mend="Give each of llms a number, 0 or more."
         )
@@ -134,7 +143,8 @@ def _checked_weights(weights: Sequence[float] | None, number: int) -> Sequence[f
 
 def _spread(ends: Sequence[float], number: int) -> list[float]:
     """Return *number* values from the first of *ends* to the last, at equal distances."""
-    if isinstance(ends, str) or len(ends) != 2 or not all(isinstance(end, int | float) and end >= 0 for end in ends):
+    found = _items(ends, [])
+    if len(found) != 2 or not all(isinstance(end, int | float) and end >= 0 for end in found):
         raise OptimizerError(f"temperature_range is {ends!r:.80}.", mend="Give two numbers, such as (0.0, 1.0).")
     first, last = ends
     # Rounded, because nobody wants to ask at a temperature of 0.30000000000000004.

@@ -615,6 +615,12 @@ class TestNamesOfTrace:
             ({"experts": "a cook"}, "experts is 'a cook'"),
             ({"llm_weights": [1, 2]}, r"llm_weights is \[1, 2\] for 1 models"),
             ({"llm_weights": [0]}, "llm_weights"),
+            ({"llm_weights": ["much"]}, r"llm_weights is \['much'\]"),
+            ({"llm_weights": 2}, "llm_weights is 2 for 1 models"),
+            ({"temperature_range": 0.3}, r"temperature_range is 0\.3\. Give two numbers"),
+            ({"experts": 5}, "experts is 5. Give a list of texts."),
+            ({"llms": "openai:a-model"}, "llms is 'openai:a-model'. Give a list of models, or llm= for a single one."),
+            ({"llms": print}, "Give a list of models"),
             ({"experts": ["a"], "experts_list": ["b"]}, "experts_list and experts mean the same"),
         ],
     )

@@ -442,3 +442,18 @@ def test_candidates_are_asked_for_in_the_users_words(count):
     assert system.startswith("Tune. ")
     assert "At most 3." in user
     assert count.data == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "mend"),
+    [
+        ({"objective": 3}, "objective is 3. Give a text."),
+        ({"problem_context": ["a"]}, "Give a text."),
+        ({"max_tokens": "many"}, "max_tokens is 'many'. Give a number from 1 on."),
+        ({"max_tokens": 0}, "max_tokens is 0. Give a number from 1 on."),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_once(count, setting, mend):
+    for kind in (OptoPrime, OPRO, OptoPrimeMulti, TextGrad):
+        with pytest.raises(OptimizerError, match=re.escape(mend)):
+            kind([count], ScriptedLLM([]), **setting)
