@@ -171,6 +171,14 @@ def _show_step(record: StepRecord) -> None:
         print(f"rejected {item.name} = {item.suggested!r}: {item.reason}")
     for said in record.feedback:
         print(f"feedback: {describe_feedback(said)}")
+    for text in record.left_out:
+        print(f"left out of the prompt: {text}")
+    for candidate in record.candidates:
+        source = ", ".join(part for part in (candidate.model, candidate.source) if part) or "the values in force"
+        score = "" if candidate.score is None else f", score {candidate.score:g}"
+        print(f"\n--- candidate {candidate.number} ({source}){score}: {candidate.reason}")
+        for name, value in candidate.update.items():
+            print(f"{name} -> {value}")
 
 
 def _short(value: Any) -> str:

@@ -10,6 +10,9 @@ import pytest
 
 from opto import __version__
 from opto.cli import main
+from opto.llm import ScriptedLLM
+from opto.nodes import node
+from opto.optimizers import OptoPrimeMulti
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.testing import Failure, LLMServer
 
@@ -97,3 +100,19 @@ def test_a_closed_pipe_is_no_error(tmp_path):
 
     assert done.stdout.startswith("A traffic light")
     assert "Traceback" not in done.stderr
+
+
+def test_a_step_with_candidates_is_shown_with_all_of_them(tmp_path):
+    x = node(1, name="x", trainable=True)
+    answers = [FORMATS["tags"].write(Suggestion({"x": str(value)}, "why")) for value in (5, 2)]
+    validate = lambda: -abs(x.data - 2)
+    optimizer = OptoPrimeMulti([x], ScriptedLLM(answers), num_responses=2, validate=validate, run=tmp_path / "run")
+    optimizer.backward(x * 3, "The output should be 6.")
+    optimizer.step()
+
+    shown = opto(tmp_path, "show", str(tmp_path / "run"), "--step", "1").stdout
+
+    assert "--- candidate 0 (the values in force), score -1: " in shown
+    assert "--- candidate 1 (script, temperature 0), score -3: " in shown
+    assert "--- candidate 2 (script, temperature 1), score 0: It scored highest" in shown
+    assert "x -> 2" in shown

@@ -7,7 +7,7 @@ from keyword import iskeyword
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Node, ParameterNode, attempt, parameter_names
+from opto.nodes import Node, ParameterNode, attempt, parameter_names, write_constant
 from opto.runs import Rejection, as_json
 
 __all__ = ["checked", "copied", "named", "recorded", "rejection", "same", "sendable"]
@@ -128,5 +128,9 @@ def copied(value: Any) -> Any:
 
 def same(new: Any, old: Any) -> bool:
     """True if a value is the one in force. Arrays and the like do not compare to one bool: they count as new."""
-    # By text as well: [1, 0] equals [True, False].
-    return type(new) is type(old) and attempt(lambda: bool(new == old) and repr(new) == repr(old), fallback=False)
+
+    def equal() -> bool:
+        # By text as well: [1, 0] equals [True, False].
+        return bool(new == old) and write_constant(new) == write_constant(old)
+
+    return type(new) is type(old) and attempt(equal, fallback=False)

@@ -420,3 +420,13 @@ def test_a_step_keeps_apart_what_was_accepted_in_another_process(parameters):
     there = pickle.loads(pickle.dumps(proposed))
 
     assert [there.has_accepted(item, value) for item, value in there.items()] == [True, False]
+
+
+def test_a_set_is_the_same_in_whatever_order_it_shows_itself():
+    first, second = {0, 8}, {8, 0}
+    assert repr(first) != repr(second)
+    it = node(first, name="it", trainable=True)
+    optimizer = OptoPrime([it], ScriptedLLM(["<variable><name>it</name><value>{8, 0}</value></variable>"]))
+    optimizer.backward(it | {1}, "no")
+
+    assert optimizer.step().outcome == "unchanged"

@@ -772,6 +772,7 @@ PROGRAMS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:functools.partial will be a method descriptor")
 @pytest.mark.parametrize("options", [{}, {"traceable_code": True}, {"catch_execution_error": False}], ids=str)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_is_the_same_traced_and_not(program, options):

@@ -149,6 +149,7 @@ def test_a_long_history_stays_with_the_original():
     assert (twin.total.data, twin.total.parents) == (100_000, [])
 
 
+@pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support will be removed from itertools")
 def test_counters_iterators_and_bound_methods_go_on_for_themselves():
     inner = module_with(prompt=node("p", trainable=True))
     module = module_with(inner=inner, numbers=itertools.count(), items=iter([1, 2]), listed=inner.parameters)
