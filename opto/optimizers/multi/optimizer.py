@@ -191,12 +191,10 @@ class OptoPrimeMulti(OptoPrime):
         self._allow_worse = allow_worse
         self._judge = Judge(
             self.llm if judge is None else as_llm(judge),
-            objective=self.objective,
             max_tokens=max_tokens,
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,
             max_repairs=max_repairs,
-            problem_context=problem_context,
         )
         # What validation said of candidates of the last step that were not chosen.
         self._outdone: Sequence[Judged] = ()
@@ -367,6 +365,8 @@ class OptoPrimeMulti(OptoPrime):
     def _by_judge(self, options: Sequence[Option], evidence: Evidence) -> Selected:
         """Let a model choose; go by votes if it cannot."""
         variables = self.variables_for(evidence)
+        # Programs change them between steps.
+        self._judge.objective, self._judge.problem_context = self.objective, self.problem_context
         answer = self._judge.choose(
             options, variables, evidence, lambda most: self._within(evidence, most).without(self._mask)
         )

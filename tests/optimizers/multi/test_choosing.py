@@ -381,6 +381,16 @@ class TestJudge:
             assert "A bridge is built." in asked
             assert "# Code" not in asked
 
+    def test_it_is_told_the_objective_that_there_is_when_it_is_asked(self):
+        x = number()
+        llm = ScriptedLLM([says(x=2), says(x=3), chooses(2)])
+        optimizer = OptoPrimeMulti([x], llm, num_responses=2, objective="Old.", problem_context="Old.")
+        optimizer.objective, optimizer.problem_context = "Reach the bank.", "A bridge is built."
+        judged(optimizer, x)
+
+        assert all("Reach the bank." in call.messages[-1]["content"] for call in llm.calls)
+        assert all("A bridge is built." in call.messages[-1]["content"] for call in llm.calls)
+
     def test_another_model_may_judge(self):
         asked = []
 
