@@ -122,6 +122,7 @@ def render_variable(variable: Variable) -> str:
 
 
 def render_values(values: Mapping[str, str]) -> str:
+    """Return texts of values by name: on a line beside the name, or in a block if they take several."""
     return "\n".join(
         render_value("value", text, of=name) if "\n" in text else f"{name} = {text}" for name, text in values.items()
     )
