@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,9 +155,9 @@ def describe_feedback(said: Feedback) -> str:
     return "\n".join(part for part in parts if part) or "(nothing was said)"
 
 
-def render_feedback(said: Feedback) -> str:
-    """Return `describe_feedback` of *said*, which cannot be mistaken for another part of the prompt."""
-    return as_it_is(describe_feedback(said))
+def render_feedback(said: Feedback, most: int = sys.maxsize) -> str:
+    """Return `describe_feedback` of *said*, cut to about *most* characters, and marked where that must be."""
+    return as_it_is(cut_middle(describe_feedback(said), most))
 
 
 def summary(feedback: Sequence[Feedback]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from opto.llm import estimate_tokens
 from opto.nodes import Feedback
-from opto.optimizers.prompts.describing import cut_middle, render_feedback, render_values, show_value, summary
+from opto.optimizers.prompts.describing import render_feedback, render_values, show_value, summary
 from opto.optimizers.proposal import Evidence
 from opto.runs import Rejection, StepRecord
 
@@ -57,7 +57,7 @@ class Judged(NamedTuple):
         if len(self.feedback) > _MOST_FEEDBACK:
             return f"{shown}\n-> {summary(self.feedback)}"
         several = f"mean score {self.score:g}\n" if self.score is not None and len(self.feedback) > 1 else ""
-        return f"{shown}\n-> {several}" + "\n".join(cut_middle(render_feedback(said), most) for said in self.feedback)
+        return f"{shown}\n-> {several}" + "\n".join(render_feedback(said, most) for said in self.feedback)
 
 
 def judged_before(
