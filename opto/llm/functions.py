@@ -38,7 +38,7 @@ class FunctionAdapter(Adapter):
                 answer.close()
             raise BadRequestError(
                 f"{self._name} is asynchronous and cannot be called from here.",
-                mend="Use `await llm.acall(messages)`.",
+                mend="Use `await llm.acall(messages)`, or `await optimizer.astep()`.",
             )
         return self._reply(answer)
 

@@ -30,6 +30,11 @@ class Feedback(Frozen):
     scores: Mapping[str, float]
 
     def __init__(self, text: str = "", score: float | None = None, scores: Mapping[str, float] | None = None) -> None:
+        if not isinstance(text, str):
+            raise BackwardError(
+                f"The text of a feedback is a {type(text).__name__} ({text!r:.80}).",
+                mend="Give a score by name: Feedback(score=0.4).",
+            )
         number = None if score is None else float(score)
         if number is not None and math.isnan(number):
             raise BackwardError("The score of a feedback is NaN.", mend="Leave the score out when it is unknown.")

@@ -171,9 +171,10 @@ class ParameterNode(Node[T]):
         domain: What the value may be.
         projections: Functions that map a suggested value, one after the other, before it is checked.
         feedback: ``{sender: [feedback, …]}``, filled by backward passes until `zero_feedback`.
+        since: Birth of the value: nodes born before were computed from another one.
     """
 
-    __slots__ = ("_feedback", "_trainable", "domain", "projections")
+    __slots__ = ("_feedback", "_trainable", "domain", "projections", "since")
 
     def __init__(
         self,
@@ -195,11 +196,24 @@ class ParameterNode(Node[T]):
         except DomainError as error:
             raise DomainError(f"Parameter {self.name!r}: {error.problem}", mend=error.mend) from None
         self._feedback: dict[Node[Any], list[Any]] = {}
+        self.since = self.birth
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived_parameter, (
             *(type(self), self._data, self.stem, self._description, self._trainable, self.domain, self.projections),
         )
+
+    @property
+    def data(self) -> T:
+        """The plain value. Setting it checks the new one as if it had been suggested."""
+        scope = current_scope()
+        if scope is not None:
+            note_read(scope, self)
+        return self._data  # type: ignore[no-any-return]  # a slot cannot be generic
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._set(self.accept(value))
 
     @property
     def trainable(self) -> bool:
@@ -242,6 +256,7 @@ class ParameterNode(Node[T]):
     def _set(self, value: Any) -> None:
         """Replace the value as it is, unchecked (`Optimizer.step` checks before)."""
         self._data = unpack(value)
+        self.since = next(births)
 
 
 class Constant(Node[T]):

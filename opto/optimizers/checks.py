@@ -19,13 +19,19 @@ def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
     Raises:
         OptimizerError: There is none, or something is no parameter.
     """
+    if isinstance(parameters, type):
+        raise OptimizerError(
+            f"The parameters are the class {parameters.__name__}.",
+            mend=f"Give those of an object: Optimizer({parameters.__name__}(…).parameters()).",
+        )
     if hasattr(parameters, "parameters") and not isinstance(parameters, Node):
         raise OptimizerError(
             f"The parameters are a {type(parameters).__name__}.",
             mend="Give its parameters: Optimizer(it.parameters()).",
         )
     if isinstance(parameters, Node | str) or not isinstance(parameters, Iterable):
-        mend = "Call it: it.parameters()." if callable(parameters) else "Give a list: Optimizer([parameter])."
+        is_method = callable(parameters) and not isinstance(parameters, Node)
+        mend = "Call it: it.parameters()." if is_method else "Give a list: Optimizer([parameter])."
         raise OptimizerError(f"The parameters are a single {type(parameters).__name__}.", mend=mend)
     if isinstance(parameters, Mapping):
         parameters = parameters.values()

@@ -215,10 +215,16 @@ class Mixed(Optimizer):
             "effects": self._credits.seen,
             "replaced": write_values(self._replaced, self.variables),
             "scored": self._scored and [self._scored[0], write_values(self._scored[1], self.variables)],
+            "kinds": [type(optimizer).__name__ for optimizer in self.optimizers],
             "optimizers": [optimizer._state() for optimizer in self.optimizers],  # noqa: SLF001 - of the same family
         }
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
+        if (kinds := [type(optimizer).__name__ for optimizer in self.optimizers]) != state["kinds"]:
+            raise OptimizerError(
+                f"This is the state of groups of {', '.join(state['kinds'])}, and here are {', '.join(kinds)}.",
+                mend='Make the same groups, each with its "optimizer"; which search is the default depends on Optuna.',
+            )
         turn, replaced = state["turn"], read_values(state["replaced"], self.variables)
         scored = state["scored"] and (state["scored"][0], read_values(state["scored"][1], self.variables))
         parts = list(zip(self.optimizers, state["optimizers"], strict=True))

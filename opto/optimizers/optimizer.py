@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 _MOST_RECORDS = 1_000
 _STALE = "All feedback is on values that are no longer in force: run the program again, and call backward()."
 _NOTHING = "No feedback has come: call backward() with an output of the parameters and what there is to say about it."
+_UNTRACED = "Back to the best values: they have to run again before there is something to go on from."
 _TOLD = "These values were judged elsewhere, and told."
 
 
@@ -238,6 +239,8 @@ class Optimizer(OptimizerState):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)
+                else:
+                    draft.proposal = Proposal(Suggestion({}, _UNTRACED))
             raise_if_cancelled()
         except BaseException as error:
             # Whatever it is, somebody may have paid for it: recorded first, and passed on.

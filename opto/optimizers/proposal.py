@@ -40,9 +40,10 @@ class Evidence:
         """Return what *graphs* tell of *values*, the present ones of *parameters*; None if all are about others."""
         mine = set(parameters)
         parts = [
-            graph
+            part
             for graph in graphs
             if all(item._data is value for item, value in graph.values.items() if item in mine)  # noqa: SLF001 - no read of the program
+            and (part := _current(graph, mine)) is not None
         ]
         if not parts:
             return None
@@ -64,6 +65,24 @@ class Evidence:
     def feedback(self) -> Sequence[Feedback]:
         """What was said, one per output."""
         return self.graph.feedback
+
+
+def _current(graph: TraceGraph, mine: Collection[Any]) -> TraceGraph | None:
+    """Return *graph* without outputs that were computed from values that *mine* have no more; None if none is left."""
+    since = {item: item.since for item in graph.parameters if item in mine}
+    newest = max(since.values(), default=-1)
+    stale: set[Any] = set()
+    for node in graph:  # oldest first
+        if node.birth > newest and not stale:
+            return graph  # as nearly always
+        if node.is_recorded and any(
+            parent in stale or (parent in since and node.birth < since[parent]) for parent in node.parents
+        ):
+            stale.add(node)
+    judged = [pair for pair in zip(graph.outputs, graph.feedback, strict=True) if pair[0] not in stale]
+    if len(judged) == len(graph.outputs):
+        return graph
+    return TraceGraph([output for output, _ in judged], [said for _, said in judged]) if judged else None
 
 
 def arrived(parameters: Iterable[Any]) -> tuple[list[TraceGraph], list[Any]]:

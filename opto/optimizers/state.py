@@ -49,7 +49,7 @@ class OptimizerState:
     @contextmanager
     def _in_force(self, values: Mapping[str, Any]) -> Iterator[None]:
         """Let the parameters have *values* for as long as the block runs."""
-        before = {name: self.variables[name]._data for name in values}  # noqa: SLF001 - no read of the program
+        before = {name: (self.variables[name]._data, self.variables[name].since) for name in values}  # noqa: SLF001 - no read of the program
         put: dict[str, Any] = {}
         try:
             for name, value in values.items():
@@ -60,7 +60,9 @@ class OptimizerState:
             for name, value in put.items():
                 # Unless somebody else has changed it meanwhile, such as another optimizer in another thread.
                 if self.variables[name]._data is value:  # noqa: SLF001 - as above
-                    self.variables[name]._set(before[name])  # noqa: SLF001 - as above
+                    old, since = before[name]
+                    self.variables[name]._set(old)  # noqa: SLF001 - as above
+                    self.variables[name].since = since  # what was computed from it before is about it still
 
     def values(self) -> dict[str, Any]:
         """Return the current value of each parameter, by name."""

@@ -232,3 +232,34 @@ def test_a_state_of_several_that_one_of_them_cannot_read_changes_none():
         with pytest.raises(OptimizerError, match="cannot be read"):
             again.load_state_dict({**state, "state": {**state["state"], "optimizers": broken}})
         assert again.state_dict() == before
+
+
+@pytest.mark.parametrize("make", [LocalSearch, Sampler, lambda items, **more: Sampler(items, sampler="grid", **more)])
+def test_what_nobody_told_of_is_asked_for_again(make, tmp_path):
+    def letter():
+        return [node("a", name="letter", trainable=True, domain=list("abcd"))]
+
+    first = make(letter(), seed=0)
+    assert len(first.ask(2)) == 2
+    first.save(tmp_path / "state.json")  # and whoever evaluates them is gone
+    again = make(letter(), seed=0)
+    again.load(tmp_path / "state.json")
+
+    seen = []
+    while asked := again.ask(3):
+        for values in asked:
+            seen.append(values["letter"])
+            again.tell(values, float(values["letter"] == "a"))
+
+    assert sorted(seen) == list("abcd")
+    assert again.best().values == {"letter": "a"}
+
+
+def test_the_state_of_other_groups_is_refused_with_what_is_different(tmp_path):
+    size, mode = parameters()
+    first = Mixed([{"params": [size, mode], "optimizer": LocalSearch}])
+    state = first.state_dict()
+    second = Mixed([{"params": parameters(), "optimizer": Sampler}])
+
+    with pytest.raises(OptimizerError, match="groups of LocalSearch, and here are Sampler. Make the same groups"):
+        second.load_state_dict(state)

@@ -430,3 +430,55 @@ def test_a_set_is_the_same_in_whatever_order_it_shows_itself():
     optimizer.backward(it | {1}, "no")
 
     assert optimizer.step().outcome == "unchanged"
+
+
+def test_feedback_on_outputs_of_old_values_is_not_booked_to_new_ones(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of(parameters, {"size": "3"}, {"size": "4"})
+    first, late = mode * size, mode * size * 2
+    optimizer.backward(first, 1.0)
+    assert optimizer.step().outcome == "updated"
+
+    optimizer.zero_feedback()
+    optimizer.backward(late, 9.0)
+    step = optimizer.step()
+
+    assert (step.outcome, step.score) == ("unchanged", None)
+    assert "no longer in force" in step.reason
+    assert optimizer.best().score == 1.0
+
+
+def test_of_old_and_new_outputs_the_new_ones_count(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of(parameters, {"size": "3"}, {"size": "4"})
+    first, late = mode * size, mode * size * 2
+    optimizer.backward(first, 1.0)
+    optimizer.step()
+
+    optimizer.zero_feedback()
+    optimizer.backward([late, mode * size, mode.upper()], [7.0, 2.0, 4.0])
+    step = optimizer.step()
+
+    assert step.score == 3.0
+    assert [said.score for said in step.feedback] == [2.0, 4.0]
+    assert step.before == {"size": 3, "mode": "a"}
+
+
+def test_values_that_were_only_put_in_to_try_make_no_output_old(parameters):
+    size, mode = parameters
+    optimizer = optimizer_of(parameters, {"size": "3"})
+    output = mode * size
+    with optimizer._in_force({"size": 7}):
+        assert size.data == 7
+    optimizer.backward(output, 1.0)
+
+    assert optimizer.step().outcome == "updated"
+
+
+def test_a_parameter_is_set_by_hand_and_checked(parameters):
+    size, _ = parameters
+    size.data = "5"
+    assert size.data == 5
+    with pytest.raises(DomainError):
+        size.data = "many"
+    assert size.data == 5

@@ -232,7 +232,6 @@ class FreshSearch(ScoreSearch):
         return {
             "random": [version, list(numbers), gauss],
             "known": [[list(key), score] for key, score in self._known.items()],
-            "waiting": [[list(key), number] for key, number in self._waiting.items()],
             "stepped": self._stepped and list(self._stepped),
             "top": self._top and [self._top[0], write_values(self._top[1], self.variables)],
         }
@@ -242,8 +241,9 @@ class FreshSearch(ScoreSearch):
         top = state["top"] and (state["top"][0], read_values(state["top"][1], self.variables))
         self._random.setstate((version, tuple(numbers), gauss))
         self._known = {tuple(key): score for key, score in state["known"]}
-        self._waiting = {tuple(key): number for key, number in state["waiting"]}
         self._stepped = state["stepped"] and tuple(state["stepped"])
+        # Who was evaluating the others may be gone: they are proposed again.
+        self._waiting = {self._stepped: 1} if self._stepped else {}
         self._top = top
 
     def _next(self, values: Mapping[str, Any], score: float) -> tuple[Mapping[str, Any], str]:

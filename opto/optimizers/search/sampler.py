@@ -116,7 +116,9 @@ class Sampler(FreshSearch):
         super()._set_state(state)
         self.study, self._trials = study, {}
         if self._grid is not None:
-            self._grid.left = left
+            # Last come those that were taken; of these, only what nobody told of is proposed again.
+            taken = set() if self._repeats else set(range(len(self._grid))).difference(left)
+            self._grid.left = [*sorted(taken), *left]
 
     @property
     def _leaves_to_chance(self) -> bool:
