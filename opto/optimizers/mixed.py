@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from opto.errors import DomainError, ExecutionError, OptimizerError
-from opto.nodes import Feedback, Node, ParameterNode, Propagator, TraceGraph
+from opto.nodes import Node, ParameterNode, Propagator, TraceGraph
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.asking import total
-from opto.optimizers.checks import same
+from opto.optimizers.checks import same, score_of
 from opto.optimizers.credit import Credit, Credits, reach
 from opto.optimizers.draft import Draft
 from opto.optimizers.groups import groups_of, not_taken
@@ -27,6 +27,7 @@ from opto.runs import Outcome, Run
 __all__ = ["Mixed"]
 
 Order = Literal["joint", "round_robin", "credit"]
+_MEASURED = "The function given to measure()"
 _ORDERS: tuple[Order, ...] = ("joint", "round_robin", "credit")
 
 
@@ -57,6 +58,7 @@ class Mixed(Optimizer):
     Example:
         >>> from opto.llm import ScriptedLLM
         >>> from opto.nodes import Range, node
+        >>> from opto.optimizers import LocalSearch
         >>> words = node("Answer.", name="words", trainable=True)
         >>> limit = node(5, name="limit", trainable=True, domain=Range(1, 9))
         >>> llm = ScriptedLLM(["<variable><name>words</name><value>Answer briefly.</value></variable>"])
@@ -141,11 +143,11 @@ class Mixed(Optimizer):
             raise OptimizerError(
                 "Nothing that the last step changed is in force.", mend="Measure after a step that changed something."
             )
-        score = _score(run())
+        score = score_of(run(), _MEASURED)
         worth = {}
         for name, value in replaced.items():
             with self._in_force({name: value}):
-                worth[name] = score - _score(run())
+                worth[name] = score - score_of(run(), _MEASURED)
             self._credits.observe([name], worth[name])
         return worth
 
@@ -298,10 +300,3 @@ def _together(proposals: Sequence[Proposal]) -> Proposal:
 def _own_settings() -> list[str]:
     arguments = inspect.signature(Mixed).parameters.values()
     return [item.name for item in arguments if item.kind is item.KEYWORD_ONLY]
-
-
-def _score(said: Any) -> float:
-    score = Feedback.of(said).score
-    if score is None:
-        raise OptimizerError(f"{said!r:.80} is no score.", mend="Return a number, or feedback that has one.")
-    return score

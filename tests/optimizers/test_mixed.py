@@ -308,8 +308,10 @@ def test_values_are_put_back_though_the_program_fails():
     with pytest.raises(StopIteration):
         optimizer.measure(lambda: next(scores))
     assert x.data == now
-    with pytest.raises(OptimizerError, match="'fine' is no score"):
+    with pytest.raises(OptimizerError, match=r"given to measure\(\) gave no score, but 'fine'"):
         optimizer.measure(lambda: "fine")
+    with pytest.raises(OptimizerError, match=r"given to measure\(\) returned None\. Return a number"):
+        optimizer.measure(lambda: None)
 
 
 def test_it_goes_back_to_the_best(words, limit):
