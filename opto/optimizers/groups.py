@@ -99,7 +99,11 @@ def groups_of(given: Any) -> list[Group]:
         OptimizerError: A group cannot be used, or a parameter is in two of them.
         TypeError: No optimizer that suits the parameters of a group takes one of its settings.
     """
-    if isinstance(given, Mapping) and "params" in given and not isinstance(given["params"], ParameterNode):
+    if (
+        isinstance(given, Mapping)
+        and "params" in given
+        and not all(isinstance(i, ParameterNode) for i in given.values())
+    ):
         raise OptimizerError("The parameters are a single group.", mend='Put it into a list: [{"params": [...], ...}].')
     groups = [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
     if not groups:

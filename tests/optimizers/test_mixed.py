@@ -343,6 +343,7 @@ def test_it_goes_back_to_the_best(words, limit):
             r"Group 1 \(limit\) sets 'sed', unknown to LocalSearch\. Did you mean seed\?",
         ),
         (lambda x, y: {"params": [x]}, OptimizerError, "a single group. Put it into a list"),
+        (lambda x, y: {"params": x, "optimizer": LocalSearch}, OptimizerError, "a single group. Put it into a list"),
         (lambda x, y: [{"params": [3]}], OptimizerError, "3 is no parameter"),
         (lambda x, y: [], OptimizerError, "no trainable parameter"),
         (lambda x, y: x, OptimizerError, "single ParameterNode"),
