@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from statistics import linear_regression, median
 
-from environments import CHECKOUT, PEERS, answer, cpu_ms, installed, run, source_version
+from environments import CHECKOUT, PEERS, answer, cpu_ms, installed, python_at, run, source_version
 
 #: How many times faster than trace-opt opto must be.
 OPERATIONS = {
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--torch", action="store_true", help="also beside torch, which is installed: 5 GB on Linux")
     for library in ("trace-opt", "torch", "opto"):
         option = f"--python-of-{library.partition('-')[0]}"
-        parser.add_argument(option, type=os.path.abspath, metavar="PATH", help=f"a Python that has {library}")
+        parser.add_argument(option, type=python_at, metavar="PATH", help=f"a Python that has {library}")
     options = parser.parse_args()
     pythons = {
         "trace-opt": options.python_of_trace or installed("trace-opt", PEERS["trace-opt"], PEERS["trace-opt"]),

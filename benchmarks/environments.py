@@ -1,9 +1,11 @@
 """The virtual environments, made once, and how programs run in them."""
 
+import argparse
 import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -17,6 +19,16 @@ def source_version() -> str:
     """Return a digest of what an install of this checkout would contain."""
     sources = [CHECKOUT / "pyproject.toml", *sorted((CHECKOUT / "opto").rglob("*.py"))]
     return hashlib.sha256(b"".join(bytes(path) + path.read_bytes() for path in sources)).hexdigest()
+
+
+def python_at(path: str) -> str:
+    """Return the whole *path* of a Python, for options: what is none is refused before anything is measured."""
+    whole = os.path.abspath(path)
+    if shutil.which(whole) is None:
+        raise argparse.ArgumentTypeError(
+            f"There is no program {path}. Give the path of a Python, such as .venv/bin/python."
+        )
+    return whole
 
 
 def installed(name: str, requirement: str, version: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compare import Figure, conditions, table
-from environments import CHECKOUT, PEERS, answer, installed, source_version
+from environments import CHECKOUT, PEERS, answer, installed, python_at, source_version
 
 
 def characters(pythons: dict[str, str]) -> Iterator[Figure]:
@@ -56,9 +56,7 @@ def _lost(what: list[str], of: str = "…") -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Prompts of opto beside those of trace-opt.")
     for name, has in ("trace", PEERS["trace-opt"]), ("opto", "opto"), ("v2", "opto.optimizers.optoprime_v2 of Trace"):
-        parser.add_argument(
-            f"--python-of-{name}", type=os.path.abspath, metavar="PATH", help=f"a Python that has {has}"
-        )
+        parser.add_argument(f"--python-of-{name}", type=python_at, metavar="PATH", help=f"a Python that has {has}")
     parser.add_argument("--rounds", type=int, default=5, help="how often each time is measured; the best counts")
     options = parser.parse_args()
     pythons = {

@@ -1,5 +1,6 @@
 """Plain values as text: as in the source of a program, or cut for people who look."""
 
+import re
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
@@ -28,7 +29,16 @@ def write_constant(value: Any) -> str:
     if getattr(kind, "__repr__", None) is object.__repr__:
         return f"<{kind.__name__}>"
     name = getattr(value, "__qualname__", None)
-    return name if callable(value) and isinstance(name, str) else repr(value)
+    if callable(value) and isinstance(name, str):
+        return name
+    if hasattr(kind, "__dataclass_fields__") and hasattr(kind.__repr__, "__wrapped__"):  # made by the decorator
+        shown = [item.name for item in kind.__dataclass_fields__.values() if item.repr and hasattr(value, item.name)]
+        return f"{kind.__qualname__}({', '.join(f'{key}={write_constant(getattr(value, key))}' for key in shown)})"
+    # Of text, nothing is an address.
+    return repr(value) if kind in (str, bytes) else _ADDRESS.sub("", repr(value))
+
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
 
 
 def write_index(value: Any) -> str:

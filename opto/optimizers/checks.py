@@ -7,10 +7,10 @@ from keyword import iskeyword
 from typing import Any
 
 from opto.errors import OptimizerError
-from opto.nodes import Node, ParameterNode, attempt, parameter_names, write_constant
+from opto.nodes import Feedback, Node, ParameterNode, attempt, parameter_names, write_constant
 from opto.runs import Rejection, as_json
 
-__all__ = ["checked", "copied", "named", "recorded", "rejection", "same", "sendable"]
+__all__ = ["checked", "copied", "named", "recorded", "rejection", "same", "score_of", "sendable"]
 
 
 def checked(parameters: Iterable[Any]) -> list[ParameterNode[Any]]:
@@ -114,6 +114,23 @@ def _makes(parameter: ParameterNode[Any], form: Any, value: Any) -> bool:
         return type(made) is type(value) and bool(made == value)
 
     return attempt(is_it, fallback=False)
+
+
+def score_of(said: Any, whose: str) -> float:
+    """Return the score in what a function of the user's returned, of which errors speak as *whose*.
+
+    Raises:
+        OptimizerError: There is none.
+        BackwardError: It is nothing that feedback can be.
+    """
+    if said is None:
+        raise OptimizerError(f"{whose} returned None.", mend="Return a number, higher is better.")
+    found = Feedback.of(said)
+    if found.score is None:
+        raise OptimizerError(
+            f"{whose} gave no score, but {found.text!r:.80}.", mend="Return a number; higher is better."
+        )
+    return found.score
 
 
 def rejection(name: str, raw: Any, reason: str) -> Rejection:

@@ -2,24 +2,23 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from opto.errors import DomainError, OptimizerError
-from opto.nodes import Feedback, Node, ParameterNode, Propagator
+from opto.errors import DomainError, ExecutionError, OptimizerError
+from opto.nodes import Node, ParameterNode, Propagator, TraceGraph
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.asking import total
-from opto.optimizers.checks import checked, same
+from opto.optimizers.checks import same, score_of
 from opto.optimizers.credit import Credit, Credits, reach
 from opto.optimizers.draft import Draft
+from opto.optimizers.groups import groups_of, not_taken
 from opto.optimizers.optimizer import Optimizer
-from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.prompts import by_name
 from opto.optimizers.proposal import Evidence, Proposal
-from opto.optimizers.search import LocalSearch, Sampler, ScoreSearch, can_search
+from opto.optimizers.search import ScoreSearch
 from opto.optimizers.state import read_values, write_values
 from opto.optimizers.step import Step
 from opto.optimizers.suggestion import Suggestion
@@ -27,8 +26,8 @@ from opto.runs import Outcome, Run
 
 __all__ = ["Mixed"]
 
-Maker = Callable[..., Optimizer]
 Order = Literal["joint", "round_robin", "credit"]
+_MEASURED = "The function given to measure()"
 _ORDERS: tuple[Order, ...] = ("joint", "round_robin", "credit")
 
 
@@ -59,6 +58,7 @@ class Mixed(Optimizer):
     Example:
         >>> from opto.llm import ScriptedLLM
         >>> from opto.nodes import Range, node
+        >>> from opto.optimizers import LocalSearch
         >>> words = node("Answer.", name="words", trainable=True)
         >>> limit = node(5, name="limit", trainable=True, domain=Range(1, 9))
         >>> llm = ScriptedLLM(["<variable><name>words</name><value>Answer briefly.</value></variable>"])
@@ -84,14 +84,14 @@ class Mixed(Optimizer):
             raise OptimizerError(f"There is no order {order!r}.", mend=f"Choose one of {', '.join(_ORDERS)}.")
         if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | Node | str):
             parameters = list(parameters)
-        groups = list(_groups(parameters))
+        groups = groups_of(parameters)
         given: Any = parameters  # in the order of the user, unless they are in groups
         if isinstance(given, list) and isinstance(given[0], Mapping):
             given = [item for group in groups for item in group.parameters]
         super().__init__(given, propagator=propagator, run=run, max_failures=max_failures, keep_best=keep_best)
         names = {item: name for name, item in self.variables.items()}
         if unused := [name for name in settings if not any(group.takes(name) for group in groups)]:
-            raise TypeError(f"No optimizer of {type(self).__name__} takes the argument {unused[0]!r}")
+            raise not_taken("Mixed()", unused, groups, _own_settings())
         if "context" in settings:
             settings["context"] = by_name(settings["context"], self.variables)
         self.optimizers = [group.made(names, settings) for group in groups]
@@ -143,11 +143,11 @@ class Mixed(Optimizer):
             raise OptimizerError(
                 "Nothing that the last step changed is in force.", mend="Measure after a step that changed something."
             )
-        score = _score(run())
+        score = score_of(run(), _MEASURED)
         worth = {}
         for name, value in replaced.items():
             with self._in_force({name: value}):
-                worth[name] = score - _score(run())
+                worth[name] = score - score_of(run(), _MEASURED)
             self._credits.observe([name], worth[name])
         return worth
 
@@ -155,8 +155,27 @@ class Mixed(Optimizer):
         search = next((item for item in self.optimizers if isinstance(item, ScoreSearch)), None)
         if search is not None:
             # As in a search alone, what failed has the worst score. Words alone may be about what is not searched.
-            feedback = search.with_scores(output, feedback, refuse=False)
+            try:
+                feedback = search.with_scores(output, feedback)
+            except OptimizerError:
+                if (found := self._needs_score(output)) is not None:
+                    found.with_scores(output, feedback)
+                feedback = search.with_scores(output, feedback, refuse=False)
         return super().backward(output, feedback, **settings)
+
+    def _needs_score(self, output: Any) -> ScoreSearch | None:
+        """Return a search that feedback on *output* reaches, if it reaches nothing else that can use it."""
+        if all(isinstance(item, ScoreSearch) for item in self.optimizers):
+            reached = set(self.parameters)
+        else:
+            outputs = output if isinstance(output, list | tuple) else [output]
+            outputs = [item.exception_node if isinstance(item, ExecutionError) else item for item in outputs]
+            if not outputs or not all(isinstance(item, Node) for item in outputs):
+                return None  # which is refused
+            reached = set(TraceGraph(outputs).parameters)
+        users = [item for item in self.optimizers if reached.intersection(item.active.values())]
+        searches = [item for item in users if isinstance(item, ScoreSearch)]
+        return searches[0] if searches and len(searches) == len(users) else None
 
     def _considered(self, evidence: Evidence) -> tuple[Proposal, Checked]:
         self._observe(evidence)
@@ -284,84 +303,6 @@ def _together(proposals: Sequence[Proposal]) -> Proposal:
     )
 
 
-def _score(said: Any) -> float:
-    score = Feedback.of(said).score
-    if score is None:
-        raise OptimizerError(f"{said!r:.80} is no score.", mend="Return a number, or feedback that has one.")
-    return score
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Parameters, and what is to optimize them."""
-
-    parameters: Sequence[ParameterNode[Any]]
-    maker: Maker
-    settings: Mapping[str, Any]
-
-    def takes(self, name: str) -> bool:
-        return name in _arguments(self.maker) and name not in self.settings
-
-    def made(self, names: Mapping[ParameterNode[Any], str], defaults: Mapping[str, Any]) -> Optimizer:
-        known = {name: value for name, value in defaults.items() if self.takes(name)}
-        if "context" in known:
-            mine = {names[item] for item in self.parameters}
-            known["context"] = {name: text for name, text in known["context"].items() if name in mine}
-        optimizer = self.maker({names[item]: item for item in self.parameters}, **known, **self.settings)
-        if not isinstance(optimizer, Optimizer):
-            raise OptimizerError(
-                f"The optimizer of a group is a {type(optimizer).__name__}.",
-                mend="Give a class of optimizers, or a function that returns one.",
-            )
-        return optimizer
-
-
-_OF_THE_WHOLE = ("run", "propagator", "max_failures", "keep_best")
-
-
-def _groups(given: Any) -> Iterator[_Group]:
-    """Read what a user gave as parameters or groups of them."""
-    groups = [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
-    if not groups:
-        yield from _fitting(checked(given), {})  # which says what is wrong with anything else
-        return
-    if len(groups) < len(given):
-        raise OptimizerError("Some of the parameters are in groups, and some are not.", mend="Put all into groups.")
-    seen: set[ParameterNode[Any]] = set()
-    for position, group in enumerate(groups):
-        if "params" not in group:
-            raise OptimizerError(f"Group {position} has no 'params'.", mend='Write {"params": [...], ...}.')
-        settings = {name: value for name, value in group.items() if name not in {"params", "optimizer"}}
-        if common := [name for name in _OF_THE_WHOLE if name in settings]:
-            raise OptimizerError(f"Group {position} sets {common[0]}.", mend="Set it for all groups together.")
-        params = [group["params"]] if isinstance(group["params"], ParameterNode) else group["params"]
-        parameters = checked(params)
-        if twice := [item for item in parameters if item in seen]:
-            raise OptimizerError(f"{twice[0].py_name} is in two groups.", mend="Leave it in one of them.")
-        seen.update(parameters)
-        if "optimizer" in group:
-            if not callable(group["optimizer"]):
-                raise OptimizerError(
-                    f"The optimizer of group {position} is {group['optimizer']!r:.80}.",
-                    mend="Give a class of optimizers, such as OptoPrime, with its settings beside it.",
-                )
-            yield _Group(parameters, group["optimizer"], settings)
-        else:
-            yield from _fitting(parameters, settings)
-
-
-def _fitting(parameters: Sequence[ParameterNode[Any]], settings: Mapping[str, Any]) -> list[_Group]:
-    """Return the parameters with optimizers that suit them."""
-    search: Maker = Sampler if find_spec("optuna") else LocalSearch
-    found = [
-        _Group(chosen, maker, {name: value for name, value in settings.items() if name in _arguments(maker)})
-        for maker, searched in ((search, True), (OptoPrime, False))
-        if (chosen := [item for item in parameters if can_search(item) == searched])
-    ]
-    if unused := set(settings).difference(*(group.settings for group in found)):
-        raise TypeError(f"No optimizer that suits the parameters takes the argument {min(unused)!r}")
-    return found
-
-
-def _arguments(maker: Maker) -> Mapping[str, Any]:
-    return inspect.signature(maker).parameters
+def _own_settings() -> list[str]:
+    arguments = inspect.signature(Mixed).parameters.values()
+    return [item.name for item in arguments if item.kind is item.KEYWORD_ONLY]

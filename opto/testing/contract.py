@@ -25,12 +25,15 @@ class OptimizerContract(FailureContract):
                 return Greedy(parameters, ScriptedLLM(replies()), **settings)
 
     Made twice, it must propose the same: give it a seed, or a script in place of a model. It must propose at least one
-    change within the first three steps. If it is not for numbers and options, say in `parameters` and `program` what it
-    is for.
+    change within the first three steps.
+
+    It must take the settings of `Optimizer`, such as ``run`` and ``keep_best``: one with an ``__init__`` of its own
+    passes them on to ``super().__init__``. If it is not for numbers and options, say in `parameters` and `program` what
+    it is for: at least two parameters, and a list of outputs, the first of which depends on all of them.
     """
 
     def test_parameters_change_within_their_domains_and_the_record_tells_it(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         for _ in range(3):
             self.judge(optimizer)
             before = optimizer.values()
@@ -51,13 +54,13 @@ class OptimizerContract(FailureContract):
             parameter.domain.check(parameter.data)
 
     def test_what_is_not_given_to_the_optimizer_is_left_alone(self) -> None:
-        parameters = self.parameters()
-        *_, bystander = self.parameters()
+        parameters = self._given()
+        *_, bystander = self._given()
         value = bystander.data
-        optimizer = self.make(parameters)
+        optimizer = self._made(parameters)
 
         for _ in range(3):
-            outputs = self.program([*parameters[:-1], bystander])
+            outputs = self._outputs([*parameters[:-1], bystander])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # one of them is reached by nothing
                 optimizer.zero_feedback()
@@ -71,8 +74,8 @@ class OptimizerContract(FailureContract):
         assert not any(item.feedback for item in parameters)
 
     def test_without_feedback_nothing_is_asked_and_nothing_changes(self) -> None:
-        parameters = self.parameters()
-        optimizer = self.make(parameters)
+        parameters = self._given()
+        optimizer = self._made(parameters)
         values = [item.data for item in parameters]
         asked = refuse_to_propose(optimizer)
 
@@ -87,7 +90,7 @@ class OptimizerContract(FailureContract):
         assert asked == []
 
     def test_two_optimizers_share_nothing(self) -> None:
-        first, second = self.make(self.parameters()), self.make(self.parameters())
+        first, second = self._made(self._given()), self._made(self._given())
         values = second.values()
 
         self.run(first)
@@ -97,12 +100,12 @@ class OptimizerContract(FailureContract):
         assert second.best() is None
 
     def test_the_same_seed_and_answers_give_the_same_records(self) -> None:
-        first, second = (self.run(self.make(self.parameters()), 6) for _ in range(2))
+        first, second = (self.run(self._made(self._given()), 6) for _ in range(2))
 
         assert essence(first) == essence(second)
 
     def test_bypassing_changes_no_parameter_but_says_what_would_be(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         values = optimizer.values()
         steps = []
         for _ in range(3):
@@ -119,7 +122,7 @@ class OptimizerContract(FailureContract):
         }
 
     def test_asynchronous_steps_do_what_steps_do(self) -> None:
-        first, second = self.make(self.parameters()), self.make(self.parameters())
+        first, second = self._made(self._given()), self._made(self._given())
         self.run(first)
 
         async def run() -> None:
@@ -134,7 +137,7 @@ class OptimizerContract(FailureContract):
 
     def test_records_survive_json_and_the_disk(self) -> None:
         with folder() as place:
-            optimizer = self.make(self.parameters(), run=place / "run")
+            optimizer = self._made(self._given(), run=place / "run")
 
             records = self.run(optimizer)
 
@@ -144,9 +147,9 @@ class OptimizerContract(FailureContract):
             json.dumps(record.model_dump(mode="json"), allow_nan=False)
 
     def test_what_is_saved_can_be_loaded(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         self.run(optimizer)
-        again = self.make(self.parameters())
+        again = self._made(self._given())
 
         with folder() as place:
             optimizer.save(place / "state.json")
@@ -159,7 +162,7 @@ class OptimizerContract(FailureContract):
         assert self.run(again, 1)[-1].step == 4
 
     def test_best_is_the_highest_score_with_the_values_that_led_to_it(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         judged = []
         for _ in range(6):
             self.judge(optimizer)
@@ -174,7 +177,7 @@ class OptimizerContract(FailureContract):
         assert (best.step, best.values) == first
 
     def test_restore_puts_values_back_all_or_none(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         self.run(optimizer, 4)
         best = optimizer.best()
         assert best is not None
@@ -192,12 +195,12 @@ class OptimizerContract(FailureContract):
         optimizer.restore(None)
 
     def test_with_keep_best_a_step_that_did_worse_leads_back(self) -> None:
-        optimizer = self.make(self.parameters(), keep_best=True)
+        optimizer = self._made(self._given(), keep_best=True)
         best = optimizer.values()
 
         def step(score: float) -> Step:
             optimizer.zero_feedback()
-            outputs = self.program(optimizer.parameters)
+            outputs = self._outputs(optimizer.parameters)
             optimizer.backward(outputs, [Feedback("so so", score=score)] * len(outputs))
             return optimizer.step()
 
@@ -213,18 +216,18 @@ class OptimizerContract(FailureContract):
         assert worse.after == optimizer.records[0].before
 
     def test_a_parameter_given_twice_counts_once(self) -> None:
-        parameters = self.parameters()
+        parameters = self._given()
 
-        assert self.make([*parameters, *parameters]).parameters == parameters
+        assert self._made([*parameters, *parameters]).parameters == parameters
 
     def test_names_of_parameters_may_be_given(self) -> None:
-        named = {f"called_{position}": item for position, item in enumerate(self.parameters())}
-        optimizer = self.make(named)
+        named = {f"called_{position}": item for position, item in enumerate(self._given())}
+        optimizer = self._made(named)
 
         assert optimizer.variables == named
 
     def test_feedback_on_values_that_are_gone_is_not_booked_to_those_in_force(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         step = self._updating(optimizer)
 
         again = optimizer.step()
@@ -236,7 +239,7 @@ class OptimizerContract(FailureContract):
 
     def test_frozen_parameters_stay_as_they_are(self) -> None:
         # A script may well go on about a variable that is not shown any more.
-        optimizer = self.make(self.parameters(), max_failures=100)
+        optimizer = self._made(self._given(), max_failures=100)
         frozen = optimizer.parameters[0]
         value = frozen.data
         frozen.trainable = False
@@ -249,7 +252,7 @@ class OptimizerContract(FailureContract):
         assert frozen not in optimizer.active.values()
 
     def test_only_what_is_named_changes(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         name = list(optimizer.variables)[-1]
 
         with optimizer.only([name]):
@@ -259,7 +262,7 @@ class OptimizerContract(FailureContract):
 
     def test_steps_go_on_counting_in_a_run_that_exists(self) -> None:
         with folder() as place:
-            self.run(self.make(self.parameters(), run=place), 2)
-            self.run(self.make(self.parameters(), run=place), 1)
+            self.run(self._made(self._given(), run=place), 2)
+            self.run(self._made(self._given(), run=place), 1)
 
             assert [record.step for record in Run(place).steps()] == [1, 2, 3]

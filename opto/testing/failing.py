@@ -25,10 +25,10 @@ class FailureContract(Subject):
     """Tests of what must not happen, and of what is said about it."""
 
     def test_a_state_that_cannot_be_loaded_changes_nothing(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         self.run(optimizer)
         state = optimizer.state_dict()
-        again = self.make(self.parameters())
+        again = self._made(self._given())
         before = again.state_dict()
 
         for changes, message in (
@@ -52,10 +52,10 @@ class FailureContract(Subject):
             (None, "single NoneType"),
         ):
             with raises(OptimizerError, message):
-                self.make(parameters)
+                self._made(parameters)
 
     def test_a_value_outside_of_its_domain_is_never_applied(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         values = optimizer.values()
         suggest(optimizer, dict.fromkeys(optimizer.variables, object()))
 
@@ -71,7 +71,7 @@ class FailureContract(Subject):
         assert optimizer.values() == values
 
     def test_a_name_that_nobody_has_is_never_applied(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         suggest(optimizer, {"nobody": 1})
 
         self.judge(optimizer)
@@ -82,7 +82,7 @@ class FailureContract(Subject):
 
     def test_whatever_goes_wrong_is_recorded_before_it_is_passed_on(self) -> None:
         with folder() as place:
-            optimizer = self.make(self.parameters(), run=place)
+            optimizer = self._made(self._given(), run=place)
             values = optimizer.values()
             suggest(optimizer, KeyboardInterrupt())
             self.judge(optimizer)
@@ -96,7 +96,7 @@ class FailureContract(Subject):
 
     def test_a_record_that_cannot_be_written_changes_nothing(self) -> None:
         with folder() as place:
-            optimizer = self.make(self.parameters(), run=place / "run")
+            optimizer = self._made(self._given(), run=place / "run")
             (place / "run" / "steps.jsonl").mkdir()
             values = optimizer.values()
             self.judge(optimizer)
@@ -112,10 +112,10 @@ class FailureContract(Subject):
             (place / "file").write_text("in the way")
 
             with raises(RunError, "cannot be written"):
-                self.make(self.parameters(), run=place / "file")
+                self._made(self._given(), run=place / "file")
 
     def test_feedback_that_reaches_nothing_fails_and_raises_in_the_end(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
 
         for _ in range(2):
             optimizer.zero_feedback()
@@ -129,21 +129,21 @@ class FailureContract(Subject):
 
     def test_settings_are_checked(self) -> None:
         with raises(OptimizerError, "max_failures is 0"):
-            self.make(self.parameters(), max_failures=0)
-        optimizer = self.make(self.parameters())
-        outputs = self.program(optimizer.parameters)
+            self._made(self._given(), max_failures=0)
+        optimizer = self._made(self._given())
+        outputs = self._outputs(optimizer.parameters)
         with raises(OptimizerError, "takes no visualize"):
             optimizer.backward(outputs, self.feedback(outputs), visualize=True)
 
     def test_a_propagator_that_sends_no_graphs_is_refused(self) -> None:
-        optimizer = self.make(self.parameters(), propagator=SumPropagator())
-        optimizer.backward(self.program(optimizer.parameters)[0], 1.0)
+        optimizer = self._made(self._given(), propagator=SumPropagator())
+        optimizer.backward(self._outputs(optimizer.parameters)[0], 1.0)
 
         with raises(OptimizerError, "reads trace graphs, and the propagator sent a float"):
             optimizer.step()
 
     def test_what_can_be_used_is_applied_and_what_cannot_is_named(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         proposed = self._updating(optimizer, bypassing=True)
         parameter, value = next(iter(proposed.items()))
         name = next(name for name, item in optimizer.variables.items() if item is parameter)
@@ -159,7 +159,7 @@ class FailureContract(Subject):
         assert all(optimizer.variables[other].data is item for other, item in others.items())
 
     def test_values_that_are_in_force_already_are_no_update(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         values = optimizer.values()
         suggest(optimizer, dict(values))
 
@@ -171,7 +171,7 @@ class FailureContract(Subject):
         assert all(item is values[name] for name, item in optimizer.values().items())
 
     def test_a_proposal_that_cannot_be_had_fails_and_raises_in_the_end_with_all_causes(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         values = optimizer.values()
         errors: list[SuggestionError | RateLimitError] = [
             SuggestionError("unreadable", mend="Write."),
@@ -193,7 +193,7 @@ class FailureContract(Subject):
         assert optimizer.values() == values
 
     def test_what_will_not_go_away_by_itself_is_raised_at_once(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         suggest(optimizer, lambda: Proposal(error=AuthenticationError("wrong key", mend="Set another.")))
 
         self.judge(optimizer)
@@ -203,7 +203,7 @@ class FailureContract(Subject):
         assert [record.outcome for record in optimizer.records] == ["failed"]
 
     def test_how_many_steps_may_fail_is_for_the_user_to_say(self) -> None:
-        optimizer = self.make(self.parameters(), max_failures=1)
+        optimizer = self._made(self._given(), max_failures=1)
         suggest(optimizer, {"nobody": 1})
 
         self.judge(optimizer)
@@ -211,7 +211,7 @@ class FailureContract(Subject):
             optimizer.step()
 
     def test_a_step_that_is_cancelled_changes_nothing(self) -> None:
-        optimizer = self.make(self.parameters())
+        optimizer = self._made(self._given())
         step = self._updating(optimizer, bypassing=True)
         proposed = {name: step[item] for name, item in optimizer.variables.items() if item in step}
         values = optimizer.values()

@@ -23,6 +23,16 @@ def printed(*arguments):
     return done.stdout.decode()
 
 
+@pytest.mark.parametrize("option", ["trace", "opto", "v2"])
+def test_a_python_that_is_not_there_is_named_before_anything_runs(option, tmp_path):
+    command = [sys.executable, "prompts.py", f"--python-of-{option}", str(tmp_path / "python")]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert f"--python-of-{option}: There is no program {tmp_path / 'python'}. Give the path" in done.stderr
+    assert not done.stdout
+
+
 def test_prompts_of_all_workflows_have_everything():
     plain = json.loads(printed("prompts", "OptoPrime", "--no-sources"))
     with_sources = json.loads(printed("prompts", "OptoPrime"))

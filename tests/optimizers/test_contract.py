@@ -139,6 +139,39 @@ class TestOptimizersOfTrace(TestOptimizersOfUsers):
         """It reads what it likes."""
 
 
+class Deaf(Fastidious):
+    """An optimizer that passes no settings on."""
+
+    def __init__(self, parameters, **settings):
+        super().__init__(parameters)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"program": lambda self, parameters: parameters[0] + parameters[1]}, "program() returned a single node"),
+        ({"program": lambda self, parameters: ["hi"]}, "program() returned ['hi']. Return a list of outputs"),
+        ({"parameters": lambda self: [node("hi", trainable=True)]}, "Return a list of two or more"),
+        ({"parameters": lambda self: [3, 4]}, "parameters() returned [3, 4]. Return a list of two or more"),
+        ({"make": lambda self, parameters, **_: Fastidious(parameters)}, "Pass **settings on"),
+        ({"make": lambda self, parameters, **settings: Deaf(parameters, **settings)}, "on to super().__init__()"),
+        ({"make": lambda self, parameters, **settings: None}, "make() returned None. Return an optimizer"),
+    ],
+)
+def test_what_the_contract_cannot_test_is_said_in_words(change, message):
+    of_user = type("OfUser", (TestOptimizersOfUsers,), change)
+    said = []
+    for name in dir(of_user):
+        if name.startswith("test_"):
+            try:
+                getattr(of_user(), name)()
+            except Exception as error:
+                said.append(f"{type(error).__name__}: {error}")
+
+    assert said
+    assert [text for text in said if message not in text] == []
+
+
 def broken(change):
     """A kind of optimizer that breaks its contract in one way."""
     return type("Broken", (Fastidious,), {"__name__": "Broken", **change})

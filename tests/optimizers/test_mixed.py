@@ -62,7 +62,7 @@ def test_each_kind_of_parameter_gets_what_suits_it(words, limit, mode):
 
 
 def test_without_optuna_the_standard_library_searches(limit, monkeypatch):
-    monkeypatch.setattr("opto.optimizers.mixed.find_spec", lambda name: None)
+    monkeypatch.setattr("opto.optimizers.groups.find_spec", lambda name: None)
 
     assert [type(part) for part in Mixed([limit]).optimizers] == [LocalSearch]
 
@@ -190,8 +190,24 @@ def test_what_was_paid_for_is_recorded_though_a_group_raises(words, mode, monkey
 def test_a_search_among_them_needs_scores(words, limit):
     optimizer = Mixed([{"params": [words]}, {"params": [limit], "optimizer": LocalSearch}], llm=endless(words="#"))
 
-    with pytest.raises(OptimizerError, match="has no score"):
-        judge(optimizer, score=None)
+    optimizer.backward(words * limit, "too long")
+    with pytest.raises(OptimizerError, match="LocalSearch, which searches limit .as group 1 says., reads nothing else"):
+        optimizer.step()
+
+
+def test_words_that_none_of_them_can_use_are_refused_when_they_are_given(words, limit, mode):
+    groups = [{"params": [mode], "optimizer": LocalSearch}, {"params": [words]}, {"params": [limit]}]
+    optimizer = Mixed(groups, llm=endless(words="#"))
+
+    with pytest.raises(OptimizerError, match="'too long' has no score, and Sampler, which searches limit .chosen by"):
+        optimizer.backward(limit + 1, "too long")
+    with pytest.raises(OptimizerError, match="'too long' has no score"):
+        Mixed([limit, mode]).backward(limit + 1, "too long")
+
+    assert not limit.feedback
+    optimizer.backward([limit + 1], [0.5])
+    optimizer.backward(words * limit, "too long")
+    assert limit.feedback
 
 
 def test_one_after_the_other(words, limit, mode):
@@ -292,8 +308,10 @@ def test_values_are_put_back_though_the_program_fails():
     with pytest.raises(StopIteration):
         optimizer.measure(lambda: next(scores))
     assert x.data == now
-    with pytest.raises(OptimizerError, match="'fine' is no score"):
+    with pytest.raises(OptimizerError, match=r"given to measure\(\) gave no score, but 'fine'"):
         optimizer.measure(lambda: "fine")
+    with pytest.raises(OptimizerError, match=r"given to measure\(\) returned None\. Return a number"):
+        optimizer.measure(lambda: None)
 
 
 def test_it_goes_back_to_the_best(words, limit):
@@ -319,6 +337,13 @@ def test_it_goes_back_to_the_best(words, limit):
         (lambda x, y: [{"params": [x], "optimizer": lambda params: 3}], OptimizerError, "is a int"),
         (lambda x, y: [{"params": [x], "colour": 3}], TypeError, "colour"),
         (lambda x, y: [{"params": [x], "optimizer": LocalSearch, "colour": 3}], TypeError, "colour"),
+        (
+            lambda x, y: [{"params": [y]}, {"params": [x], "optimizer": LocalSearch, "sed": 3}],
+            TypeError,
+            r"Group 1 \(limit\) sets 'sed', unknown to LocalSearch\. Did you mean seed\?",
+        ),
+        (lambda x, y: {"params": [x]}, OptimizerError, "a single group. Put it into a list"),
+        (lambda x, y: {"params": x, "optimizer": LocalSearch}, OptimizerError, "a single group. Put it into a list"),
         (lambda x, y: [{"params": [3]}], OptimizerError, "3 is no parameter"),
         (lambda x, y: [], OptimizerError, "no trainable parameter"),
         (lambda x, y: x, OptimizerError, "single ParameterNode"),
@@ -334,6 +359,15 @@ def test_settings_that_cannot_be_used_are_refused(limit):
         Mixed([limit], colour=3)
     with pytest.raises(OptimizerError, match="no order 'random'. Choose one of joint"):
         Mixed([limit], order="random")
+    with pytest.raises(TypeError, match=r"'llm', 'kepp_best', unknown to Sampler\. Did you mean keep_best\?"):
+        Mixed([limit], llm=endless(), kepp_best=True)
+
+
+def test_what_a_group_refuses_itself_is_told_with_its_group(words):
+    with pytest.raises(TypeError, match="colour") as caught:
+        Mixed([{"params": [words], "optimizer": OptoPrime, "llm": endless(words="#"), "colour": 3}])
+
+    assert caught.value.__notes__ == ["It is the OptoPrime for words, as group 0 says."]
 
 
 def test_without_a_model_the_error_names_what_to_set(words, monkeypatch):

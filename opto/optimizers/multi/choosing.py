@@ -8,6 +8,7 @@ from opto.errors import LLMError, OptimizerError
 from opto.llm import Usage
 from opto.nodes import Feedback
 from opto.optimizers.asking import total
+from opto.optimizers.checks import score_of
 from opto.optimizers.multi.candidates import Drawn, Option, fatal
 from opto.optimizers.prompts import Judged
 from opto.optimizers.proposal import Proposal
@@ -143,17 +144,13 @@ def measured(validate: Callable[[], Any]) -> Score:
         'ZeroDivisionError: division by zero'
     """
     try:
-        said = Feedback.of(validate())
+        return Score(score_of(validate(), "validate"))
     except LLMError as error:
         if not error.transient:
             raise
         return Score(error=error)
     except Exception as error:
         return Score(error=error)
-    if said.score is None:
-        problem = f"validate gave no score, but {said.text!r:.80}."
-        return Score(error=OptimizerError(problem, mend="Return a number; higher is better."))
-    return Score(said.score)
 
 
 def by_validation(
@@ -195,7 +192,10 @@ def by_validation(
     if least is not None and found.score < least:
         why = f"No candidate scored as high as the values in force, {least:g}: the best of them scored {found.score:g}."
         return Selected(None, why, None, in_force)
-    against = "" if least is None else f", against {least:g} of the values in force"
+    against = ""
+    if least is not None:
+        tied = found.score == least
+        against = ", the same as the values in force" if tied else f", against {least:g} of the values in force"
     return Selected(found, f"It scored highest, {found.score:g}{against}.", None, in_force)
 
 

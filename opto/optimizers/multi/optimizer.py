@@ -17,7 +17,7 @@ from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
 from opto.optimizers.multi.choosing import Round, Score, Selected, by_selector, by_validation, by_vote, measured
 from opto.optimizers.multi.judging import Judge
-from opto.optimizers.multi.settings import Said, checked_number
+from opto.optimizers.multi.settings import Said, check_call, checked_number
 from opto.optimizers.optoprime import OptoPrime
 from opto.optimizers.prompts import Judged, Problem
 from opto.optimizers.proposal import Evidence, Proposal
@@ -179,6 +179,8 @@ class OptoPrimeMulti(OptoPrime):
             if function is not None and (not callable(function) or iscoroutinefunction(function)):
                 kind = "asynchronous" if callable(function) else repr(function)[:80]
                 raise OptimizerError(f"{name} is {kind}.", mend="Give a function; it may call asyncio.run().")
+        check_call("validate", validate, [], "no arguments, while the values of a candidate are in force")
+        check_call("selector", selector, [[]], "one argument, the list of the candidates")
         self._sources = said.sources(models or [self.llm])
         self.num_responses = len(self._sources)
         self.max_workers = checked_number("max_workers", max_workers)

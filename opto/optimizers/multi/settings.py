@@ -1,13 +1,14 @@
 """How several candidates are to be made and chosen, as the user says it: in our words or in those of Trace."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, NamedTuple
 
 from opto.errors import OptimizerError
 from opto.llm import LLM
 from opto.optimizers.multi.candidates import Source
 
-__all__ = ["Said", "checked_number"]
+__all__ = ["Said", "check_call", "checked_number"]
 
 #: How candidates are asked for, and which is chosen: in our words and in those of Trace.
 _GENERATIONS = {
@@ -107,6 +108,23 @@ def checked_number(name: str, value: Any) -> int:
     if not isinstance(value, int) or value < 1:
         raise OptimizerError(f"{name} is {value!r}.", mend="Give a number from 1 on.")
     return value
+
+
+def check_call(name: str, function: Callable[..., Any] | None, arguments: Sequence[Any], said: str) -> None:
+    """Refuse a function that cannot be called with *arguments*, of which *said* tells."""
+    if function is None:
+        return
+    try:
+        expected = signature(function)
+    except (TypeError, ValueError):
+        return  # some builtins do not say
+    try:
+        expected.bind(*arguments)
+    except TypeError as error:
+        raise OptimizerError(
+            f"{name} takes {expected}, and it is called with {said}.",
+            mend=f"Give a function that can be called so ({error}).",
+        ) from None
 
 
 def _known(name: str, value: Any, words: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from opto.errors import ExecutionError, OptimizerError
+from opto.errors import BackwardError, ExecutionError, OptimizerError
 from opto.nodes import Choices, ExceptionNode, Feedback, Node, ParameterNode, Propagator, attempt
 from opto.optimizers.checks import copied
 from opto.optimizers.optimizer import Optimizer
@@ -36,6 +36,9 @@ class ScoreSearch(Optimizer):
 
     What failed has the worst score there is, -inf: an output that is an exception, an exception as feedback, and NaN.
     """
+
+    #: What to say behind its name of an optimizer that is part of another: what it is there for.
+    searched = ""
 
     @cached_property
     def _spaces(self) -> dict[str, Space]:
@@ -64,7 +67,9 @@ class ScoreSearch(Optimizer):
 
         Raises:
             OptimizerError: It has no score, and nothing failed.
+            BackwardError: There is no output, or the two are swapped.
         """
+        _check_order(output, feedback)
         if not isinstance(output, list | tuple):
             return self._judged_by_score(feedback, output, refuse=refuse)
         said = feedback if isinstance(feedback, list) else [feedback] * len(output)
@@ -89,7 +94,7 @@ class ScoreSearch(Optimizer):
 
     def _no_score(self, said: str) -> OptimizerError:
         return OptimizerError(
-            f"The feedback {said!r:.80} has no score, and {type(self).__name__} reads nothing else.",
+            f"The feedback {said!r:.80} has no score, and {type(self).__name__}{self.searched} reads nothing else.",
             mend="Give a number, or Feedback(text, score=…); higher is better.",
         )
 
@@ -341,6 +346,23 @@ class FreshSearch(ScoreSearch):
             for name, space in self._spaces.items()
         }
         return {**drawn, **self._fixed()}
+
+
+def _check_order(output: Any, feedback: Any) -> None:
+    """Refuse an output that is none where what was meant is plain to see."""
+    outputs, said = (item if isinstance(item, list | tuple) else [item] for item in (output, feedback))
+    if not outputs or any(isinstance(item, Node | ExecutionError) for item in outputs):
+        return
+    if any(isinstance(item, Node) for item in said):
+        raise BackwardError(
+            f"The output is {output!r:.60}, and the feedback is a node: it seems that they are swapped.",
+            mend="Write backward(output, feedback), with the node that is judged first.",
+        )
+    if isinstance(feedback, str) and not feedback:
+        raise BackwardError(
+            f"No output was given, only {output!r:.60}.",
+            mend="Write backward(output, score), with the node that is judged first.",
+        )
 
 
 def _is_nan(value: Any) -> bool:

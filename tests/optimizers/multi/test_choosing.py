@@ -292,6 +292,15 @@ class TestValidation:
         assert step.candidates[1].score == 0.5
         with pytest.raises(OptimizerError, match="validate gave no score, but 'fine'"):
             stepped(x, ScriptedLLM([says(x=2)]), num_responses=1, validate=lambda: "fine")
+        with pytest.raises(OptimizerError, match=r"validate returned None\. Return a number, higher is better\."):
+            stepped(x, ScriptedLLM([says(x=2)]), num_responses=1, validate=lambda: None)
+
+    def test_what_scores_the_same_as_what_there_is_is_said_to(self):
+        x = number(1)
+        _, step = stepped(x, ScriptedLLM([says(x=3)]), num_responses=1, validate=lambda: -abs(x.data - 2))
+
+        assert x.data == 3
+        assert told(step)[1] == "It scored highest, -1, the same as the values in force."
 
     def test_what_others_choose_is_scored_before_it_is_adopted(self):
         x, y = number(3), number(3)

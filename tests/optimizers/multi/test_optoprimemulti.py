@@ -610,6 +610,8 @@ class TestNamesOfTrace:
             ({"selection": "validation"}, "nothing to go by. Give validate="),
             ({"validate": 3}, "validate is 3"),
             ({"validate": wait}, "validate is asynchronous"),
+            ({"validate": lambda p: 1}, r"validate takes \(p\), and it is called with no arguments, .*'p'"),
+            ({"selector": lambda: 1}, r"selector takes \(\), and it is called with one argument"),
             ({"selector": "first"}, "selector is 'first'"),
             ({"judge": print, "selection": "last"}, "a judge, and something else that chooses"),
             ({"experts": "a cook"}, "experts is 'a cook'"),

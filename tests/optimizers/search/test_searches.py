@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opto.errors import MissingDependencyError, OptimizerError
+from opto.errors import BackwardError, MissingDependencyError, OptimizerError
 from opto.nodes import Check, Choices, Feedback, Range, Text, node
 from opto.optimizers import LocalSearch, Sampler
 from opto.optimizers.search import from_unit, to_unit
@@ -73,6 +73,20 @@ def test_the_start_is_evidence(search):
 
     assert best.values == {"x": 3}
     assert best.step == 1
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_an_output_that_was_forgotten_or_swapped_with_the_feedback_is_named(search):
+    (x,) = numbers(x=(3, Range(0, 9)))
+    optimizer = search([x])
+
+    with pytest.raises(BackwardError, match=r"No output was given, only 0\.4\. Write backward\(output, score\)"):
+        optimizer.backward(0.4)
+    for output, feedback in (("bad", x + 1), (0.4, x + 1), ([0.4], [x + 1])):
+        with pytest.raises(BackwardError, match="it seems that they are swapped"):
+            optimizer.backward(output, feedback)
+    assert not x.feedback
+    optimizer.backward(x + 1, x * 0.5)  # a score may be a node
 
 
 @pytest.mark.parametrize("search", SEARCHES)
