@@ -41,6 +41,7 @@ class Drawn:
         proposal: What came of it; None before.
         checked: What of it can be used.
         update: What it would change of the values in force.
+        recorded: The same as records hold it.
         refused: True if the provider refused the temperature, and was asked without.
         finished: True if there is an answer, or an error in its place.
     """
@@ -52,6 +53,7 @@ class Drawn:
     proposal: Proposal | None = None
     checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
     update: dict[str, Any] = field(default_factory=dict)
+    recorded: dict[str, Any] = field(default_factory=dict)
     refused: bool = False
     finished: bool = False
 
@@ -99,7 +101,7 @@ class Drawn:
             source=", ".join(part for part in (heat, expert, self.basis) if part),
             model=proposal.model or self.source.llm.model,
             temperature=None if self.refused else temperature,
-            update={name: as_json(value) for name, value in self.update.items()},
+            update=self.recorded,
             rejected=self.checked.rejected,
             score=None if option is None else option.score,
             votes=0 if option is None else option.votes,

@@ -13,7 +13,7 @@ from opto.optimizers.multi.candidates import Drawn, Option, fatal
 from opto.optimizers.prompts import Judged
 from opto.optimizers.proposal import Proposal
 from opto.optimizers.suggestion import Suggestion
-from opto.runs import CandidateRecord, as_json
+from opto.runs import CandidateRecord
 
 __all__ = ["Round", "Score", "Selected", "by_selector", "by_validation", "by_vote", "measured"]
 
@@ -86,7 +86,7 @@ class Round:
             for item in self.options or ()
             if item is not option and item.update and (item.note or item.score is not None)
         ]
-        return [Judged({k: as_json(v) for k, v in item.update.items()}, [Feedback(text)], None) for item, text in said]
+        return [Judged(item.members[0].recorded, [Feedback(text)], None) for item, text in said]
 
     def proposal(self, asked: Proposal) -> Proposal:
         """Return what comes of it, for a step that began with *asked*."""

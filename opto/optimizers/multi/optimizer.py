@@ -294,6 +294,7 @@ class OptoPrimeMulti(OptoPrime):
             item.checked = self._check(item.proposal.suggestion, evidence)
             now = self.values()
             item.update = {name: value for name, value in item.checked.values.items() if not same(value, now[name])}
+            item.recorded = self.recorded(item.update)
             item.finished = True
         finally:
             item.proposal = item.proposal or self._in_progress

@@ -1,6 +1,7 @@
 """OptoPrimeMulti: where candidates come from, which of them wins, and what is told of the others."""
 
 import asyncio
+import decimal
 import importlib
 import threading
 
@@ -633,3 +634,13 @@ class TestNamesOfTrace:
     def test_unknown_settings_are_refused(self):
         with pytest.raises(TypeError, match=r"OptoPrimeMulti\(\) got an unexpected keyword argument 'temprature'"):
             OptoPrimeMulti([number()], ScriptedLLM([]), temprature=1)
+
+
+def test_candidates_are_recorded_as_their_domains_read_them():
+    price = node(decimal.Decimal("1.10"), name="price", trainable=True)
+    optimizer = OptoPrimeMulti([price], ScriptedLLM([says(price="1.20")] * 2), num_responses=2, selection="majority")
+    optimizer.backward(price * 2, "too low")
+    step = optimizer.step()
+
+    assert [item.update for item in step.candidates] == [{"price": "1.20"}] * 2
+    assert price.accept(step.candidates[0].update["price"]) == decimal.Decimal("1.20")
