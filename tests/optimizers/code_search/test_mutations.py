@@ -293,7 +293,7 @@ expressions = st.recursive(
         st.builds("[{}, {}]".format, inner, inner),
         st.builds("len({})".format, inner),
         st.builds("xs[{}:{}]".format, inner, inner),
-        st.builds("[x for x in {} if {}]".format, names, inner),
+        st.builds("[x for x in {} if ({})]".format, names, inner),
         st.builds("({} if {} else {})".format, inner, inner, inner),
     ),
     max_leaves=4,
