@@ -93,6 +93,7 @@ class Reply:
         finish_reason: ``"length"`` means that `text` is cut off, ``"refusal"`` that the model or a filter of
             the provider would not answer. Check both before reading the text.
         request_id: The provider's id of the request, to quote in a complaint.
+        retries: How many attempts failed before this answer came.
         raw: The provider's own object.
 
     Example:
@@ -109,6 +110,7 @@ class Reply:
     finish_reason: FinishReason = "stop"
     request_id: str | None = None
     arguments: str | None = None
+    retries: int = 0
     raw: Any = field(default=None, repr=False, compare=False)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, MissingDependencyError
 from opto.llm.adapter import Adapter
+from opto.llm.deadlines import limit_request
 from opto.llm.environment import Endpoint
 from opto.llm.failures import not_an_answer, sdk_errors
 from opto.llm.messages import Message, Reply
@@ -88,10 +89,6 @@ class SDKAdapter(Adapter):
     def _arguments(self, create: Any, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings.get("stream"):
             raise BadRequestError("stream=True cannot be used: a Reply is whole.", mend="Leave it out.")
-        timeout = settings.get("timeout", 1)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            # An SDK finds out when its sockets are open, takes it for a bad connection, and tries again.
-            raise BadRequestError(f"The timeout {timeout!r} is not a time.", mend="Give seconds, such as timeout=60.")
         if self._known is None:
             self._known = frozenset(inspect.signature(create).parameters)
         body = {"model": self._endpoint.model, **self._body(messages, settings)}
@@ -190,7 +187,16 @@ class Clients:
                 mend=f'Install it: pip install "{self._requirement}"',
             ) from error
         with sdk_errors(self._endpoint):
-            return getattr(sdk, name)(api_key=self._endpoint.api_key, base_url=self._endpoint.base_url)
+            # A task can be cancelled when its time is over; a thread must see to it itself.
+            http = (
+                None if name.startswith("Async") else sdk.DefaultHttpxClient(event_hooks={"request": [limit_request]})
+            )
+            return getattr(sdk, name)(
+                api_key=self._endpoint.api_key,
+                base_url=self._endpoint.base_url,
+                http_client=http,
+                max_retries=0,  # tried again in one place only
+            )
 
 
 async def _life(client: Any) -> AsyncGenerator[None]:

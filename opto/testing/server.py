@@ -18,7 +18,7 @@ from opto.errors import OptoError
 from opto.llm import Reply, Usage
 from opto.testing.wire import PROTOCOLS, OpenAIChat, WireProtocol
 
-__all__ = ["Action", "Cut", "Exchange", "Failure", "LLMServer", "Raw", "RecordedRequest", "Slow"]
+__all__ = ["Action", "Cut", "Drip", "Exchange", "Failure", "LLMServer", "Raw", "RecordedRequest", "Slow"]
 
 _NO_RETRY = {"x-should-retry": "false"}
 
@@ -165,6 +165,27 @@ class Slow(Action):
     async def play(self, exchange: Exchange) -> None:
         await asyncio.sleep(self.seconds)
         await exchange.write(exchange.answer(self.then))
+
+
+@dataclass(frozen=True)
+class Drip(Action):
+    """An answer that never ends: a byte now and then, for as long as the client stays.
+
+    Args:
+        seconds: Between two bytes.
+        in_headers: Whether it already drips where the headers would be.
+    """
+
+    seconds: float = 0.005
+    in_headers: bool = False
+
+    async def play(self, exchange: Exchange) -> None:
+        head, body = exchange.answer("").split(b"\r\n\r\n", 1)
+        head = head.replace(b"content-length: %d" % len(body), b"content-length: 1000000000")
+        await exchange.write(head + (b"\r\nx-slow: " if self.in_headers else b"\r\n\r\n"))
+        while True:
+            await asyncio.sleep(self.seconds)
+            await exchange.write(b" ")
 
 
 class LLMServer:
