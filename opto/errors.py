@@ -168,6 +168,8 @@ class LLMError(OptoError):
         retry_after: Seconds that the provider asks to wait, or None.
         should_retry: What the provider says about trying again, or None.
         retries: How many attempts failed before this one.
+        raw: The body of the response as it came, with the key struck out; None if nothing came.
+        usage: What it cost, as far as the body says; else None.
     """
 
     transient: ClassVar[bool] = False
@@ -188,6 +190,8 @@ class LLMError(OptoError):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.retries = 0
+        self.raw: str | None = None
+        self.usage: Any = None  # an opto.llm.Usage
 
 
 class AuthenticationError(LLMError):

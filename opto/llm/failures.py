@@ -26,7 +26,7 @@ from opto.errors import (
 from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.reading import dig, text_or_none
 
-__all__ = ["not_an_answer", "sdk_errors", "translate"]
+__all__ = ["masked", "not_an_answer", "sdk_errors", "translate"]
 
 _PACKAGES = {"openai", "anthropic", "httpx", "httpx2"}
 
@@ -210,12 +210,15 @@ def _detail(error: Exception, endpoint: Endpoint) -> str:
 
 def _tidy(text: str, endpoint: Endpoint) -> str:
     """One line, not too long, without the key."""
-    if endpoint.api_key and endpoint.api_key != NO_KEY:
-        text = text.replace(endpoint.api_key, "***")
-    text = " ".join(text.split())
+    text = " ".join(masked(text, endpoint).split())
     if len(text) > _LONGEST_DETAIL:
         text = f"{text[:_LONGEST_DETAIL]}…"
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def masked(text: str, endpoint: Endpoint) -> str:
+    """Return *text* without the key."""
+    return text.replace(endpoint.api_key, "***") if endpoint.api_key and endpoint.api_key != NO_KEY else text
 
 
 def _mend(kind: type[LLMError], endpoint: Endpoint) -> str:

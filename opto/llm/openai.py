@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.llm.messages import Message, Reply, openai_tool
-from opto.llm.reading import chat_reply
+from opto.llm.messages import Message, Reply, Usage, openai_tool
+from opto.llm.reading import chat_reply, chat_usage
 from opto.llm.sdk import SDKAdapter
 
 __all__ = ["OpenAIAdapter"]
@@ -27,3 +27,6 @@ class OpenAIAdapter(SDKAdapter):
 
     def _read(self, response: Any, model: str) -> Reply | None:
         return chat_reply(response, model=model)
+
+    def _usage(self, usage: Any) -> Usage | None:
+        return chat_usage(usage)

@@ -3,17 +3,19 @@
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar
 
-from opto.errors import BadRequestError, MissingDependencyError
+from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
 from opto.llm.deadlines import limit_request
 from opto.llm.environment import Endpoint
-from opto.llm.failures import not_an_answer, sdk_errors
-from opto.llm.messages import Message, Reply
+from opto.llm.failures import masked, not_an_answer, sdk_errors
+from opto.llm.messages import Message, Reply, Usage
 from opto.llm.reading import dig, text_or_none
+from opto.llm.receiving import akeep_response, keep_response, receiving, usage_object
 
 __all__ = ["SDKAdapter"]
 
@@ -48,9 +50,10 @@ class SDKAdapter(Adapter):
             self._take_first_model(listed)
         create = self._create(client)
         arguments = self._arguments(create, messages, settings)
-        with sdk_errors(self._endpoint):
-            response = create(**arguments)
-        return self._checked(response, arguments["model"])
+        with self._receiving():
+            with sdk_errors(self._endpoint):
+                response = create(**arguments)
+            return self._checked(response, arguments["model"])
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = await self._clients.of_this_loop()
@@ -61,9 +64,10 @@ class SDKAdapter(Adapter):
             self._take_first_model(listed)
         create = self._create(client)
         arguments = self._arguments(create, messages, settings)
-        with sdk_errors(self._endpoint):
-            response = await create(**arguments)
-        return self._checked(response, arguments["model"])
+        with self._receiving():
+            with sdk_errors(self._endpoint):
+                response = await create(**arguments)
+            return self._checked(response, arguments["model"])
 
     def close(self) -> None:
         self._clients.close()
@@ -85,6 +89,21 @@ class SDKAdapter(Adapter):
     def _read(self, response: Any, model: str) -> Reply | None:
         """The reply in a response, or None if there is none."""
         raise NotImplementedError
+
+    def _usage(self, usage: Any) -> Usage | None:
+        """Read the object of a response that says what it cost."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
+        """Keep what came before anything went wrong on the error that says so."""
+        with receiving() as received:
+            try:
+                yield
+            except LLMError as error:
+                error.raw = masked(received.text, self._endpoint) or None
+                error.usage = self._usage(usage_object(received.text))
+                raise
 
     def _arguments(self, create: Any, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings.get("stream"):
@@ -188,9 +207,10 @@ class Clients:
             ) from error
         with sdk_errors(self._endpoint):
             # A task can be cancelled when its time is over; a thread must see to it itself.
-            http = (
-                None if name.startswith("Async") else sdk.DefaultHttpxClient(event_hooks={"request": [limit_request]})
-            )
+            if name == self._names[1]:
+                http = sdk.DefaultAsyncHttpxClient(event_hooks={"response": [akeep_response]})
+            else:
+                http = sdk.DefaultHttpxClient(event_hooks={"request": [limit_request], "response": [keep_response]})
             return getattr(sdk, name)(
                 api_key=self._endpoint.api_key,
                 base_url=self._endpoint.base_url,
