@@ -94,6 +94,7 @@ class Reply:
             the provider would not answer. Check both before reading the text.
         request_id: The provider's id of the request, to quote in a complaint.
         retries: How many attempts failed before this answer came.
+        left_out: Names of settings that were not sent, because the model refuses them.
         raw: The provider's own object.
 
     Example:
@@ -111,6 +112,7 @@ class Reply:
     request_id: str | None = None
     arguments: str | None = None
     retries: int = 0
+    left_out: tuple[str, ...] = ()
     raw: Any = field(default=None, repr=False, compare=False)
 
     @property

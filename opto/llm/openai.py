@@ -14,6 +14,7 @@ class OpenAIAdapter(SDKAdapter):
     package = "openai"
     requirement = "openai>=2.20,<4"
     clients = ("OpenAI", "AsyncOpenAI")
+    renames = ("max_tokens", "max_completion_tokens")
 
     def _create(self, client: Any) -> Any:
         return client.chat.completions.create

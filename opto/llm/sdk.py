@@ -5,11 +5,13 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
+from opto.llm.adjusting import Adjustments
 from opto.llm.deadlines import limit_request
 from opto.llm.environment import Endpoint
 from opto.llm.failures import masked, not_an_answer, sdk_errors
@@ -26,10 +28,13 @@ class SDKAdapter(Adapter):
     package: ClassVar[str]
     requirement: ClassVar[str]
     clients: ClassVar[tuple[str, str]]
+    #: Parameters that go under another name if a model refuses this one.
+    renames: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._clients = Clients(endpoint, self.package, self.requirement, self.clients)
+        self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
 
     @property
@@ -49,11 +54,16 @@ class SDKAdapter(Adapter):
                 listed = client.models.list()
             self._take_first_model(listed)
         create = self._create(client)
-        arguments = self._arguments(create, messages, settings)
-        with self._receiving():
-            with sdk_errors(self._endpoint):
-                response = create(**arguments)
-            return self._checked(response, arguments["model"])
+        while True:
+            body, left_out = self._request(messages, settings)
+            try:
+                with self._receiving():
+                    with sdk_errors(self._endpoint):
+                        response = create(**self._arguments(create, body))
+                    return replace(self._checked(response, body["model"]), left_out=left_out)
+            except BadRequestError as error:
+                if not self._adjustments.learn(error, body, self.model):
+                    raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = await self._clients.of_this_loop()
@@ -63,11 +73,16 @@ class SDKAdapter(Adapter):
                 listed = await client.models.list()
             self._take_first_model(listed)
         create = self._create(client)
-        arguments = self._arguments(create, messages, settings)
-        with self._receiving():
-            with sdk_errors(self._endpoint):
-                response = await create(**arguments)
-            return self._checked(response, arguments["model"])
+        while True:
+            body, left_out = self._request(messages, settings)
+            try:
+                with self._receiving():
+                    with sdk_errors(self._endpoint):
+                        response = await create(**self._arguments(create, body))
+                    return replace(self._checked(response, body["model"]), left_out=left_out)
+            except BadRequestError as error:
+                if not self._adjustments.learn(error, body, self.model):
+                    raise
 
     def close(self) -> None:
         self._clients.close()
@@ -105,12 +120,18 @@ class SDKAdapter(Adapter):
                 error.usage = self._usage(usage_object(received.text))
                 raise
 
-    def _arguments(self, create: Any, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(
+        self, messages: Sequence[Message], settings: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the body of a request, and what it should have had that the model does not take."""
         if settings.get("stream"):
             raise BadRequestError("stream=True cannot be used: a Reply is whole.", mend="Leave it out.")
+        body = {"model": self._endpoint.model, **self._body(messages, settings)}
+        return body, self._adjustments.apply(body)
+
+    def _arguments(self, create: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         if self._known is None:
             self._known = frozenset(inspect.signature(create).parameters)
-        body = {"model": self._endpoint.model, **self._body(messages, settings)}
         arguments = {name: value for name, value in body.items() if name in self._known}
         # Local servers know more settings than an SDK, and an SDK may drop one that its provider still takes.
         extra = {name: value for name, value in body.items() if name not in self._known}

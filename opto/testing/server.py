@@ -116,6 +116,7 @@ class Failure(Action):
             ``x-should-retry: false``.
         message: What went wrong.
         code: OpenAI's ``error.code``, Anthropic's ``error.type``.
+        param: The parameter at fault, which only OpenAI's protocol names.
         headers: Such as ``{"retry-after": "1"}``.
     """
 
@@ -123,9 +124,10 @@ class Failure(Action):
     message: str = "This failure is in the script."
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
 
     async def play(self, exchange: Exchange) -> None:
-        body = exchange.protocol.failure(self.status, self.message, self.code)
+        body = exchange.protocol.failure(self.status, self.message, self.code, self.param)
         await exchange.send(self.status, body, self.headers)
 
 
