@@ -10,11 +10,13 @@ from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.anthropic import AnthropicAdapter
 from opto.llm.bridge import bridge_of_thread
+from opto.llm.clock import Clock
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
 from opto.llm.openai import OpenAIAdapter
-from opto.llm.retrying import DEADLINE, RETRIES, Clock, Patience, ask, ask_async
+from opto.llm.retrying import DEADLINE, RETRIES, Patience, ask, ask_async
+from opto.llm.throttle import limited, throttle_of
 
 __all__ = ["LLM", "DummyLLM", "as_llm", "use_llm"]
 
@@ -52,6 +54,8 @@ class LLM:
             waits, or those that the provider asks for.
         deadline: Seconds for a call in all, its retries and waits included; None for no end. A wait that would go
             beyond it is not begun: the failure is raised at once.
+        requests_per_minute: Begin no more requests than these within any minute.
+        tokens_per_minute: The same for tokens, read and written: estimated before a call, counted after it.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
             ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
@@ -77,11 +81,14 @@ class LLM:
         adapter: Adapter | None = None,
         retries: int = RETRIES,
         deadline: float | None = DEADLINE,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         **settings: Any,
     ) -> None:
+        throttle = None
         if adapter is None:
             endpoint = find_endpoint(model, base_url=base_url, api_key=api_key)
-            adapter = _ADAPTERS[endpoint.provider](endpoint)
+            adapter, throttle = _ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
@@ -90,6 +97,7 @@ class LLM:
         self._adapter = adapter
         self._settings = settings
         self._patience = Patience(retries, deadline)
+        self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
         self._clock = Clock()
 
     @property
@@ -117,12 +125,26 @@ class LLM:
         if bridge is not None:
             return bridge.run(self.acall(messages, **settings))
         sent, patience = self._merged(settings)
-        return ask(self._adapter, conversation(messages), sent, patience=patience, clock=self._clock)
+        return ask(
+            self._adapter,
+            conversation(messages),
+            sent,
+            patience=patience,
+            throttle=self._throttle,
+            clock=self._clock,
+        )
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model without blocking the event loop; else the same as calling the client."""
         sent, patience = self._merged(settings)
-        return await ask_async(self._adapter, conversation(messages), sent, patience=patience, clock=self._clock)
+        return await ask_async(
+            self._adapter,
+            conversation(messages),
+            sent,
+            patience=patience,
+            throttle=self._throttle,
+            clock=self._clock,
+        )
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""

@@ -1,47 +1,30 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-import random
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from opto.errors import BadRequestError, LLMError, LLMTimeoutError
 from opto.llm.adapter import Adapter
+from opto.llm.clock import Clock
 from opto.llm.deadlines import within
 from opto.llm.messages import Message, Reply
+from opto.llm.throttle import Throttle, Turn
+from opto.llm.tokens import estimate_tokens
 
-__all__ = ["DEADLINE", "RETRIES", "Attempts", "Clock", "Patience", "ask", "ask_async"]
+__all__ = ["DEADLINE", "RETRIES", "Attempts", "Patience", "ask", "ask_async"]
 
 RETRIES = 4
 DEADLINE = 600.0
 
 #: Seconds before the first retry, and at most; each wait is twice the one before.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+#: The part of a wait that chance leaves.
+_LEAST = 0.5
 
 _log = logging.getLogger(__name__)
-
-
-class Clock:
-    """Time, and chance: what a test replaces to see waits without waiting."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    async def asleep(self, seconds: float) -> None:
-        # Importing opto must not load asyncio.
-        from asyncio import sleep  # noqa: PLC0415 - runs already
-
-        await sleep(seconds)
-
-    def chance(self) -> float:
-        """Return a number in [0, 1)."""
-        return random.random()  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +57,14 @@ class Patience:
 class Attempts:
     """The attempts of one call so far."""
 
-    def __init__(self, patience: Patience, *, model: str, clock: Clock) -> None:
+    def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
         self._patience = patience
+        self._throttle = throttle
         self._model = model
         self._clock = clock
         self._begun = clock.now()
         self._retries = 0
+        self._outcome: Reply | LLMError | None = None
 
     @property
     def left(self) -> float | None:
@@ -93,7 +78,26 @@ class Attempts:
         limits = [limit for limit in (self._patience.timeout, self.left) if limit is not None]
         return min(limits, default=None)
 
+    @property
+    def _wait(self) -> float:
+        return float(min(_FIRST_WAIT * 2**self._retries, _LONGEST_WAIT))
+
+    @contextmanager
+    def taking(self, turn: Turn | None) -> Iterator[None]:
+        """Give the turn back, and tell what came of it."""
+        self._outcome = None
+        try:
+            yield
+        except LLMError as error:
+            self._outcome = error
+            raise
+        finally:
+            if self._throttle is not None and turn is not None:
+                shortest = self._wait * _LEAST
+                self._throttle.finish(turn, outcome=self._outcome, pause=shortest, now=self._clock.now())
+
     def succeeded(self, reply: Reply) -> Reply:
+        self._outcome = reply
         return replace(reply, retries=self._retries) if self._retries else reply
 
     def wait_after(self, error: LLMError) -> float | None:
@@ -102,7 +106,7 @@ class Attempts:
         may_help = error.transient if error.should_retry is None else error.should_retry
         if not may_help or self._retries >= self._patience.retries:
             return None
-        wait: float = min(_FIRST_WAIT * 2.0**self._retries, _LONGEST_WAIT) * (0.5 + self._clock.chance() / 2)
+        wait = self._wait * (_LEAST + (1 - _LEAST) * self._clock.chance())
         if error.retry_after is not None:
             # Never before the time, and not all callers in the same instant.
             wait = error.retry_after + min(wait, error.retry_after / 10)
@@ -121,13 +125,21 @@ class Attempts:
 
 
 def ask(
-    adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], *, patience: Patience, clock: Clock
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    *,
+    patience: Patience,
+    throttle: Throttle | None,
+    clock: Clock,
 ) -> Reply:
     """Ask until there is a reply, or an error that is final."""
-    attempts = Attempts(patience, model=adapter.model, clock=clock)
+    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
+    tokens = _tokens(throttle, messages, settings)
     while True:
         try:
-            with within(attempts.seconds):
+            turn = None if throttle is None else throttle.enter(tokens, lambda: attempts.left, clock=clock)
+            with attempts.taking(turn), within(attempts.seconds):
                 return attempts.succeeded(adapter.complete(messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
@@ -137,19 +149,37 @@ def ask(
 
 
 async def ask_async(
-    adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], *, patience: Patience, clock: Clock
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    *,
+    patience: Patience,
+    throttle: Throttle | None,
+    clock: Clock,
 ) -> Reply:
     """Do the same without blocking the event loop."""
-    attempts = Attempts(patience, model=adapter.model, clock=clock)
+    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
+    tokens = _tokens(throttle, messages, settings)
     while True:
         try:
-            async with _ending(attempts):
-                return attempts.succeeded(await adapter.acomplete(messages, settings))
+            turn = None if throttle is None else await throttle.aenter(tokens, lambda: attempts.left, clock=clock)
+            with attempts.taking(turn):
+                async with _ending(attempts):
+                    return attempts.succeeded(await adapter.acomplete(messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:
                 raise
         await clock.asleep(wait)
+
+
+def _tokens(throttle: Throttle | None, messages: Sequence[Message], settings: Mapping[str, Any]) -> float:
+    """Return what a call may cost: set right when its reply says what it did."""
+    if throttle is None or not throttle.counts_tokens:
+        return 0.0
+    limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
+    written = limit if isinstance(limit, int) else 0
+    return written + sum(estimate_tokens(str(message["content"])) for message in messages)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, ScriptedLLM
-from opto.llm.retrying import Clock
+from opto.llm.clock import Clock
 from opto.testing import Action, Cut, Drip, Failure, LLMServer, Raw, Slow
 
 
@@ -26,6 +26,12 @@ class Waits(Clock):
         self.list.append(seconds)
 
     async def asleep(self, seconds):
+        self.list.append(seconds)
+
+    def wait(self, event, seconds):
+        self.list.append(seconds)
+
+    async def await_event(self, event, seconds):
         self.list.append(seconds)
 
     def chance(self):
