@@ -60,7 +60,8 @@ class SDKAdapter(Adapter):
                 with self._receiving():
                     with sdk_errors(self._endpoint):
                         response = create(**self._arguments(create, body))
-                    return replace(self._checked(response, body["model"]), left_out=left_out)
+                    reply = self._checked(response, body["model"])
+                    return replace(reply, left_out=left_out) if left_out else reply
             except BadRequestError as error:
                 if not self._adjustments.learn(error, body, self.model):
                     raise
@@ -79,7 +80,8 @@ class SDKAdapter(Adapter):
                 with self._receiving():
                     with sdk_errors(self._endpoint):
                         response = await create(**self._arguments(create, body))
-                    return replace(self._checked(response, body["model"]), left_out=left_out)
+                    reply = self._checked(response, body["model"])
+                    return replace(reply, left_out=left_out) if left_out else reply
             except BadRequestError as error:
                 if not self._adjustments.learn(error, body, self.model):
                     raise
