@@ -166,6 +166,10 @@ class LLMError(OptoError):
         status: HTTP status, or None if no response came.
         request_id: The provider's id of the request, or None.
         retry_after: Seconds that the provider asks to wait, or None.
+        should_retry: What the provider says about trying again, or None.
+        retries: How many attempts failed before this one.
+        raw: The body of the response as it came, with the key struck out; None if nothing came.
+        usage: What it cost, as far as the body says; else None.
     """
 
     transient: ClassVar[bool] = False
@@ -178,11 +182,16 @@ class LLMError(OptoError):
         status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(problem, mend=mend)
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.retries = 0
+        self.raw: str | None = None
+        self.usage: Any = None  # an opto.llm.Usage
 
 
 class AuthenticationError(LLMError):

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.errors import AuthenticationError, BadRequestError
-from opto.llm.messages import Message, Reply, Tool
-from opto.llm.reading import anthropic_reply, dig
+from opto.llm.messages import Message, Reply, Tool, Usage
+from opto.llm.reading import anthropic_reply, anthropic_usage, dig
 from opto.llm.sdk import SDKAdapter
 
 __all__ = ["ANTHROPIC_MAX_TOKENS", "AnthropicAdapter"]
@@ -44,6 +44,9 @@ class AnthropicAdapter(SDKAdapter):
 
     def _read(self, response: Any, model: str) -> Reply | None:
         return anthropic_reply(response, model=model)
+
+    def _usage(self, usage: Any) -> Usage | None:
+        return anthropic_usage(usage)
 
 
 def _with_tool(settings: Mapping[str, Any]) -> Mapping[str, Any]:

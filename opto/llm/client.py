@@ -10,10 +10,13 @@ from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.anthropic import AnthropicAdapter
 from opto.llm.bridge import bridge_of_thread
+from opto.llm.clock import Clock
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
 from opto.llm.openai import OpenAIAdapter
+from opto.llm.retrying import DEADLINE, RETRIES, Patience, ask, ask_async
+from opto.llm.throttle import limited, throttle_of
 
 __all__ = ["LLM", "DummyLLM", "as_llm", "use_llm"]
 
@@ -47,9 +50,16 @@ class LLM:
             from the environment, which is meant for somebody else.
         api_key: Instead of ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``.
         adapter: Your own edge to a model, in place of all the above.
-        settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds) mean the same everywhere;
-            others (``temperature``, ``seed``, ``extra_headers`` …) are the provider's and are passed on by
-            name. None means not set.
+        retries: How often a call is tried again after a failure that may pass (`LLMError.transient`), with growing
+            waits, or those that the provider asks for.
+        deadline: Seconds for a call in all, its retries and waits included; None for no end. A wait that would go
+            beyond it is not begun: the failure is raised at once.
+        requests_per_minute: Begin no more requests than these within any minute.
+        tokens_per_minute: The same for tokens, read and written: estimated before a call, counted after it.
+        settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
+            byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
+            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
+            ``retries`` and ``deadline`` of its own as well.
 
     Raises:
         AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
@@ -69,11 +79,16 @@ class LLM:
         base_url: str | None = None,
         api_key: str | None = None,
         adapter: Adapter | None = None,
+        retries: int = RETRIES,
+        deadline: float | None = DEADLINE,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         **settings: Any,
     ) -> None:
+        throttle = None
         if adapter is None:
             endpoint = find_endpoint(model, base_url=base_url, api_key=api_key)
-            adapter = _ADAPTERS[endpoint.provider](endpoint)
+            adapter, throttle = _ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
@@ -81,6 +96,9 @@ class LLM:
             )
         self._adapter = adapter
         self._settings = settings
+        self._patience = Patience(retries, deadline)
+        self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
+        self._clock = Clock()
 
     @property
     def model(self) -> str:
@@ -106,11 +124,27 @@ class LLM:
         bridge = bridge_of_thread()
         if bridge is not None:
             return bridge.run(self.acall(messages, **settings))
-        return self._adapter.complete(conversation(messages), self._merged(settings))
+        sent, patience = self._merged(settings)
+        return ask(
+            self._adapter,
+            conversation(messages),
+            sent,
+            patience=patience,
+            throttle=self._throttle,
+            clock=self._clock,
+        )
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model without blocking the event loop; else the same as calling the client."""
-        return await self._adapter.acomplete(conversation(messages), self._merged(settings))
+        sent, patience = self._merged(settings)
+        return await ask_async(
+            self._adapter,
+            conversation(messages),
+            sent,
+            patience=patience,
+            throttle=self._throttle,
+            clock=self._clock,
+        )
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""
@@ -149,9 +183,16 @@ class LLM:
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
 
-    def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _merged(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Patience]:
+        """Return what is sent with a call, and how often and how long it is tried."""
         merged = {**self._settings, **settings}
-        return {name: value for name, value in merged.items() if value is not None}
+        retries = merged.pop("retries", None)
+        patience = Patience(
+            self._patience.retries if retries is None else retries,
+            merged.pop("deadline", self._patience.deadline),
+            merged.get("timeout"),
+        )
+        return {name: value for name, value in merged.items() if value is not None}, patience
 
 
 class DummyLLM(LLM):
@@ -160,11 +201,12 @@ class DummyLLM(LLM):
     Args:
         function: Takes ``messages`` (and settings, if it has parameters for them); returns a string, a
             `Reply`, or an object or dict with ``choices[0].message.content``.
-        settings: As for `LLM`.
+        settings: As for `LLM`. A function is called once, and for as long as it takes, unless ``retries`` and
+            ``deadline`` say otherwise.
     """
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
-        super().__init__(adapter=FunctionAdapter(function), **settings)
+        super().__init__(adapter=FunctionAdapter(function), **{"retries": 0, "deadline": None, **settings})
 
 
 def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:

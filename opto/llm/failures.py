@@ -6,6 +6,7 @@ are covered by one table.
 
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ from opto.errors import (
 from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.reading import dig, text_or_none
 
-__all__ = ["not_an_answer", "sdk_errors", "translate"]
+__all__ = ["masked", "not_an_answer", "sdk_errors", "translate"]
 
 _PACKAGES = {"openai", "anthropic", "httpx", "httpx2"}
 
@@ -109,6 +110,7 @@ _MENDS: dict[type[LLMError], str] = {
 }
 
 _LONGEST_DETAIL = 400
+_SHOULD_RETRY = {"true": True, "false": False}
 
 
 @contextmanager
@@ -132,6 +134,7 @@ def translate(error: Exception, endpoint: Endpoint) -> LLMError:
         status=status or dig(error, "status_code"),
         request_id=text_or_none(dig(error, "request_id")),
         retry_after=_retry_after(headers) if headers is not None else None,
+        should_retry=_SHOULD_RETRY.get(headers.get("x-should-retry")) if headers is not None else None,
     )
 
 
@@ -147,6 +150,8 @@ def not_an_answer(response: Any, endpoint: Endpoint, *, request_id: str | None =
 
 
 def _kind(error: Exception) -> type[LLMError]:
+    if isinstance(error.__cause__, TimeoutError):
+        return LLMTimeoutError  # our own, when the time of an attempt is over
     for base in type(error).__mro__:
         if base.__module__.partition(".")[0] not in _PACKAGES:
             continue
@@ -158,6 +163,8 @@ def _kind(error: Exception) -> type[LLMError]:
         return ServerError
     if isinstance(error, TypeError | ValueError):
         return BadRequestError
+    if isinstance(error, TimeoutError):
+        return LLMTimeoutError
     return LLMConnectionError if isinstance(error, OSError) else LLMError
 
 
@@ -203,12 +210,15 @@ def _detail(error: Exception, endpoint: Endpoint) -> str:
 
 def _tidy(text: str, endpoint: Endpoint) -> str:
     """One line, not too long, without the key."""
-    if endpoint.api_key and endpoint.api_key != NO_KEY:
-        text = text.replace(endpoint.api_key, "***")
-    text = " ".join(text.split())
+    text = " ".join(masked(text, endpoint).split())
     if len(text) > _LONGEST_DETAIL:
         text = f"{text[:_LONGEST_DETAIL]}…"
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def masked(text: str, endpoint: Endpoint) -> str:
+    """Return *text* without the key."""
+    return text.replace(endpoint.api_key, "***") if endpoint.api_key and endpoint.api_key != NO_KEY else text
 
 
 def _mend(kind: type[LLMError], endpoint: Endpoint) -> str:
@@ -223,16 +233,32 @@ def _mend(kind: type[LLMError], endpoint: Endpoint) -> str:
 
 
 def _retry_after(headers: Any) -> float | None:
+    """Return the seconds to wait that a response asks for; it may also name the moment."""
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    return _seconds(headers.get("retry-after"))
+    wanted = headers.get("retry-after")
+    seconds = _seconds(wanted)
+    if seconds is None and wanted:
+        moment, sent = _moment(wanted), _moment(headers.get("date"))
+        # Clocks differ: how long it is from the sending is the server's own word.
+        seconds = None if moment is None else max(0.0, moment - (time.time() if sent is None else sent))
+    return seconds
 
 
 def _seconds(value: Any) -> float | None:
-    # The standard also allows a date; no provider of models sends one.
     try:
         seconds = float(value)
     except (TypeError, ValueError):
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _moment(value: Any) -> float | None:
+    # Loads sockets, which importing opto must not.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - only where a connection was open
+
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None

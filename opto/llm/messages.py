@@ -93,6 +93,8 @@ class Reply:
         finish_reason: ``"length"`` means that `text` is cut off, ``"refusal"`` that the model or a filter of
             the provider would not answer. Check both before reading the text.
         request_id: The provider's id of the request, to quote in a complaint.
+        retries: How many attempts failed before this answer came.
+        left_out: Names of settings that were not sent, because the model refuses them.
         raw: The provider's own object.
 
     Example:
@@ -109,6 +111,8 @@ class Reply:
     finish_reason: FinishReason = "stop"
     request_id: str | None = None
     arguments: str | None = None
+    retries: int = 0
+    left_out: tuple[str, ...] = ()
     raw: Any = field(default=None, repr=False, compare=False)
 
     @property

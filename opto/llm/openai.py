@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.llm.messages import Message, Reply, openai_tool
-from opto.llm.reading import chat_reply
+from opto.llm.messages import Message, Reply, Usage, openai_tool
+from opto.llm.reading import chat_reply, chat_usage
 from opto.llm.sdk import SDKAdapter
 
 __all__ = ["OpenAIAdapter"]
@@ -14,6 +14,7 @@ class OpenAIAdapter(SDKAdapter):
     package = "openai"
     requirement = "openai>=2.20,<4"
     clients = ("OpenAI", "AsyncOpenAI")
+    renames = ("max_tokens", "max_completion_tokens")
 
     def _create(self, client: Any) -> Any:
         return client.chat.completions.create
@@ -27,3 +28,6 @@ class OpenAIAdapter(SDKAdapter):
 
     def _read(self, response: Any, model: str) -> Reply | None:
         return chat_reply(response, model=model)
+
+    def _usage(self, usage: Any) -> Usage | None:
+        return chat_usage(usage)

@@ -5,7 +5,7 @@ from typing import Any
 
 from opto.llm.messages import FinishReason, Reply, Usage
 
-__all__ = ["anthropic_reply", "chat_reply", "count", "dig"]
+__all__ = ["anthropic_reply", "anthropic_usage", "chat_reply", "chat_usage", "count", "dig", "text_or_none"]
 
 _CHAT_FINISHES: dict[str, FinishReason] = {
     "stop": "stop",
@@ -64,7 +64,7 @@ def chat_reply(response: Any, *, model: str) -> Reply | None:
     return Reply(
         text=content,
         model=text_or_none(dig(response, "model")) or model,
-        usage=_chat_usage(dig(response, "usage")),
+        usage=chat_usage(dig(response, "usage")),
         finish_reason="refusal" if refusal else _finish(_CHAT_FINISHES, finish),
         request_id=text_or_none(dig(response, "_request_id")),
         # Some servers send an object instead of its text.
@@ -80,7 +80,7 @@ def _json(value: Any) -> str | None:
         return None
 
 
-def _chat_usage(usage: Any) -> Usage | None:
+def chat_usage(usage: Any) -> Usage | None:
     read, written = count(dig(usage, "prompt_tokens")), count(dig(usage, "completion_tokens"))
     if read is None or written is None:
         return None
@@ -107,7 +107,7 @@ def anthropic_reply(response: Any, *, model: str) -> Reply | None:
     return Reply(
         text="".join(texts),
         model=text_or_none(dig(response, "model")) or model,
-        usage=_anthropic_usage(dig(response, "usage")),
+        usage=anthropic_usage(dig(response, "usage")),
         finish_reason=_finish(_ANTHROPIC_FINISHES, finish),
         request_id=text_or_none(dig(response, "_request_id")),
         arguments=_json(dig(calls[0], "input")) if calls else None,
@@ -115,7 +115,7 @@ def anthropic_reply(response: Any, *, model: str) -> Reply | None:
     )
 
 
-def _anthropic_usage(usage: Any) -> Usage | None:
+def anthropic_usage(usage: Any) -> Usage | None:
     read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
     if read is None or written is None:
         return None

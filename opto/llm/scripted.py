@@ -27,7 +27,7 @@ class ScriptedLLM(LLM):
     Args:
         replies: What to answer, in order: a text, a whole `Reply`, or an exception to raise. It may be
             endless. Or a function that takes the messages and returns one of these.
-        settings: As for `LLM`.
+        settings: As for `LLM`; an exception of the script is raised at once, unless ``retries`` says otherwise.
 
     Attributes:
         calls: Messages and settings of each call so far.
@@ -45,7 +45,7 @@ class ScriptedLLM(LLM):
 
     def __init__(self, replies: Iterable[Answer] | Callable[[list[Message]], Answer], **settings: Any) -> None:
         self.calls: list[Call] = []
-        super().__init__(adapter=_ScriptAdapter(replies, self.calls), **settings)
+        super().__init__(adapter=_ScriptAdapter(replies, self.calls), **{"retries": 0, "deadline": None, **settings})
 
 
 class _ScriptAdapter(Adapter):

@@ -3,16 +3,21 @@
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
-from opto.errors import BadRequestError, MissingDependencyError
+from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
+from opto.llm.adjusting import Adjustments
+from opto.llm.deadlines import limit_request
 from opto.llm.environment import Endpoint
-from opto.llm.failures import not_an_answer, sdk_errors
-from opto.llm.messages import Message, Reply
+from opto.llm.failures import masked, not_an_answer, sdk_errors
+from opto.llm.messages import Message, Reply, Usage
 from opto.llm.reading import dig, text_or_none
+from opto.llm.receiving import akeep_response, keep_response, receiving, usage_object
 
 __all__ = ["SDKAdapter"]
 
@@ -23,10 +28,13 @@ class SDKAdapter(Adapter):
     package: ClassVar[str]
     requirement: ClassVar[str]
     clients: ClassVar[tuple[str, str]]
+    #: Parameters that go under another name if a model refuses this one.
+    renames: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._clients = Clients(endpoint, self.package, self.requirement, self.clients)
+        self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
 
     @property
@@ -46,10 +54,17 @@ class SDKAdapter(Adapter):
                 listed = client.models.list()
             self._take_first_model(listed)
         create = self._create(client)
-        arguments = self._arguments(create, messages, settings)
-        with sdk_errors(self._endpoint):
-            response = create(**arguments)
-        return self._checked(response, arguments["model"])
+        while True:
+            body, left_out = self._request(messages, settings)
+            try:
+                with self._receiving():
+                    with sdk_errors(self._endpoint):
+                        response = create(**self._arguments(create, body))
+                    reply = self._checked(response, body["model"])
+                    return replace(reply, left_out=left_out) if left_out else reply
+            except BadRequestError as error:
+                if not self._adjustments.learn(error, body, self.model):
+                    raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = await self._clients.of_this_loop()
@@ -59,10 +74,17 @@ class SDKAdapter(Adapter):
                 listed = await client.models.list()
             self._take_first_model(listed)
         create = self._create(client)
-        arguments = self._arguments(create, messages, settings)
-        with sdk_errors(self._endpoint):
-            response = await create(**arguments)
-        return self._checked(response, arguments["model"])
+        while True:
+            body, left_out = self._request(messages, settings)
+            try:
+                with self._receiving():
+                    with sdk_errors(self._endpoint):
+                        response = await create(**self._arguments(create, body))
+                    reply = self._checked(response, body["model"])
+                    return replace(reply, left_out=left_out) if left_out else reply
+            except BadRequestError as error:
+                if not self._adjustments.learn(error, body, self.model):
+                    raise
 
     def close(self) -> None:
         self._clients.close()
@@ -85,16 +107,33 @@ class SDKAdapter(Adapter):
         """The reply in a response, or None if there is none."""
         raise NotImplementedError
 
-    def _arguments(self, create: Any, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _usage(self, usage: Any) -> Usage | None:
+        """Read the object of a response that says what it cost."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
+        """Keep what came before anything went wrong on the error that says so."""
+        with receiving() as received:
+            try:
+                yield
+            except LLMError as error:
+                error.raw = masked(received.text, self._endpoint) or None
+                error.usage = self._usage(usage_object(received.text))
+                raise
+
+    def _request(
+        self, messages: Sequence[Message], settings: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the body of a request, and what it should have had that the model does not take."""
         if settings.get("stream"):
             raise BadRequestError("stream=True cannot be used: a Reply is whole.", mend="Leave it out.")
-        timeout = settings.get("timeout", 1)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-            # An SDK finds out when its sockets are open, takes it for a bad connection, and tries again.
-            raise BadRequestError(f"The timeout {timeout!r} is not a time.", mend="Give seconds, such as timeout=60.")
+        body = {"model": self._endpoint.model, **self._body(messages, settings)}
+        return body, self._adjustments.apply(body)
+
+    def _arguments(self, create: Any, body: Mapping[str, Any]) -> dict[str, Any]:
         if self._known is None:
             self._known = frozenset(inspect.signature(create).parameters)
-        body = {"model": self._endpoint.model, **self._body(messages, settings)}
         arguments = {name: value for name, value in body.items() if name in self._known}
         # Local servers know more settings than an SDK, and an SDK may drop one that its provider still takes.
         extra = {name: value for name, value in body.items() if name not in self._known}
@@ -190,7 +229,17 @@ class Clients:
                 mend=f'Install it: pip install "{self._requirement}"',
             ) from error
         with sdk_errors(self._endpoint):
-            return getattr(sdk, name)(api_key=self._endpoint.api_key, base_url=self._endpoint.base_url)
+            # A task can be cancelled when its time is over; a thread must see to it itself.
+            if name == self._names[1]:
+                http = sdk.DefaultAsyncHttpxClient(event_hooks={"response": [akeep_response]})
+            else:
+                http = sdk.DefaultHttpxClient(event_hooks={"request": [limit_request], "response": [keep_response]})
+            return getattr(sdk, name)(
+                api_key=self._endpoint.api_key,
+                base_url=self._endpoint.base_url,
+                http_client=http,
+                max_retries=0,  # tried again in one place only
+            )
 
 
 async def _life(client: Any) -> AsyncGenerator[None]:

@@ -4,6 +4,7 @@ from opto.testing.contract import OptimizerContract
 from opto.testing.server import (
     Action,
     Cut,
+    Drip,
     Exchange,
     Failure,
     LLMServer,
@@ -15,6 +16,7 @@ from opto.testing.server import (
 __all__ = [
     "Action",
     "Cut",
+    "Drip",
     "Exchange",
     "Failure",
     "LLMServer",

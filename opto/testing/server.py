@@ -18,7 +18,7 @@ from opto.errors import OptoError
 from opto.llm import Reply, Usage
 from opto.testing.wire import PROTOCOLS, OpenAIChat, WireProtocol
 
-__all__ = ["Action", "Cut", "Exchange", "Failure", "LLMServer", "Raw", "RecordedRequest", "Slow"]
+__all__ = ["Action", "Cut", "Drip", "Exchange", "Failure", "LLMServer", "Raw", "RecordedRequest", "Slow"]
 
 _NO_RETRY = {"x-should-retry": "false"}
 
@@ -116,6 +116,7 @@ class Failure(Action):
             ``x-should-retry: false``.
         message: What went wrong.
         code: OpenAI's ``error.code``, Anthropic's ``error.type``.
+        param: The parameter at fault, which only OpenAI's protocol names.
         headers: Such as ``{"retry-after": "1"}``.
     """
 
@@ -123,9 +124,10 @@ class Failure(Action):
     message: str = "This failure is in the script."
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    param: str | None = None
 
     async def play(self, exchange: Exchange) -> None:
-        body = exchange.protocol.failure(self.status, self.message, self.code)
+        body = exchange.protocol.failure(self.status, self.message, self.code, self.param)
         await exchange.send(self.status, body, self.headers)
 
 
@@ -165,6 +167,27 @@ class Slow(Action):
     async def play(self, exchange: Exchange) -> None:
         await asyncio.sleep(self.seconds)
         await exchange.write(exchange.answer(self.then))
+
+
+@dataclass(frozen=True)
+class Drip(Action):
+    """An answer that never ends: a byte now and then, for as long as the client stays.
+
+    Args:
+        seconds: Between two bytes.
+        in_headers: Whether it already drips where the headers would be.
+    """
+
+    seconds: float = 0.005
+    in_headers: bool = False
+
+    async def play(self, exchange: Exchange) -> None:
+        head, body = exchange.answer("").split(b"\r\n\r\n", 1)
+        head = head.replace(b"content-length: %d" % len(body), b"content-length: 1000000000")
+        await exchange.write(head + (b"\r\nx-slow: " if self.in_headers else b"\r\n\r\n"))
+        while True:
+            await asyncio.sleep(self.seconds)
+            await exchange.write(b" ")
 
 
 class LLMServer:

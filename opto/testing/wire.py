@@ -20,7 +20,7 @@ class WireProtocol(Protocol):
     def answer(self, reply: Reply, usage: Usage, number: int) -> dict[str, Any]:
         """The body that carries a reply."""
 
-    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+    def failure(self, status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:
         """The body that carries an error."""
 
 
@@ -59,9 +59,9 @@ class OpenAIChat:
             },
         }
 
-    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+    def failure(self, status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 class AnthropicMessages:
@@ -95,7 +95,7 @@ class AnthropicMessages:
             },
         }
 
-    def failure(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+    def failure(self, status: int, message: str, code: str | None, param: str | None) -> dict[str, Any]:  # noqa: ARG002 - no place for it
         kind = code or ("api_error" if status >= 500 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
 

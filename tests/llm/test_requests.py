@@ -218,7 +218,7 @@ NONSENSE = [
 def test_nonsense_with_status_200_is_a_server_error(provider, content_type, body):
     with LLMServer([Raw(body, content_type=content_type)] * 2) as server:
         url = server.openai_url if provider == "openai" else server.anthropic_url
-        with LLM(f"{provider}:m", base_url=url) as llm:
+        with LLM(f"{provider}:m", base_url=url, retries=0) as llm:
             for ask in (llm, lambda messages: asyncio.run(llm.acall(messages))):
                 with pytest.raises(ServerError, match="not an answer") as info:
                     ask("hi")
@@ -229,7 +229,7 @@ def test_nonsense_with_status_200_is_a_server_error(provider, content_type, body
 def test_an_error_in_a_200_is_quoted():
     with (
         LLMServer([Raw('{"error": {"message": "upstream died"}}')]) as server,
-        LLM("m", base_url=server.openai_url) as llm,
+        LLM("m", base_url=server.openai_url, retries=0) as llm,
         pytest.raises(ServerError, match="upstream died"),
     ):
         llm("hi")

@@ -310,7 +310,7 @@ class OptoPrimeMulti(OptoPrime):
         known = (self.llm, temperature)
         if known not in self._refused:
             try:
-                return super()._reply(messages, tool)
+                reply = super()._reply(messages, tool)
             except ContextLengthError:
                 raise
             except BadRequestError:
@@ -318,6 +318,9 @@ class OptoPrimeMulti(OptoPrime):
                 # Only now is it known that the temperature was at fault.
                 self._refused.add(known)
                 return reply
+            if "temperature" in reply.left_out:  # the client has asked without it itself
+                self._refused.add(known)
+            return reply
         return self._without_temperature(messages, tool)
 
     def _without_temperature(self, messages: Sequence[Message], tool: Tool | None) -> Reply:

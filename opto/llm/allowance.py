@@ -1,0 +1,112 @@
+"""How much may be asked of one endpoint, learned from what it refuses: numbers only, no clock and no thread."""
+
+import math
+from collections import deque
+
+__all__ = ["Allowance", "Entry", "Window"]
+
+#: What is left of a pace after a refusal, and how much of that comes back in each second without one.
+_CUT, _RECOVERY = 0.8, 0.1
+#: Requests per second that are never paced: whoever asks no faster is held back by waits between attempts.
+_SLOWEST = 4.0
+#: Seconds over which a pace is measured.
+_MEASURED = 1.0
+_MINUTE = 60.0
+
+
+class Entry:
+    """A part of a window."""
+
+    __slots__ = ("amount", "moment")
+
+    def __init__(self, moment: float, amount: float) -> None:
+        self.moment = moment
+        self.amount = amount
+
+
+class Window:
+    """An amount that may be used up within any minute."""
+
+    def __init__(self) -> None:
+        self.limit = math.inf
+        self._used: deque[Entry] = deque()
+        self._total = 0.0
+
+    def delay(self, amount: float, now: float) -> float:
+        """Return the seconds until *amount* may be used; one that is too large for any minute gets one of its own."""
+        while self._used and self._used[0].moment <= now - _MINUTE:
+            gone = self._used.popleft()
+            self._total -= gone.amount
+            gone.moment = -math.inf
+        excess = self._total + amount - self.limit
+        free = now
+        for entry in self._used:
+            if excess <= 0:
+                break
+            excess -= entry.amount
+            free = entry.moment + _MINUTE
+        return free - now
+
+    def use(self, amount: float, now: float) -> Entry:
+        entry = Entry(now, amount)
+        if self.limit < math.inf:
+            self._used.append(entry)
+            self._total += amount
+        return entry
+
+    def correct(self, entry: Entry, amount: float) -> None:
+        """Set right what was used; after a minute it does not matter any more."""
+        if self.limit < math.inf and entry.moment > -math.inf:
+            self._total += amount - entry.amount
+            entry.amount = amount
+
+
+class Allowance:
+    """Concurrency and pace of an endpoint: both fall when it is overloaded, and recover while it is not."""
+
+    def __init__(self) -> None:
+        self.requests, self.tokens = Window(), Window()
+        self.running = 0
+        self.concurrency = math.inf
+        self.pace = math.inf
+        self._starts: deque[float] = deque()
+        self._closed_until = -math.inf
+        self._grown_at = self._cut_at = -math.inf
+        self._recovery = 0.0
+
+    def delay(self, tokens: float, now: float) -> float | None:
+        """Return the seconds until a request may start; None if one that is running must end first."""
+        if self.running >= max(1, int(min(self.concurrency, 1e9))):
+            return None
+        paced = self._starts[-1] + 1 / self.pace if self._starts else now
+        timed = max(self._closed_until, paced) - now
+        return max(0.0, timed, self.requests.delay(1, now), self.tokens.delay(tokens, now))
+
+    def start(self, tokens: float, now: float) -> Entry:
+        """Count a request; its tokens may still be set right."""
+        self.running += 1
+        self._starts.append(now)
+        while self._starts[0] < now - _MEASURED:
+            self._starts.popleft()
+        self.requests.use(1, now)
+        return self.tokens.use(tokens, now)
+
+    def end(self) -> None:
+        self.running -= 1
+
+    def succeeded(self, now: float) -> None:
+        """Recover a little."""
+        self.concurrency += 1 / self.concurrency
+        self.pace += self._recovery * max(0.0, now - self._grown_at) if self.pace < math.inf else 0
+        self._grown_at = max(now, self._grown_at)
+
+    def overloaded(self, started: float, pause: float, now: float) -> None:
+        """Fall, after the refusal of a request that was *started* then; begin none for *pause* seconds."""
+        self._closed_until = max(self._closed_until, now + pause)
+        if started <= self._cut_at:
+            return  # of the same crowd as the refusal that was answered already
+        self._cut_at = now
+        self.concurrency = max(1.0, (self.running + 1) / 2)
+        recent = sum(moment >= now - _MEASURED for moment in self._starts) / _MEASURED
+        self.pace = max(_SLOWEST, min(self.pace, recent) * _CUT)
+        self._recovery, self._grown_at = self.pace * _RECOVERY, self._closed_until

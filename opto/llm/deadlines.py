@@ -1,0 +1,67 @@
+"""How long an attempt may take in all: what an SDK calls a timeout is one for each piece that it reads."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["limit_request", "seconds_left", "within"]
+
+_LATE = "the time for this attempt is over"
+
+#: When the attempt that is running must have ended, on the monotonic clock.
+_until: ContextVar[float | None] = ContextVar("opto_llm_until", default=None)
+
+
+def seconds_left() -> float | None:
+    """Return what is left of the attempt that is running, never below 0; None if it may last for ever."""
+    until = _until.get()
+    return None if until is None else max(0.0, until - time.monotonic())
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Let what runs inside end after *seconds*, or sooner if something around it must."""
+    around, own = _until.get(), None if seconds is None else time.monotonic() + seconds
+    token = _until.set(min((moment for moment in (around, own) if moment is not None), default=None))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def limit_request(request: Any) -> None:
+    """Hold a blocking request of httpx to `seconds_left`: its hook for requests.
+
+    The transport tells how its connections come about, which is where their reading can be limited: a server that
+    sends a byte now and then would else never be late.
+    """
+    left = seconds_left()
+    if left == 0:
+        raise TimeoutError(_LATE)
+    if left is not None:
+        limits = request.extensions.get("timeout") or {}
+        names = ("connect", "read", "write", "pool")
+        request.extensions["timeout"] = {name: _least(limits.get(name), left) for name in names}
+    request.extensions["trace"] = _limit_connection
+
+
+def _limit_connection(event: str, info: dict[str, Any]) -> None:
+    if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+        stream = info["return_value"]
+        stream.read = _limited(stream.read)
+
+
+def _limited(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    def limited(max_bytes: int, timeout: float | None = None) -> bytes:
+        left = seconds_left()
+        if left == 0:
+            raise TimeoutError(_LATE)
+        return read(max_bytes, timeout if left is None else _least(timeout, left))
+
+    return limited
+
+
+def _least(timeout: float | None, left: float) -> float:
+    return left if timeout is None else min(timeout, left)

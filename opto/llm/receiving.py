@@ -1,0 +1,81 @@
+"""What came over the wire, kept before an SDK makes anything of it: it was paid for."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+__all__ = ["Received", "akeep_response", "keep_response", "receiving", "usage_object"]
+
+_received: ContextVar["Received | None"] = ContextVar("opto_llm_received", default=None)
+
+
+class Received:
+    """The body of the last response, as far as it came."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    @property
+    def text(self) -> str:
+        # Bodies are JSON, and so UTF-8, or nonsense, of which the readable part is enough.
+        return b"".join(self._chunks).decode("utf-8", "replace")
+
+    def listen(self, response: Any) -> None:
+        self._chunks.clear()
+        blocking, asynchronous = response.iter_bytes, response.aiter_bytes
+
+        def iter_bytes(*args: Any) -> Iterator[bytes]:
+            for chunk in blocking(*args):
+                self._chunks.append(chunk)
+                yield chunk
+
+        async def aiter_bytes(*args: Any) -> AsyncIterator[bytes]:
+            async for chunk in asynchronous(*args):
+                self._chunks.append(chunk)
+                yield chunk
+
+        response.iter_bytes, response.aiter_bytes = iter_bytes, aiter_bytes
+
+
+@contextmanager
+def receiving() -> Iterator[Received]:
+    """Keep what responses inside bring."""
+    received = Received()
+    _received.set(received)
+    try:
+        yield received
+    finally:
+        # Not a reset: an event loop that was left in the middle of a call ends it in another context.
+        _received.set(None)
+
+
+def keep_response(response: Any) -> None:
+    """Let `receiving` see a response of httpx: its hook for responses, which comes before the body does."""
+    received = _received.get()
+    if received is not None:
+        received.listen(response)
+
+
+async def akeep_response(response: Any) -> None:
+    """Do the same for an asynchronous client."""
+    keep_response(response)
+
+
+def usage_object(text: str) -> Any:
+    """Return the last object under the name ``usage`` in a body, whatever else is wrong with it; None if none is whole.
+
+    Example:
+        >>> usage_object('{"choices": [oops], "usage": {"prompt_tokens": 3}, "model": "m')
+        {'prompt_tokens': 3}
+    """
+    found = None
+    # In the text of a model, quotes are escaped: it cannot be mistaken for this.
+    for match in re.finditer(r'(?<!\\)"usage"\s*:\s*(?=\{)', text):
+        try:
+            found, _ = json.JSONDecoder().raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            continue
+    return found

@@ -1,0 +1,197 @@
+"""One call is as many attempts as it takes, and as its patience allows."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opto.errors import BadRequestError, LLMError, LLMTimeoutError
+from opto.llm.adapter import Adapter
+from opto.llm.clock import Clock
+from opto.llm.deadlines import within
+from opto.llm.messages import Message, Reply
+from opto.llm.throttle import Throttle, Turn
+from opto.llm.tokens import estimate_tokens
+
+__all__ = ["DEADLINE", "RETRIES", "Attempts", "Patience", "ask", "ask_async"]
+
+RETRIES = 4
+DEADLINE = 600.0
+
+#: Seconds before the first retry, and at most; each wait is twice the one before.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+#: The part of a wait that chance leaves.
+_LEAST = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a call is tried.
+
+    Args:
+        retries: Attempts after the first.
+        deadline: Seconds for all attempts and the waits between them; None for no end.
+        timeout: Seconds for one attempt; None for what is left of the deadline.
+    """
+
+    retries: int = RETRIES
+    deadline: float | None = DEADLINE
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
+            raise BadRequestError(f"The retries {self.retries!r} are no number.", mend="Give one, such as retries=4.")
+        for name in ("timeout", "deadline"):
+            seconds = getattr(self, name)
+            is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+            if seconds is not None and not is_time:
+                # An SDK finds out when its sockets are open, takes it for a bad connection, and tries again.
+                raise BadRequestError(
+                    f"The {name} {seconds!r} is not a time.", mend=f"Give seconds, such as {name}=60."
+                )
+
+
+class Attempts:
+    """The attempts of one call so far."""
+
+    def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
+        self._patience = patience
+        self._throttle = throttle
+        self._model = model
+        self._clock = clock
+        self._begun = clock.now()
+        self._retries = 0
+        self._outcome: Reply | LLMError | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, never below 0."""
+        deadline = self._patience.deadline
+        return None if deadline is None else max(0.0, deadline - (self._clock.now() - self._begun))
+
+    @property
+    def seconds(self) -> float | None:
+        """What the next attempt may take."""
+        limits = [limit for limit in (self._patience.timeout, self.left) if limit is not None]
+        return min(limits, default=None)
+
+    @property
+    def _wait(self) -> float:
+        return float(min(_FIRST_WAIT * 2**self._retries, _LONGEST_WAIT))
+
+    @contextmanager
+    def taking(self, turn: Turn | None) -> Iterator[None]:
+        """Give the turn back, and tell what came of it."""
+        self._outcome = None
+        try:
+            yield
+        except LLMError as error:
+            self._outcome = error
+            raise
+        finally:
+            if self._throttle is not None and turn is not None:
+                shortest = self._wait * _LEAST
+                self._throttle.finish(turn, outcome=self._outcome, pause=shortest, now=self._clock.now())
+
+    def succeeded(self, reply: Reply) -> Reply:
+        self._outcome = reply
+        return replace(reply, retries=self._retries) if self._retries else reply
+
+    def wait_after(self, error: LLMError) -> float | None:
+        """Return the seconds to wait before the next attempt; None if there is to be none."""
+        error.retries = self._retries
+        may_help = error.transient if error.should_retry is None else error.should_retry
+        if not may_help or self._retries >= self._patience.retries:
+            return None
+        wait = self._wait * (_LEAST + (1 - _LEAST) * self._clock.chance())
+        if error.retry_after is not None:
+            # Never before the time, and not all callers in the same instant.
+            wait = error.retry_after + min(wait, error.retry_after / 10)
+        left = self.left
+        if left is not None and wait >= left:
+            return None
+        self._retries += 1
+        _log.info("Retry %d of %s in %.1f s: %s", self._retries, self._model, wait, error.problem)
+        return wait
+
+    def too_late(self) -> LLMTimeoutError:
+        return LLMTimeoutError(
+            f"{self._model} did not answer in time.",
+            mend="Call again or raise timeout=… or deadline=…; this call may have been billed.",
+        )
+
+
+def ask(
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    *,
+    patience: Patience,
+    throttle: Throttle | None,
+    clock: Clock,
+) -> Reply:
+    """Ask until there is a reply, or an error that is final."""
+    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
+    tokens = _tokens(throttle, messages, settings)
+    while True:
+        try:
+            turn = None if throttle is None else throttle.enter(tokens, lambda: attempts.left, clock=clock)
+            with attempts.taking(turn), within(attempts.seconds):
+                return attempts.succeeded(adapter.complete(messages, settings))
+        except LLMError as error:
+            wait = attempts.wait_after(error)
+            if wait is None:
+                raise
+        clock.sleep(wait)
+
+
+async def ask_async(
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    *,
+    patience: Patience,
+    throttle: Throttle | None,
+    clock: Clock,
+) -> Reply:
+    """Do the same without blocking the event loop."""
+    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
+    tokens = _tokens(throttle, messages, settings)
+    while True:
+        try:
+            turn = None if throttle is None else await throttle.aenter(tokens, lambda: attempts.left, clock=clock)
+            with attempts.taking(turn):
+                async with _ending(attempts):
+                    return attempts.succeeded(await adapter.acomplete(messages, settings))
+        except LLMError as error:
+            wait = attempts.wait_after(error)
+            if wait is None:
+                raise
+        await clock.asleep(wait)
+
+
+def _tokens(throttle: Throttle | None, messages: Sequence[Message], settings: Mapping[str, Any]) -> float:
+    """Return what a call may cost: set right when its reply says what it did."""
+    if throttle is None or not throttle.counts_tokens:
+        return 0.0
+    limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
+    written = limit if isinstance(limit, int) else 0
+    return written + sum(estimate_tokens(str(message["content"])) for message in messages)
+
+
+@asynccontextmanager
+async def _ending(attempts: Attempts) -> AsyncIterator[None]:
+    """Cancel what runs inside when its time is over."""
+    from asyncio import timeout  # noqa: PLC0415 - as in Clock
+
+    timer = timeout(attempts.seconds)
+    try:
+        async with timer:
+            yield
+    except TimeoutError as error:
+        if not timer.expired():  # one of the adapter's own
+            raise
+        raise attempts.too_late() from error
