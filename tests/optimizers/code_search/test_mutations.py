@@ -288,7 +288,7 @@ expressions = st.recursive(
     names | st.integers(-3, 9).map(str) | st.sampled_from(["True", "None", "'t'"]),
     lambda inner: st.one_of(
         st.builds("({} {} {})".format, inner, st.sampled_from(SIGNS), inner),
-        st.builds("{} {} {}".format, names, st.sampled_from(["+", "-", "<", "and", "if b else"]), names),
+        st.builds("{} {} {}".format, names, st.sampled_from(["+", "-", "<", "and"]), names),
         st.builds("(not {})".format, names),
         st.builds("[{}, {}]".format, inner, inner),
         st.builds("len({})".format, inner),
