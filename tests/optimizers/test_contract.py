@@ -20,6 +20,7 @@ from opto.optimizers import (
     Optimizer,
     OptoPrime,
     OptoPrimeMulti,
+    OptoPrimeV2,
     Proposal,
     Sampler,
     TextGrad,
@@ -75,6 +76,7 @@ MAKERS = {
     "OptoPrimeMulti-validation": lambda parameters, **more: OptoPrimeMulti(
         parameters, several(), validate=itertools.count().__next__, **more
     ),
+    "OptoPrimeV2": lambda parameters, **more: OptoPrimeV2(parameters, answers("tags"), **more),
     "OPRO": lambda parameters, **more: OPRO(parameters, answers("tags"), **more),
     "TextGrad": lambda parameters, **more: TextGrad(parameters, edits(), **more),
     "CodeSearch": lambda parameters, **more: CodeSearch(parameters, seed=3, **more),
