@@ -8,15 +8,12 @@ from typing import Any, Self
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
-from opto.llm.anthropic import AnthropicAdapter
 from opto.llm.bridge import bridge_of_thread
-from opto.llm.clock import Clock
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
-from opto.llm.openai import OpenAIAdapter
-from opto.llm.retrying import DEADLINE, RETRIES, Patience, ask, ask_async
-from opto.llm.throttle import limited, throttle_of
+from opto.llm.pacing import DEADLINE, RETRIES, Clock, Patience, ask, ask_async, limited, throttle_of
+from opto.llm.providers import AnthropicAdapter, OpenAIAdapter
 
 __all__ = ["LLM", "DummyLLM", "as_llm", "use_llm"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.messages import Message, Reply, openai_tool
-from opto.llm.reading import chat_reply
+from opto.llm.providers import chat_reply
 
 __all__ = ["FunctionAdapter"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, ScriptedLLM
-from opto.llm.clock import Clock
+from opto.llm.pacing.clock import Clock
 from opto.testing import Action, Cut, Drip, Failure, LLMServer, Raw, Slow
 
 

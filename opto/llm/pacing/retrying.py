@@ -8,10 +8,10 @@ from typing import Any
 
 from opto.errors import BadRequestError, LLMError, LLMTimeoutError
 from opto.llm.adapter import Adapter
-from opto.llm.clock import Clock
-from opto.llm.deadlines import within
 from opto.llm.messages import Message, Reply
-from opto.llm.throttle import Throttle, Turn
+from opto.llm.pacing.clock import Clock
+from opto.llm.pacing.deadlines import within
+from opto.llm.pacing.throttle import Throttle, Turn
 from opto.llm.tokens import estimate_tokens
 
 __all__ = ["DEADLINE", "RETRIES", "Attempts", "Patience", "ask", "ask_async"]

@@ -5,8 +5,8 @@ from typing import Any
 
 from opto.errors import AuthenticationError, BadRequestError
 from opto.llm.messages import Message, Reply, Tool, Usage
-from opto.llm.reading import anthropic_reply, anthropic_usage, dig
-from opto.llm.sdk import SDKAdapter
+from opto.llm.providers.reading import anthropic_reply, anthropic_usage, dig
+from opto.llm.providers.sdk import SDKAdapter
 
 __all__ = ["ANTHROPIC_MAX_TOKENS", "AnthropicAdapter"]
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
-from opto.llm.adjusting import Adjustments
-from opto.llm.deadlines import limit_request
 from opto.llm.environment import Endpoint
-from opto.llm.failures import masked, not_an_answer, sdk_errors
 from opto.llm.messages import Message, Reply, Usage
-from opto.llm.reading import dig, text_or_none
-from opto.llm.receiving import akeep_response, keep_response, receiving, usage_object
+from opto.llm.pacing.deadlines import limit_request
+from opto.llm.providers.adjusting import Adjustments
+from opto.llm.providers.failures import masked, not_an_answer, sdk_errors
+from opto.llm.providers.reading import dig, text_or_none
+from opto.llm.providers.receiving import akeep_response, keep_response, receiving, usage_object
 
 __all__ = ["SDKAdapter"]
 

@@ -10,9 +10,9 @@ import pytest
 
 from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, Usage
-from opto.llm.allowance import Allowance, Window
-from opto.llm.clock import Clock
-from opto.llm.throttle import Throttle, _throttles
+from opto.llm.pacing.allowance import Allowance, Window
+from opto.llm.pacing.clock import Clock
+from opto.llm.pacing.throttle import Throttle, _throttles
 from opto.testing import Action, Failure, LLMServer
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from opto.errors import BadRequestError
-from opto.llm.reading import dig, text_or_none
+from opto.llm.providers.reading import dig, text_or_none
 
 __all__ = ["Adjustments"]
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from opto.errors import BadRequestError, LLMError, LLMTimeoutError, RateLimitError, ServerError
-from opto.llm.allowance import Allowance, Entry
-from opto.llm.clock import Clock
 from opto.llm.environment import Endpoint
 from opto.llm.messages import Reply
+from opto.llm.pacing.allowance import Allowance, Entry
+from opto.llm.pacing.clock import Clock
 
 __all__ = ["Throttle", "Turn", "limited", "throttle_of"]
 

@@ -6,9 +6,9 @@ import pytest
 
 from opto.errors import BadRequestError, MissingDependencyError, ServerError
 from opto.llm import LLM, Reply, Usage
-from opto.llm.anthropic import ANTHROPIC_MAX_TOKENS
 from opto.llm.environment import Endpoint
-from opto.llm.openai import OpenAIAdapter
+from opto.llm.providers.anthropic import ANTHROPIC_MAX_TOKENS
+from opto.llm.providers.openai import OpenAIAdapter
 from opto.testing import LLMServer, Raw
 
 CONVERSATION = [

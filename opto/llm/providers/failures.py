@@ -24,7 +24,7 @@ from opto.errors import (
     ServerError,
 )
 from opto.llm.environment import NO_KEY, Endpoint
-from opto.llm.reading import dig, text_or_none
+from opto.llm.providers.reading import dig, text_or_none
 
 __all__ = ["masked", "not_an_answer", "sdk_errors", "translate"]
 

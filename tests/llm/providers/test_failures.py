@@ -12,7 +12,7 @@ import pytest
 from opto import errors
 from opto.llm import LLM
 from opto.llm.environment import Endpoint
-from opto.llm.failures import translate
+from opto.llm.providers.failures import translate
 from opto.testing import Cut, Failure, LLMServer, Slow
 
 ONCE = {"x-should-retry": "false"}

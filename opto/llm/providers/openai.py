@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.llm.messages import Message, Reply, Usage, openai_tool
-from opto.llm.reading import chat_reply, chat_usage
-from opto.llm.sdk import SDKAdapter
+from opto.llm.providers.reading import chat_reply, chat_usage
+from opto.llm.providers.sdk import SDKAdapter
 
 __all__ = ["OpenAIAdapter"]
 
