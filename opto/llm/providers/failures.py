@@ -7,8 +7,7 @@ are covered by one table.
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from opto.errors import (
@@ -113,13 +112,20 @@ _LONGEST_DETAIL = 400
 _SHOULD_RETRY = {"true": True, "false": False}
 
 
-@contextmanager
-def sdk_errors(endpoint: Endpoint) -> Iterator[None]:
+class sdk_errors:  # noqa: N801 - used like a function; a class, because every call goes through it
     """Translate what a call of an SDK raises; nothing but that call belongs inside."""
-    try:
-        yield
-    except Exception as error:
-        raise translate(error, endpoint) from error
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            raise translate(error, self._endpoint) from error
 
 
 def translate(error: Exception, endpoint: Endpoint) -> LLMError:

@@ -3,8 +3,7 @@
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
@@ -56,15 +55,16 @@ class SDKAdapter(Adapter):
         create = self._create(client)
         while True:
             body, left_out = self._request(messages, settings)
-            try:
-                with self._receiving():
+            with receiving() as received:
+                try:
                     with sdk_errors(self._endpoint):
                         response = create(**self._arguments(create, body))
                     reply = self._checked(response, body["model"])
                     return replace(reply, left_out=left_out) if left_out else reply
-            except BadRequestError as error:
-                if not self._adjustments.learn(error, body, self.model):
-                    raise
+                except LLMError as error:
+                    self._keep(error, received.text)
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = await self._clients.of_this_loop()
@@ -76,15 +76,16 @@ class SDKAdapter(Adapter):
         create = self._create(client)
         while True:
             body, left_out = self._request(messages, settings)
-            try:
-                with self._receiving():
+            with receiving() as received:
+                try:
                     with sdk_errors(self._endpoint):
                         response = await create(**self._arguments(create, body))
                     reply = self._checked(response, body["model"])
                     return replace(reply, left_out=left_out) if left_out else reply
-            except BadRequestError as error:
-                if not self._adjustments.learn(error, body, self.model):
-                    raise
+                except LLMError as error:
+                    self._keep(error, received.text)
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     def close(self) -> None:
         self._clients.close()
@@ -111,16 +112,10 @@ class SDKAdapter(Adapter):
         """Read the object of a response that says what it cost."""
         raise NotImplementedError
 
-    @contextmanager
-    def _receiving(self) -> Iterator[None]:
+    def _keep(self, error: LLMError, text: str) -> None:
         """Keep what came before anything went wrong on the error that says so."""
-        with receiving() as received:
-            try:
-                yield
-            except LLMError as error:
-                error.raw = masked(received.text, self._endpoint) or None
-                error.usage = self._usage(usage_object(received.text))
-                raise
+        error.raw = masked(text, self._endpoint) or None
+        error.usage = self._usage(usage_object(text))
 
     def _request(
         self, messages: Sequence[Message], settings: Mapping[str, Any]
