@@ -10,7 +10,7 @@ from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
-from opto.llm.pacing import DEADLINE, RETRIES, Clock, Patience, ask, ask_async, limited, throttle_of
+from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, ask, ask_async, limited, throttle_of
 from opto.llm.providers import AnthropicAdapter, OpenAIAdapter
 
 __all__ = ["LLM", "DummyLLM"]
@@ -119,26 +119,12 @@ class LLM:
         if bridge is not None:
             return bridge.run(self.acall(messages, **settings))
         sent, patience = self._merged(settings)
-        return ask(
-            self._adapter,
-            conversation(messages),
-            sent,
-            patience=patience,
-            throttle=self._throttle,
-            clock=self._clock,
-        )
+        return ask(self._adapter, conversation(messages), sent, self._attempts(patience))
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model without blocking the event loop; else the same as calling the client."""
         sent, patience = self._merged(settings)
-        return await ask_async(
-            self._adapter,
-            conversation(messages),
-            sent,
-            patience=patience,
-            throttle=self._throttle,
-            clock=self._clock,
-        )
+        return await ask_async(self._adapter, conversation(messages), sent, self._attempts(patience))
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""
@@ -176,6 +162,9 @@ class LLM:
         # Headers and bodies may hold secrets.
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
+
+    def _attempts(self, patience: Patience) -> Attempts:
+        return Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock)
 
     def _merged(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Patience]:
         """Return what is sent with a call, and how often and how long it is tried."""
