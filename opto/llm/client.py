@@ -9,6 +9,7 @@ from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
+from opto.llm.labels import Role, checked_role
 from opto.llm.messages import Reply, conversation
 from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, ask, ask_async, limited, throttle_of
 from opto.llm.providers import AnthropicAdapter, OpenAIAdapter
@@ -28,7 +29,8 @@ class LLM:
         LLM("llama3.2", base_url="http://localhost:11434/v1")  # Ollama, vLLM, any server of this protocol
         LLM()  # what the environment names
 
-    ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``);
+    ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``), which
+    ``OPTO_OPTIMIZER_MODEL``, ``OPTO_JUDGE_MODEL`` and ``OPTO_TASK_MODEL`` precede for a client with that role;
     ``OPENAI_BASE_URL`` or ``OPENAI_API_KEY``, with the model in ``OPENAI_MODEL``; ``ANTHROPIC_API_KEY``.
     Without a name, a provider's default model is used, and of a server of your own the first model that it
     lists.
@@ -44,6 +46,8 @@ class LLM:
             from the environment, which is meant for somebody else.
         api_key: Instead of ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``.
         adapter: Your own edge to a model, in place of all the above.
+        role: What it is asked as, unless a block says otherwise (see `labelled`); without *model* and the others, the
+            model that the environment names for this role is used: ``OPTO_JUDGE_MODEL`` for ``judge``.
         retries: How often a call is tried again after a failure that may pass (`LLMError.transient`), with growing
             waits, or those that the provider asks for.
         deadline: Seconds for a call in all, its retries and waits included; None for no end. A wait that would go
@@ -66,6 +70,9 @@ class LLM:
         'HELLO'
     """
 
+    #: What it is asked as, if no block says it.
+    role: Role | None = None
+
     def __init__(
         self,
         model: str | None = None,
@@ -73,15 +80,17 @@ class LLM:
         base_url: str | None = None,
         api_key: str | None = None,
         adapter: Adapter | None = None,
+        role: Role | None = None,
         retries: int = RETRIES,
         deadline: float | None = DEADLINE,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         **settings: Any,
     ) -> None:
+        self.role = role if role is None else checked_role(role)
         throttle = None
         if adapter is None:
-            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key)
+            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=role)
             adapter, throttle = _ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
