@@ -13,7 +13,7 @@ from opto.llm.client import LLM, DummyLLM
 from opto.llm.environment import environment_model
 from opto.llm.labels import Labels, Role, labelled, labels
 from opto.llm.messages import Message, Reply, Tool, Usage
-from opto.llm.roles import as_llm, use_llm
+from opto.llm.roles import as_llm, named_for, use_llm
 from opto.llm.scripted import ScriptedLLM
 from opto.llm.tokens import estimate_tokens
 
@@ -34,6 +34,7 @@ __all__ = [
     "in_thread",
     "labelled",
     "labels",
+    "named_for",
     "raise_if_cancelled",
     "use_llm",
 ]
