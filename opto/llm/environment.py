@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from opto.errors import AuthenticationError, BadRequestError
+from opto.llm.labels import Role
 
 __all__ = [
     "ANTHROPIC_DEFAULT_MODEL",
@@ -15,6 +16,7 @@ __all__ = [
     "Endpoint",
     "environment_model",
     "find_endpoint",
+    "role_variable",
 ]
 
 Provider = Literal["openai", "anthropic"]
@@ -81,8 +83,11 @@ class Endpoint:
         return f"{self.name} at {self.shown_url}"
 
 
-def environment_model() -> str | None:
+def environment_model(role: Role | None = None) -> str | None:
     """Tell which model `LLM()` would use, without building or contacting anything.
+
+    Args:
+        role: The same for ``LLM(role=…)``.
 
     Returns:
         ``"provider:model"``, or None if the environment names no model. For a local server whose model is not
@@ -93,11 +98,18 @@ def environment_model() -> str | None:
 
             optimizer = OptoPrime(parameters) if environment_model() else LocalSearch(parameters)
     """
-    endpoint = _from_environment()
+    endpoint = _from_environment(role)
     return None if endpoint is None else endpoint.name
 
 
-def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_key: str | None = None) -> Endpoint:
+def role_variable(role: Role) -> str:
+    """Return the environment variable that names the model of a role."""
+    return f"OPTO_{role.upper()}_MODEL"
+
+
+def find_endpoint(
+    model: str | None = None, *, base_url: str | None = None, api_key: str | None = None, role: Role | None = None
+) -> Endpoint:
     """Combine arguments and environment; what is passed wins.
 
     Raises:
@@ -107,10 +119,11 @@ def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_
     if base_url is not None:
         _check_url(base_url)
     if model is None and base_url is None:
-        endpoint = _from_environment()
+        endpoint = _from_environment(role)
         if endpoint is None:
+            own = "" if role is None else f"{role_variable(role)}, "
             raise AuthenticationError(
-                "No model is configured: none of OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
+                f"No model is configured: none of {own}OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
                 " ANTHROPIC_API_KEY is set.",
                 mend='Set one of them, pass llm="openai:…" or a function from messages to text, or, for numbers and'
                 " choices, use opto.optimizers.LocalSearch, which needs no model.",
@@ -120,8 +133,8 @@ def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_
     return _with_key(endpoint, api_key, from_environment=base_url is None)
 
 
-def _from_environment() -> Endpoint | None:
-    named = _variable("OPTO_MODEL")
+def _from_environment(role: Role | None) -> Endpoint | None:
+    named = (_variable(role_variable(role)) if role is not None else None) or _variable("OPTO_MODEL")
     if named is not None:
         return _from_arguments(named, None)
     openai_url = _variable("OPENAI_BASE_URL")

@@ -2,6 +2,9 @@ import pytest
 
 VARIABLES = [
     "OPTO_MODEL",
+    "OPTO_OPTIMIZER_MODEL",
+    "OPTO_JUDGE_MODEL",
+    "OPTO_TASK_MODEL",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "OPENAI_MODEL",
