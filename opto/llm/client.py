@@ -12,11 +12,10 @@ from opto.llm.functions import FunctionAdapter
 from opto.llm.labels import Role, checked_role
 from opto.llm.messages import Reply, conversation
 from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, ask, ask_async, limited, throttle_of
-from opto.llm.providers import AnthropicAdapter, OpenAIAdapter
+from opto.llm.providers import ADAPTERS
 
 __all__ = ["LLM", "DummyLLM"]
 
-_ADAPTERS = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
 
 
 class LLM:
@@ -25,8 +24,11 @@ class LLM:
     ::
 
         LLM("openai:gpt-5.4-mini", temperature=0.2)
+        LLM("openai-responses:gpt-5.4-mini", reasoning={"effort": "low"})
         LLM("anthropic:claude-sonnet-5", max_tokens=1000)
-        LLM("llama3.2", base_url="http://localhost:11434/v1")  # Ollama, vLLM, any server of this protocol
+        LLM("azure:my-deployment")  # AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY, OPENAI_API_VERSION
+        LLM("ollama:llama3.2")  # this machine, or OLLAMA_HOST
+        LLM("some-model", base_url="http://localhost:8000/v1")  # vLLM, any server of OpenAI's protocol
         LLM()  # what the environment names
 
     ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``), which
@@ -40,11 +42,11 @@ class LLM:
     releases them when it is garbage-collected. One client serves any number of threads and event loops.
 
     Args:
-        model: ``"provider:model"``, with ``openai`` or ``anthropic`` in front. A name alone goes to
-            `base_url`, or to the provider that the environment names.
+        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`, or to the
+            provider that the environment names.
         base_url: Address of a server other than the provider's own. Only `api_key` is sent there, never a key
             from the environment, which is meant for somebody else.
-        api_key: Instead of ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``.
+        api_key: Instead of ``OPENAI_API_KEY``, ``ANTHROPIC_API_KEY`` and their like.
         adapter: Your own edge to a model, in place of all the above.
         role: What it is asked as, unless a block says otherwise (see `labelled`); without *model* and the others, the
             model that the environment names for this role is used: ``OPTO_JUDGE_MODEL`` for ``judge``.
@@ -90,8 +92,6 @@ class LLM:
         self.role = role if role is None else checked_role(role)
         throttle = None
         if adapter is None:
-            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=role)
-            adapter, throttle = _ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
