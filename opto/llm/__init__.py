@@ -9,6 +9,7 @@ Example:
 
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import in_thread, raise_if_cancelled
+from opto.llm.cassettes import Cassette, CassetteWarning, cassette_in_force
 from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Tool, Usage
@@ -18,6 +19,8 @@ from opto.llm.tokens import estimate_tokens
 __all__ = [
     "LLM",
     "Adapter",
+    "Cassette",
+    "CassetteWarning",
     "DummyLLM",
     "Message",
     "Reply",
@@ -25,6 +28,7 @@ __all__ = [
     "Tool",
     "Usage",
     "as_llm",
+    "cassette_in_force",
     "environment_model",
     "estimate_tokens",
     "in_thread",
