@@ -9,6 +9,7 @@ Example:
 
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import in_thread, raise_if_cancelled
+from opto.llm.cassettes import Cassette, CassetteWarning, cassette_in_force
 from opto.llm.client import LLM, DummyLLM
 from opto.llm.environment import environment_model
 from opto.llm.labels import Labels, Role, labelled, labels
@@ -20,6 +21,8 @@ from opto.llm.tokens import estimate_tokens
 __all__ = [
     "LLM",
     "Adapter",
+    "Cassette",
+    "CassetteWarning",
     "DummyLLM",
     "Labels",
     "Message",
@@ -29,6 +32,7 @@ __all__ = [
     "Tool",
     "Usage",
     "as_llm",
+    "cassette_in_force",
     "environment_model",
     "estimate_tokens",
     "in_thread",

@@ -17,7 +17,6 @@ from opto.llm.providers import ADAPTERS
 __all__ = ["LLM", "DummyLLM"]
 
 
-
 class LLM:
     """A model to ask.
 
@@ -92,6 +91,8 @@ class LLM:
         self.role = role if role is None else checked_role(role)
         throttle = None
         if adapter is None:
+            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=role)
+            adapter, throttle = ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
