@@ -13,13 +13,19 @@ from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.scripted import ScriptedLLM
+from opto.llm.spending import Budget, CallRecord, Estimate, Ledger, Price
 from opto.llm.tokens import estimate_tokens
 
 __all__ = [
     "LLM",
     "Adapter",
+    "Budget",
+    "CallRecord",
     "DummyLLM",
+    "Estimate",
+    "Ledger",
     "Message",
+    "Price",
     "Reply",
     "ScriptedLLM",
     "Tool",
