@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -160,7 +159,7 @@ class _Table:
         if not said:
             return None
         is_plain = {"input_mtok", "output_mtok"} <= set(said) <= _PLAIN
-        if is_plain and all(isinstance(price, Decimal) for price in said.values()):
+        if is_plain and not any(hasattr(price, "tiers") for price in said.values()):
             cached = said.get("cache_read_mtok")
             per_token = Price(
                 float(said["input_mtok"]), float(said["output_mtok"]), None if cached is None else float(cached)
