@@ -2,16 +2,20 @@
 
 from opto.testing.actions import Action, Altered, Cut, Drip, Exchange, Failure, Raw, Slow
 from opto.testing.contract import OptimizerContract
+from opto.testing.faults import FAULTS, Fault, Faults
 from opto.testing.incoming import RecordedRequest
 from opto.testing.server import LLMServer
 
 __all__ = [
+    "FAULTS",
     "Action",
     "Altered",
     "Cut",
     "Drip",
     "Exchange",
     "Failure",
+    "Fault",
+    "Faults",
     "LLMServer",
     "OptimizerContract",
     "Raw",
