@@ -109,15 +109,17 @@ def _half(body: Mapping[str, Any]) -> bytes:
 
 
 def _nothing_said(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    lists: dict[str, Any] = {name: [] for name in ("choices", "content", "output") if name in body}
-    return {**body, **lists, **({"stop_reason": None} if "stop_reason" in body else {})}
+    return {**body, **{name: [] for name in ("choices", "content", "output") if name in body}, **_unfinished(body)}
 
 
-def _no_text(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an answer whose parts are all there and hold nothing but null."""
+def _parts_of_null(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if "choices" in body:
         return {**body, "choices": [{"index": 0, "message": None, "finish_reason": None}]}
-    return {**body, **{name: [None] for name in ("content", "output") if name in body}, "stop_reason": None}
+    return {**body, **{name: [None] for name in ("content", "output") if name in body}, **_unfinished(body)}
+
+
+def _unfinished(body: Mapping[str, Any]) -> dict[str, None]:
+    return {name: None for name in ("stop_reason", "status") if name in body}
 
 
 _ALL = (
@@ -244,7 +246,7 @@ _ALL = (
     Fault("not gzip", Raw(_PAGE, headers={"content-encoding": "gzip"}), ServerError),
     Fault("other shape", Raw('{"object": "list", "data": []}'), ServerError, keeps_raw=True),
     Fault("nothing said", Altered(_nothing_said), ServerError, keeps_raw=True, knows_usage=True),
-    Fault("parts of null", Altered(_no_text), ServerError, keeps_raw=True, knows_usage=True),
+    Fault("parts of null", Altered(_parts_of_null), ServerError, keeps_raw=True, knows_usage=True),
     Fault("error with 200", Failure(200, "Something is amiss.", "server_error"), ServerError, keeps_raw=True),
     # Answers that are no failures, and not what was hoped for.
     Fault(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opto.testing.wire import asked_messages
+
 __all__ = ["NotHTTPError", "RecordedRequest", "read_request"]
 
 
@@ -27,10 +29,8 @@ class RecordedRequest:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation, with Anthropic's system instructions as its first message."""
-        body = self.body if isinstance(self.body, dict) else {}
-        system = [{"role": "system", "content": body["system"]}] if "system" in body else []
-        return [*system, *body.get("messages", [])]
+        """The conversation, with instructions that stand apart as its first message."""
+        return asked_messages(self.body if isinstance(self.body, dict) else {})
 
 
 class NotHTTPError(Exception):

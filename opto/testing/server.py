@@ -16,7 +16,7 @@ from opto.errors import OptoError
 from opto.llm import Reply
 from opto.testing.actions import Exchange, Failure, Line
 from opto.testing.incoming import NotHTTPError, RecordedRequest, read_request
-from opto.testing.wire import PROTOCOLS, OpenAIChat
+from opto.testing.wire import OpenAIChat, protocol_of
 
 __all__ = ["LLMServer"]
 
@@ -27,8 +27,9 @@ _GONE = (ConnectionError, EOFError)
 class LLMServer:
     """A real HTTP server at 127.0.0.1 that stands in for a provider of models.
 
-    It speaks OpenAI's chat completions (``/v1/chat/completions``) and list of models (``/v1/models``), and Anthropic's
-    messages (``/v1/messages``), and runs in a thread of its own. Use it in a ``with`` block, or ``async with``.
+    It speaks OpenAI's chat completions (``/v1/chat/completions``), responses (``/v1/responses``) and list of models
+    (``/v1/models``), the first two under the paths of Azure as well, and Anthropic's messages (``/v1/messages``), and
+    runs in a thread of its own. Use it in a ``with`` block, or ``async with``.
 
     Args:
         replies: What to answer, in order: a text, a `Reply` (for its usage and finish reason), or an `Action` such as
@@ -174,7 +175,7 @@ class LLMServer:
     ) -> bool:
         """Answer a request, and tell whether the connection may be used again."""
         self.requests.append(request)
-        protocol = PROTOCOLS.get((request.method, request.path))
+        protocol = protocol_of(request.method, request.path)
         exchange = Exchange(request, protocol or OpenAIChat(), len(self.requests), writer)
         if protocol is not None:
             self.log.append(exchange)
