@@ -1,6 +1,7 @@
 """The edge to each provider: its protocol, its SDK, its errors."""
 
 from opto.llm.providers.anthropic import AnthropicAdapter
+from opto.llm.providers.litellm import LiteLLMAdapter
 from opto.llm.providers.openai import AzureAdapter, OpenAIAdapter
 from opto.llm.providers.reading import chat_reply
 from opto.llm.providers.responses import ResponsesAdapter
@@ -15,5 +16,6 @@ ADAPTERS: dict[str, type[SDKAdapter]] = {
     "azure": AzureAdapter,
     # It ignores max_completion_tokens without a word, and is sent max_tokens like every server of one's own.
     "ollama": OpenAIAdapter,
+    "litellm": LiteLLMAdapter,
 }
 """By what stands in front of a model's name."""
