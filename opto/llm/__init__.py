@@ -10,10 +10,11 @@ Example:
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import in_thread, raise_if_cancelled
 from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
+from opto.llm.content import image
 from opto.llm.environment import environment_model
 from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.scripted import ScriptedLLM
-from opto.llm.tokens import estimate_tokens
+from opto.llm.tokens import estimate_messages, estimate_tokens
 
 __all__ = [
     "LLM",
@@ -26,7 +27,9 @@ __all__ = [
     "Usage",
     "as_llm",
     "environment_model",
+    "estimate_messages",
     "estimate_tokens",
+    "image",
     "in_thread",
     "raise_if_cancelled",
     "use_llm",

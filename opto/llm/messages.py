@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, cast
 
 from opto.errors import BadRequestError
+from opto.llm.content import as_parts
 
 __all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "conversation", "openai_tool"]
 
@@ -12,10 +13,10 @@ FinishReason = Literal["stop", "length", "refusal", "tool", "other"]
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation. Its content is a text, or a list of parts: texts, and what `opto.llm.image` gives."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,5 +159,8 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         missing = [key for key in ("role", "content") if key not in message]
         if missing:
             raise BadRequestError(f"Message {position} has no {' and no '.join(missing)}.", mend=mend)
-    # Other keys and other contents (images, tool results) are the provider's business.
-    return [cast("Message", dict(message)) for message in cast("Sequence[Mapping[str, Any]]", messages)]
+    # Other keys and other parts (audio, tool results) are the provider's business.
+    return [
+        cast("Message", {**message, "content": as_parts(message["content"])})
+        for message in cast("Sequence[Mapping[str, Any]]", messages)
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.errors import AuthenticationError, BadRequestError
+from opto.llm.content import image_url
 from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.providers.reading import anthropic_reply, anthropic_usage, dig
 from opto.llm.providers.sdk import SDKAdapter
@@ -31,7 +32,7 @@ class AnthropicAdapter(SDKAdapter):
 
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         instructions = [message["content"] for message in messages if message["role"] == "system"]
-        turns = [message for message in messages if message["role"] != "system"]
+        turns = [_turn(message) for message in messages if message["role"] != "system"]
         body = {"max_tokens": ANTHROPIC_MAX_TOKENS, **_with_tool(settings), "messages": turns}
         if instructions:
             if "system" in body:
@@ -47,6 +48,23 @@ class AnthropicAdapter(SDKAdapter):
 
     def _usage(self, usage: Any) -> Usage | None:
         return anthropic_usage(usage)
+
+
+def _turn(message: Message) -> Message:
+    content = message["content"]
+    return {**message, "content": [_block(part) for part in content]} if isinstance(content, list) else message
+
+
+def _block(part: Any) -> Any:
+    """Return a part of a message in words of Anthropic; those that are so already stay."""
+    shown = image_url(part)
+    if shown is None:
+        return part
+    url = shown[0]
+    head, comma, data = url.partition(";base64,")
+    if comma and head.startswith("data:"):
+        return {"type": "image", "source": {"type": "base64", "media_type": head[len("data:") :], "data": data}}
+    return {"type": "image", "source": {"type": "url", "url": url}}
 
 
 def _with_tool(settings: Mapping[str, Any]) -> Mapping[str, Any]:

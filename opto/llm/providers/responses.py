@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.errors import BadRequestError
+from opto.llm.content import image_url
 from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.providers.failures import failed_response
 from opto.llm.providers.reading import dig, response_reply, response_usage
@@ -34,7 +35,7 @@ class ResponsesAdapter(SDKAdapter):
         leading = 0 if "instructions" in body else _leading_instructions(turns)
         if leading:
             body["instructions"] = "\n\n".join(turn["content"] for turn in turns[:leading])
-        return {**body, "input": turns[leading:]}
+        return {**body, "input": [_item(turn) for turn in turns[leading:]]}
 
     def _read(self, response: Any, model: str) -> Reply | None:
         if dig(response, "status") == "failed":
@@ -52,6 +53,21 @@ def _leading_instructions(turns: Sequence[Message]) -> int:
             return place
     # There must be some input.
     return 0
+
+
+def _item(turn: Message) -> Message:
+    content, is_answer = turn["content"], turn["role"] == "assistant"
+    if not isinstance(content, list):
+        return turn
+    return {**turn, "content": [_part(part, "output_text" if is_answer else "input_text") for part in content]}
+
+
+def _part(part: Any, text_type: str) -> Any:
+    """Return a part of a message in words of responses; those that are so already stay."""
+    shown = image_url(part)
+    if shown is not None:
+        return {"type": "input_image", "image_url": shown[0], **shown[1]}
+    return {**part, "type": text_type} if dig(part, "type") == "text" else part
 
 
 def _with_tool(settings: Mapping[str, Any]) -> Mapping[str, Any]:
