@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
+from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
 from opto.llm.messages import Reply, conversation
 from opto.llm.pacing import DEADLINE, RETRIES, Clock, Patience, ask, ask_async, limited, throttle_of
@@ -57,8 +59,9 @@ class LLM:
         tokens_per_minute: The same for tokens, read and written: estimated before a call, counted after it.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
-            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
-            ``retries`` and ``deadline`` of its own as well.
+            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. ``schema`` is the
+            form of the answer, which `Reply.value` reads: a pydantic model, a dataclass, a TypedDict, or a JSON
+            schema as a dict. A call may have ``retries`` and ``deadline`` of its own as well.
 
     Raises:
         AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
@@ -124,7 +127,8 @@ class LLM:
         if bridge is not None:
             return bridge.run(self.acall(messages, **settings))
         sent, patience = self._merged(settings)
-        return ask(
+        form = None if "schema" not in sent else form_of(sent["schema"])
+        reply = ask(
             self._adapter,
             conversation(messages),
             sent,
@@ -132,11 +136,13 @@ class LLM:
             throttle=self._throttle,
             clock=self._clock,
         )
+        return reply if form is None else replace(reply, form=form)
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model without blocking the event loop; else the same as calling the client."""
         sent, patience = self._merged(settings)
-        return await ask_async(
+        form = None if "schema" not in sent else form_of(sent["schema"])
+        reply = await ask_async(
             self._adapter,
             conversation(messages),
             sent,
@@ -144,6 +150,7 @@ class LLM:
             throttle=self._throttle,
             clock=self._clock,
         )
+        return reply if form is None else replace(reply, form=form)
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""

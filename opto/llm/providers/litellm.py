@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from opto.errors import LLMError
-from opto.llm.messages import Message, Reply, Usage, openai_tool
+from opto.llm.messages import Message, Reply, Usage, chat_words
 from opto.llm.pacing.deadlines import seconds_left
 from opto.llm.providers.failures import masked, text_of_response
 from opto.llm.providers.reading import chat_reply, chat_usage, dig, text_or_none
@@ -40,7 +40,7 @@ class LiteLLMAdapter(SDKAdapter):
         return client.create
 
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {"messages": messages, **openai_tool(settings)}
+        return {"messages": messages, **chat_words(settings)}
 
     def _arguments(self, create: Any, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - it takes them all
         endpoint = {"api_base": self._endpoint.base_url, "api_key": self._endpoint.api_key}
