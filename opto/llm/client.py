@@ -10,6 +10,7 @@ from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
+from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
 from opto.llm.labels import Role, checked_role, labels
 from opto.llm.messages import Reply, conversation
@@ -65,9 +66,10 @@ class LLM:
         cassette: What answers in place of the model, or keeps its replies, whatever blocks are around. See `Cassette`.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
-            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
-            ``retries`` and ``deadline`` of its own as well, and a ``rollout``: which of several replies to the same
-            request a cassette is to give.
+            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. ``schema`` is the
+            form of the answer, which `Reply.value` reads: a pydantic model, a dataclass, a TypedDict, or a JSON
+            schema as a dict. A call may have ``retries`` and ``deadline`` of its own as well, and a ``rollout``: which
+            of several replies to the same request a cassette is to give.
 
     Raises:
         AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
@@ -219,6 +221,7 @@ class LLM:
             cassette=self._cassette or cassette_in_force(),
             meter=self._meter,
             labels=labels(self.role),
+            form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
             attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
         )
 
