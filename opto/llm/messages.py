@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, cast
 
 from opto.errors import BadRequestError
+from opto.hooks import hooks
 
 __all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "conversation", "openai_tool"]
 
@@ -136,7 +137,7 @@ class Choice:
 
 
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Copy of the messages; a plain string is one message of the user.
+    """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
     Raises:
         BadRequestError: Something in it is not a message.
@@ -145,6 +146,7 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
+    messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'
