@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import pickle
 import warnings
 
@@ -9,6 +10,8 @@ import pytest
 
 from opto.errors import (
     AuthenticationError,
+    BudgetError,
+    CassetteError,
     ExecutionError,
     LLMError,
     MissingInputsError,
@@ -18,7 +21,7 @@ from opto.errors import (
 )
 from opto.llm import LLM, Reply, ScriptedLLM, as_llm, use_llm
 from opto.nodes import ExceptionNode, node
-from opto.optimizers import OptoPrime
+from opto.optimizers import OptoPrime, OptoPrimeMulti
 from opto.testing import Failure, LLMServer
 from opto.trace import Module, bundle, model
 from opto.trace import operators as ops
@@ -291,6 +294,46 @@ def test_a_program_is_optimized_with_the_errors_of_its_calls():
         optimizer.backward(error, "It failed.")
     optimizer.step()
     assert "The prompt is odd." in optimizer.records[0].messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    "error", [BudgetError("No.", mend="More.", resource="calls", limit=1), CassetteError("No.", mend="Record.")]
+)
+def test_what_is_to_stop_a_loop_is_no_failure_of_an_operator(error):
+    def stops(*_given):
+        raise error
+
+    async def awaited():
+        await ops.acall_llm(stops, "Be brief.")
+
+    def generated():
+        yield stops()
+
+    calls = [
+        lambda: ops.call_llm(stops, "Be brief."),
+        lambda: asyncio.run(awaited()),
+        lambda: next(bundle(generated)()),
+        lambda: node(stops)("hi"),
+        lambda: bundle(traceable_code=True)(lambda x: bundle(stops)(x))(1),
+        lambda: list(node(map(stops, [1]))),
+    ]
+    for call in calls:
+        with pytest.raises(type(error)) as caught:
+            call()
+        assert caught.value is error
+
+
+def test_it_ends_a_step_that_measures_its_candidates_too():
+    def validate():
+        raise SPENT
+
+    prompt, answers = node("Be brief.", name="prompt", trainable=True), iter("ab")
+    llm = ScriptedLLM(lambda _: json.dumps({"suggestion": {"prompt": next(answers)}}))
+    optimizer = OptoPrimeMulti([prompt], llm, num_responses=2, validate=validate)
+    optimizer.backward(prompt + "!", "wrong")
+    with pytest.raises(BudgetError):
+        optimizer.step()
+    assert optimizer.records[-1].outcome == "failed"
 
 
 @model
