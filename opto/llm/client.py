@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from opto.errors import BadRequestError
+from opto.hooks import hooks
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
@@ -142,7 +143,8 @@ class LLM:
         """Ask the model and wait for its reply.
 
         Args:
-            messages: A list of ``{"role": …, "content": …}``; a string is one message of the user.
+            messages: A list of ``{"role": …, "content": …}``; a string is one message of the user. Nodes in it, and
+                among the settings, stand for what they hold.
             settings: For this call, on top of those of the client.
 
         Raises:
@@ -189,6 +191,13 @@ class LLM:
         # A copy of a program shares the connections of the original, and whatever counts its calls.
         return self
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # Another process would have neither its key nor its bill.
+        raise TypeError(f"{self!r} has connections and counts calls in this process: make it anew in the other one")
+
     def __repr__(self) -> str:
         # Headers and bodies may hold secrets.
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
@@ -205,7 +214,7 @@ class LLM:
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
-        merged = {**self._settings, **settings}
+        merged = hooks.plain({**self._settings, **settings})
         retries = merged.pop("retries", None)
         deadline, left = merged.pop("deadline", self._patience.deadline), self._meter.seconds_left
         patience = Patience(
