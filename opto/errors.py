@@ -14,6 +14,7 @@
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
     ├── RunError                      a run folder cannot be read or written
+    ├── CassetteError                 recorded replies cannot be read, or do not hold what was asked
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -33,6 +34,7 @@ __all__ = [
     "AuthenticationError",
     "BackwardError",
     "BadRequestError",
+    "CassetteError",
     "ContentRefusedError",
     "ContextLengthError",
     "DomainError",
@@ -152,6 +154,14 @@ class StepsFailedError(OptimizerError):
 
 class RunError(OptoError):
     """A run folder cannot be read or written."""
+
+
+class CassetteError(OptoError):
+    """Recorded replies cannot be read, or none of them answers what was asked.
+
+    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
+    for one.
+    """
 
 
 class MissingDependencyError(OptoError, ImportError):

@@ -32,7 +32,7 @@ _throttles: weakref.WeakValueDictionary[tuple[Any, ...], "Throttle"] = weakref.W
 
 def throttle_of(endpoint: Endpoint) -> "Throttle":
     """Return what all clients of this address and key share; it is gone with the last of them."""
-    key = endpoint.provider, endpoint.base_url, endpoint.api_key
+    key = endpoint.account
     with _lock:
         throttle = _throttles.get(key)
         if throttle is None:

@@ -32,7 +32,7 @@ class SDKAdapter(Adapter):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._clients = Clients(endpoint, self.package, self.requirement, self.clients)
+        self._clients = self._opened()
         self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
 
@@ -92,6 +92,13 @@ class SDKAdapter(Adapter):
 
     async def aclose(self) -> None:
         await self._clients.aclose()
+
+    def _opened(self) -> "Clients":
+        return Clients(self._endpoint, self.package, self.requirement, self.clients, self._address())
+
+    def _address(self) -> dict[str, Any]:
+        """What tells a client of the SDK where to send its requests."""
+        return {"base_url": self._endpoint.base_url}
 
     def _check_client(self, client: Any) -> None:
         """Refuse a client that cannot work, before the SDK does so in its own words."""
@@ -162,8 +169,11 @@ class Clients:
     dropped, and when the loop shuts down.
     """
 
-    def __init__(self, endpoint: Endpoint, package: str, requirement: str, names: tuple[str, str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, package: str, requirement: str, names: tuple[str, str], address: Mapping[str, Any]
+    ) -> None:
         self._endpoint = endpoint
+        self._address = address
         self._package = package
         self._requirement = requirement
         self._names = names
@@ -231,9 +241,9 @@ class Clients:
                 http = sdk.DefaultHttpxClient(event_hooks={"request": [limit_request], "response": [keep_response]})
             return getattr(sdk, name)(
                 api_key=self._endpoint.api_key,
-                base_url=self._endpoint.base_url,
                 http_client=http,
                 max_retries=0,  # tried again in one place only
+                **self._address,
             )
 
 
