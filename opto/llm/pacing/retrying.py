@@ -108,6 +108,10 @@ class Attempts:
         throttle = self._throttle
         return None if throttle is None else await throttle.aenter(tokens, lambda: self.left, clock=self.clock)
 
+    def forget(self, seconds: float) -> None:
+        """Leave them out of the deadline: a call has not begun before its SDK is loaded."""
+        self._begun += seconds
+
     def begun(self, turn: Turn | None) -> float | None:
         """Count an attempt, and return what it may take."""
         self._turn = turn
@@ -157,6 +161,11 @@ class Attempts:
 
 def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts) -> Reply:
     """Ask until there is a reply, or an error that is final."""
+    prepare = getattr(adapter, "prepare", None)  # adapters need not derive from the protocol
+    if prepare is not None:
+        began = attempts.clock.now()
+        prepare()
+        attempts.forget(attempts.clock.now() - began)
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
@@ -177,6 +186,11 @@ async def ask_async(
     """Do the same without blocking the event loop."""
     from asyncio import timeout  # noqa: PLC0415 - as in Clock
 
+    prepare = getattr(adapter, "aprepare", None)
+    if prepare is not None:
+        began = attempts.clock.now()
+        await prepare()
+        attempts.forget(attempts.clock.now() - began)
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
