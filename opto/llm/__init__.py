@@ -16,16 +16,22 @@ from opto.llm.labels import Labels, Role, labelled, labels
 from opto.llm.messages import Message, Reply, Tool, Usage
 from opto.llm.roles import as_llm, named_for, use_llm
 from opto.llm.scripted import ScriptedLLM
+from opto.llm.spending import Budget, CallRecord, Estimate, Ledger, Price
 from opto.llm.tokens import estimate_tokens
 
 __all__ = [
     "LLM",
     "Adapter",
+    "Budget",
+    "CallRecord",
     "Cassette",
     "CassetteWarning",
     "DummyLLM",
+    "Estimate",
     "Labels",
+    "Ledger",
     "Message",
+    "Price",
     "Reply",
     "Role",
     "ScriptedLLM",
