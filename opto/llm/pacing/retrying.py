@@ -1,7 +1,7 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,7 @@ class Attempts:
     Attributes:
         sent: How many were begun, and so may have been billed.
         failures: How they failed, in order, the last one included.
+        before_each: Called before each is sent; what it raises ends the call.
     """
 
     def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
@@ -73,6 +74,7 @@ class Attempts:
         self._turn: Turn | None = None
         self.sent = 0
         self.failures: list[LLMError] = []
+        self.before_each: Callable[[], None] | None = None
 
     @property
     def left(self) -> float | None:
@@ -115,6 +117,8 @@ class Attempts:
     def begun(self, turn: Turn | None) -> float | None:
         """Count an attempt, and return what it may take."""
         self._turn = turn
+        if self.before_each is not None:
+            self.before_each()
         self.sent += 1
         return self.seconds
 

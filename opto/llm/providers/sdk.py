@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError
 from opto.llm.adapter import Adapter
-from opto.llm.environment import Endpoint
+from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.providers.adjusting import Adjustments
 from opto.llm.providers.clients import Clients
@@ -41,6 +41,12 @@ class SDKAdapter(Adapter):
     @property
     def model(self) -> str:
         return self._endpoint.name
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down."""
+        key = self._endpoint.api_key
+        return () if key is None or key == NO_KEY else (key,)
 
     def prepare(self) -> None:
         if not self._clients.is_built:
