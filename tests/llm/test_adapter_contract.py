@@ -60,6 +60,3 @@ class TestFunctionAroundAClient(EndpointContract):
     def connect(self, server):
         inner = LLM("some-model", base_url=server.openai_url, api_key=self.key, retries=0)
         return Around(inner)
-
-    def test_cancelling_a_call_closes_its_connection_and_no_other(self):
-        """What runs in a thread cannot be cancelled."""
