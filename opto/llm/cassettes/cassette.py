@@ -242,6 +242,8 @@ class Cassette:
             if self._replaces or (self._was_there and not self.path.exists()):
                 self._replace(data)
                 return
+        if not data:
+            return  # another thread was faster
         # Outside of the lock: the system keeps lines apart, and waits for the disk once for all who wait.
         try:
             append_lines(self.path, data)
@@ -276,9 +278,9 @@ class Cassette:
         place = f"The cassette {str(self.path)!r}"
         times = sum(request.key_of(number) in lines for number in range(rollout))
         if times:
+            replies = "1 reply" if times == 1 else f"{times} replies"
             return CassetteError(
-                f"{place} holds {times} {'reply' if times == 1 else 'replies'} to {_begun(request)}, and rollout"
-                f" {rollout} is asked for (they count from 0).",
+                f"{place} holds {replies} to {request!s:.200}, and rollout {rollout} is asked for (they count from 0).",
                 mend=self._recorded_by,
             )
         unused = [line for key, line in lines.items() if key not in self._given]
@@ -290,11 +292,6 @@ class Cassette:
         difference = first_difference(recorded, asked) or "nothing that this version of opto can see"
         return CassetteError(
             f"{place} holds no reply to this request. The nearest one, in line {line.number}, differs first in"
-            f" {difference}\n",
+            f" {difference}\n ",
             mend=self._recorded_by,
         )
-
-
-def _begun(request: Request) -> str:
-    text = str(request.content["messages"][-1].get("content"))
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
@@ -92,6 +93,8 @@ def read_lines(file_name: "str | os.PathLike[str]") -> Iterator[tuple[str, Line]
         CassetteError: A line is whole, but was not written here, or was changed since.
     """
     with open(file_name, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return  # a device or a pipe, which holds nothing that was written to it
         content = file.read()
     for number, found in enumerate(content.split(b"\n"), start=1):
         data = _whole(found.rstrip(b"\r"), number, file_name)
@@ -103,10 +106,17 @@ def _whole(data: bytes, number: int, file_name: "str | os.PathLike[str]") -> byt
     """Return the line in *data*; nothing if it is torn."""
     place = f"Line {number} of {os.fspath(file_name)!r}"
     end = _END.search(data, max(0, len(data) - 60))
+    changed = CassetteError(
+        f"{place} was changed after it was recorded.",
+        mend="Undo the change, or remove the line and record it again.",
+    )
     if end is None:
+        if not data:
+            return b""
         if data.startswith(_START) or _START.startswith(data):
-            if data:
-                logger.warning("%s is torn and left out: a process was killed while it wrote it.", place)
+            if _is_json(data):
+                raise changed
+            logger.warning("%s is torn and left out: a process was killed while it wrote it.", place)
             return b""
         raise CassetteError(
             f"{place} was not written by a cassette: it begins with {data[:40].decode(errors='replace')!r}.",
@@ -123,10 +133,15 @@ def _whole(data: bytes, number: int, file_name: "str | os.PathLike[str]") -> byt
         if data.startswith(_START, at) and zlib.crc32(data[at : end.start()]) == int(end[2], 16):
             return data[at:]
         at = data.find(_START, at + 1)
-    raise CassetteError(
-        f"{place} was changed after it was recorded.",
-        mend="Undo the change, or remove the line and record it again.",
-    )
+    raise changed
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _told(reply: Reply) -> dict[str, Any]:

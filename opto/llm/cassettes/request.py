@@ -82,6 +82,9 @@ class Request:
         digest.update(f', "rollout": {rollout}}}'.encode())
         return digest.hexdigest()
 
+    def __str__(self) -> str:
+        return f"{self.content['model']}: {self.content['messages'][-1].get('content')!r}"
+
     def leniently(self) -> Self:
         """Return the request with everything that has no form in JSON told by its type."""
         return replace(self, _lenient=True)
