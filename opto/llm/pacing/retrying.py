@@ -1,7 +1,7 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,22 +55,31 @@ class Patience:
 
 
 class Attempts:
-    """The attempts of one call so far."""
+    """The attempts of one call so far.
+
+    Attributes:
+        sent: How many were begun, and so may have been billed.
+        failures: How they failed, in order, the last one included.
+        before_each: Called before each is sent; what it raises ends the call.
+    """
 
     def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
         self._patience = patience
         self._throttle = throttle
         self._model = model
-        self._clock = clock
+        self.clock = clock
         self._begun = clock.now()
         self._retries = 0
         self._outcome: Reply | LLMError | None = None
+        self.sent = 0
+        self.failures: list[LLMError] = []
+        self.before_each: Callable[[], None] | None = None
 
     @property
     def left(self) -> float | None:
         """Seconds until the deadline, never below 0."""
         deadline = self._patience.deadline
-        return None if deadline is None else max(0.0, deadline - (self._clock.now() - self._begun))
+        return None if deadline is None else max(0.0, deadline - (self.clock.now() - self._begun))
 
     @property
     def seconds(self) -> float | None:
@@ -82,11 +91,32 @@ class Attempts:
     def _wait(self) -> float:
         return float(min(_FIRST_WAIT * 2**self._retries, _LONGEST_WAIT))
 
+    def tokens(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> float:
+        """Return what the call may cost, if anybody counts it: set right when its reply says what it did."""
+        if self._throttle is None or not self._throttle.counts_tokens:
+            return 0.0
+        limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
+        written = limit if isinstance(limit, int) else 0
+        return written + sum(estimate_tokens(str(message["content"])) for message in messages)
+
+    def enter(self, tokens: float) -> Turn | None:
+        """Wait until the next attempt may begin; None if there is nothing to wait for."""
+        throttle = self._throttle
+        return None if throttle is None else throttle.enter(tokens, lambda: self.left, clock=self.clock)
+
+    async def aenter(self, tokens: float) -> Turn | None:
+        """Do the same without blocking the event loop."""
+        throttle = self._throttle
+        return None if throttle is None else await throttle.aenter(tokens, lambda: self.left, clock=self.clock)
+
     @contextmanager
     def taking(self, turn: Turn | None) -> Iterator[None]:
         """Give the turn back, and tell what came of it."""
         self._outcome = None
         try:
+            if self.before_each is not None:
+                self.before_each()
+            self.sent += 1
             yield
         except LLMError as error:
             self._outcome = error
@@ -94,7 +124,7 @@ class Attempts:
         finally:
             if self._throttle is not None and turn is not None:
                 shortest = self._wait * _LEAST
-                self._throttle.finish(turn, outcome=self._outcome, pause=shortest, now=self._clock.now())
+                self._throttle.finish(turn, outcome=self._outcome, pause=shortest, now=self.clock.now())
 
     def succeeded(self, reply: Reply) -> Reply:
         self._outcome = reply
@@ -102,11 +132,12 @@ class Attempts:
 
     def wait_after(self, error: LLMError) -> float | None:
         """Return the seconds to wait before the next attempt; None if there is to be none."""
+        self.failures.append(error)
         error.retries = self._retries
         may_help = error.transient if error.should_retry is None else error.should_retry
         if not may_help or self._retries >= self._patience.retries:
             return None
-        wait = self._wait * (_LEAST + (1 - _LEAST) * self._clock.chance())
+        wait = self._wait * (_LEAST + (1 - _LEAST) * self.clock.chance())
         if error.retry_after is not None:
             # Never before the time, and not all callers in the same instant.
             wait = error.retry_after + min(wait, error.retry_after / 10)
@@ -124,45 +155,29 @@ class Attempts:
         )
 
 
-def ask(
-    adapter: Adapter,
-    messages: Sequence[Message],
-    settings: Mapping[str, Any],
-    *,
-    patience: Patience,
-    throttle: Throttle | None,
-    clock: Clock,
-) -> Reply:
+def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts) -> Reply:
     """Ask until there is a reply, or an error that is final."""
-    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
-    tokens = _tokens(throttle, messages, settings)
+    tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            turn = None if throttle is None else throttle.enter(tokens, lambda: attempts.left, clock=clock)
+            turn = attempts.enter(tokens)
             with attempts.taking(turn), within(attempts.seconds):
                 return attempts.succeeded(adapter.complete(messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:
                 raise
-        clock.sleep(wait)
+        attempts.clock.sleep(wait)
 
 
 async def ask_async(
-    adapter: Adapter,
-    messages: Sequence[Message],
-    settings: Mapping[str, Any],
-    *,
-    patience: Patience,
-    throttle: Throttle | None,
-    clock: Clock,
+    adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts
 ) -> Reply:
     """Do the same without blocking the event loop."""
-    attempts = Attempts(patience, model=adapter.model, throttle=throttle, clock=clock)
-    tokens = _tokens(throttle, messages, settings)
+    tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            turn = None if throttle is None else await throttle.aenter(tokens, lambda: attempts.left, clock=clock)
+            turn = await attempts.aenter(tokens)
             with attempts.taking(turn):
                 async with _ending(attempts):
                     return attempts.succeeded(await adapter.acomplete(messages, settings))
@@ -170,16 +185,7 @@ async def ask_async(
             wait = attempts.wait_after(error)
             if wait is None:
                 raise
-        await clock.asleep(wait)
-
-
-def _tokens(throttle: Throttle | None, messages: Sequence[Message], settings: Mapping[str, Any]) -> float:
-    """Return what a call may cost: set right when its reply says what it did."""
-    if throttle is None or not throttle.counts_tokens:
-        return 0.0
-    limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
-    written = limit if isinstance(limit, int) else 0
-    return written + sum(estimate_tokens(str(message["content"])) for message in messages)
+        await attempts.clock.asleep(wait)
 
 
 @asynccontextmanager
