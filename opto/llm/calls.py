@@ -5,7 +5,7 @@ from typing import Any
 
 from opto.errors import LLMError
 from opto.llm.adapter import Adapter
-from opto.llm.cassettes import Cassette, Request
+from opto.llm.cassettes import Request, Tape
 from opto.llm.labels import Labels
 from opto.llm.messages import Message, Reply
 from opto.llm.pacing import Attempts, ask, ask_async
@@ -37,7 +37,7 @@ class Call:
         settings: Mapping[str, Any],
         *,
         rollout: int | None,
-        cassette: Cassette | None,
+        cassette: Tape | None,
         meter: Meter,
         labels: Labels,
         attempts: Attempts,

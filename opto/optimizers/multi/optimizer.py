@@ -284,9 +284,14 @@ class OptoPrimeMulti(OptoPrime):
         source = item.source
         self.llm = source.llm
         self._takes_tools = source.llm not in self._without_tools
+        settings: dict[str, Any] = {**self._settings}
         if source.temperature is not None:
-            settings: dict[str, Any] = {**self._settings, "temperature": source.temperature}
-            self._settings = settings
+            settings["temperature"] = source.temperature
+        if len(self._sources) > 1:
+            # So that a cassette gives each candidate its own reply, whichever is asked first, and another one in the
+            # next step. Steps are counted as this optimizer has taken them, wherever its run began to count.
+            settings["rollout"] = len(self.records) * len(self._sources) + item.number - 1
+        self._settings = settings
         messages = as_expert(asked.messages, source.expert)
         item.shown = len(messages)
         try:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextvars
+import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from opto.errors import CassetteError, LLMError
+from opto.errors import BadRequestError, CassetteError, LLMError
 from opto.llm import Cassette, cassette_in_force
 from opto.llm.cassettes import Request
 from tests.llm.cassettes.made import asking, said
@@ -255,3 +257,54 @@ def test_leaving_in_another_task_takes_nothing_from_it(path):
         one.__exit__(None, None, None)
         assert cassette_in_force() is other
     assert cassette_in_force() is None
+
+
+def test_one_that_keeps_stands_in_nobodys_way(path, tmp_path, recorded):
+    replay = recorded((asking("a"), said("A")))
+    journal, own = Cassette(tmp_path / "journal.jsonl", mode="keep"), Cassette(tmp_path / "own.jsonl")
+
+    with replay, journal:
+        assert not cassette_in_force().asks
+        assert cassette_in_force().only_model == "openai:m"
+        assert cassette_in_force().find(asking("a")).text == "A"
+        with pytest.raises(CassetteError, match="holds no reply"):
+            cassette_in_force().find(asking("b"))
+        assert cassette_in_force(own).find(asking("b")) is None
+        cassette_in_force(own).keep(asking("b"), said("B"))
+    with journal:
+        assert cassette_in_force() is journal
+        assert cassette_in_force(journal) is journal
+
+    assert texts(journal.path) == ["A", "B"]
+    assert texts(own.path) == ["B"]
+    assert cassette_in_force(own) is own
+
+
+def test_a_file_that_answers_gets_no_copies_of_itself(path):
+    with Cassette(path), Cassette(path.parent / "." / path.name, mode="keep"):
+        for _ in range(2):
+            if cassette_in_force().find(asking(rollout=0)) is None:
+                cassette_in_force().keep(asking(rollout=0), said("one"))
+
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_copies_of_a_program_share_it(path):
+    cassette = Cassette(path, mode="record")
+
+    assert copy.deepcopy({"cassette": cassette})["cassette"] is cassette
+    sent = pickle.loads(pickle.dumps(cassette))
+    assert (sent.path, sent.mode) == (path, "record")
+
+
+def test_a_refusal_replaces_no_file(path, recorded):
+    recorded((asking("a"), said("old")))
+    again = Cassette(path, mode="record")
+    again.keep(asking("a"), BadRequestError("No such model.", mend="Take another."))
+    assert texts(path) == ["old"]
+    again.keep(asking("b"), said("new"))
+
+    replay = Cassette(path, mode="replay")
+    assert len(replay) == 2
+    with pytest.raises(BadRequestError):
+        replay.find(asking("a"))
