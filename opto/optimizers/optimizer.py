@@ -237,7 +237,7 @@ class Optimizer(OptimizerState):
         back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
             replies = nullcontext() if self.run is None else self.run.replies
-            with labelled(step=draft.step), replies, self._in_force(back):
+            with labelled(step=draft.step), draft.ledger, replies, self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)

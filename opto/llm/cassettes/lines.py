@@ -29,8 +29,8 @@ _FORMAT = 1
 _LASTING: dict[str, type[LLMError]] = {
     kind.__name__: kind for kind in (BadRequestError, ContextLengthError, ContentRefusedError)
 }
-#: What is of one attempt, or no text.
-_NOT_KEPT = frozenset({"raw", "retries", "usage"})
+#: What is kept of a reply besides its usage: not the attempts that it took, nor what is no part of what was said.
+_KEPT = {item.name: item for item in fields(Reply) if item.compare and item.name not in {"retries", "usage"}}
 
 
 def is_lasting(error: LLMError) -> bool:
@@ -147,19 +147,19 @@ def _is_json(data: bytes) -> bool:
 def _told(reply: Reply) -> dict[str, Any]:
     """Return what a reply says, without what says nothing."""
     said = {
-        item.name: getattr(reply, item.name)
-        for item in fields(Reply)
-        if item.name not in _NOT_KEPT and (item.default is MISSING or getattr(reply, item.name) != item.default)
+        name: getattr(reply, name)
+        for name, item in _KEPT.items()
+        if item.default is MISSING or getattr(reply, name) != item.default
     }
     return said if reply.usage is None else {**said, "usage": reply.usage}
 
 
 def _reply(said: dict[str, Any]) -> Reply:
-    known = {item.name: item for item in fields(Reply) if item.name not in _NOT_KEPT}
+    # What a later version may have added is left out.
     given: dict[str, Any] = {
-        name: tuple(value) if isinstance(known[name].default, tuple) else value
-        for name, value in said.items()
-        if name in known
+        name: tuple(said[name]) if isinstance(item.default, tuple) else said[name]
+        for name, item in _KEPT.items()
+        if name in said
     }
     return Reply(**given, usage=_usage(said.get("usage")))
 

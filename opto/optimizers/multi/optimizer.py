@@ -284,12 +284,12 @@ class OptoPrimeMulti(OptoPrime):
         source = item.source
         self.llm = source.llm
         self._takes_tools = source.llm not in self._without_tools
-        settings: dict[str, Any] = {**self._settings}
+        settings: dict[str, Any] = dict(self._settings)
         if source.temperature is not None:
             settings["temperature"] = source.temperature
-        if len(self._sources) > 1:
-            # So that a cassette gives each candidate its own reply, whichever is asked first, and another one in the
-            # next step. Steps are counted as this optimizer has taken them, wherever its run began to count.
+        if self._generation == "independent":
+            # Which of several alike this is, for cassettes: they come in any order. Steps are counted as this optimizer
+            # has taken them, so that a program that runs again in the folder of its run asks for the same.
             settings["rollout"] = len(self.records) * len(self._sources) + item.number - 1
         self._settings = settings
         messages = as_expert(asked.messages, source.expert)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from opto.errors import CassetteError
 from opto.llm import Tool
 from opto.llm.cassettes import Request
+from opto.llm.forms import form_of
 from tests.llm.cassettes.made import asking
 
 
@@ -96,8 +97,14 @@ def test_what_is_no_json_has_a_form_that_stays(value, plain):
     assert asking(setting=value).content["settings"]["setting"] == plain
 
 
+def test_a_schema_is_that_of_json_however_it_is_given():
+    for schema in (Answer, form_of(Answer), Answer.model_json_schema()):
+        assert asking(schema=schema).key == asking(schema=Answer).key
+    assert asking(schema=list[int]).content["settings"]["schema"] == {"type": "array", "items": {"type": "integer"}}
+
+
 def test_a_class_is_told_by_what_it_says_of_its_fields():
-    told = asking(schema=Point).content["settings"]["schema"]
+    told = asking(kind=Point).content["settings"]["kind"]
 
     assert told == {"$class": f"{Point.__module__}.Point", "x": "int", "tags": "set[str]"}
 
