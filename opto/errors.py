@@ -15,6 +15,7 @@
     │   └── StepsFailedError          several steps in a row failed
     ├── RunError                      a run folder cannot be read or written
     ├── BudgetError                   a budget is used up: no call was made
+    ├── CassetteError                 recorded replies cannot be read, or do not hold what was asked
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -35,6 +36,7 @@ __all__ = [
     "BackwardError",
     "BadRequestError",
     "BudgetError",
+    "CassetteError",
     "ContentRefusedError",
     "ContextLengthError",
     "DomainError",
@@ -186,6 +188,14 @@ class BudgetError(OptoError):
         self.spent = spent
         self.reserved = reserved
         self.needed = needed
+
+
+class CassetteError(OptoError):
+    """Recorded replies cannot be read, or none of them answers what was asked.
+
+    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
+    for one.
+    """
 
 
 class MissingDependencyError(OptoError, ImportError):

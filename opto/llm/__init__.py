@@ -9,9 +9,12 @@ Example:
 
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import in_thread, raise_if_cancelled
-from opto.llm.client import LLM, DummyLLM, as_llm, use_llm
+from opto.llm.cassettes import Cassette, CassetteWarning, cassette_in_force
+from opto.llm.client import LLM, DummyLLM
 from opto.llm.environment import environment_model
+from opto.llm.labels import Labels, Role, labelled, labels
 from opto.llm.messages import Message, Reply, Tool, Usage
+from opto.llm.roles import as_llm, named_for, use_llm
 from opto.llm.scripted import ScriptedLLM
 from opto.llm.spending import Budget, CallRecord, Estimate, Ledger, Price
 from opto.llm.tokens import estimate_tokens
@@ -21,19 +24,27 @@ __all__ = [
     "Adapter",
     "Budget",
     "CallRecord",
+    "Cassette",
+    "CassetteWarning",
     "DummyLLM",
     "Estimate",
+    "Labels",
     "Ledger",
     "Message",
     "Price",
     "Reply",
+    "Role",
     "ScriptedLLM",
     "Tool",
     "Usage",
     "as_llm",
+    "cassette_in_force",
     "environment_model",
     "estimate_tokens",
     "in_thread",
+    "labelled",
+    "labels",
+    "named_for",
     "raise_if_cancelled",
     "use_llm",
 ]

@@ -1,8 +1,6 @@
 """The client that everything in opto asks, whatever is behind it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,14 +9,12 @@ from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.environment import find_endpoint
 from opto.llm.functions import FunctionAdapter
+from opto.llm.labels import Role, checked_role
 from opto.llm.messages import Reply, conversation
 from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, ask, ask_async, limited, throttle_of
-from opto.llm.providers import AnthropicAdapter, OpenAIAdapter
+from opto.llm.providers import ADAPTERS
 
-__all__ = ["LLM", "DummyLLM", "as_llm", "use_llm"]
-
-_ADAPTERS = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
-_default: ContextVar["LLM | None"] = ContextVar("opto_default_llm", default=None)
+__all__ = ["LLM", "DummyLLM"]
 
 
 class LLM:
@@ -27,11 +23,15 @@ class LLM:
     ::
 
         LLM("openai:gpt-5.4-mini", temperature=0.2)
+        LLM("openai-responses:gpt-5.4-mini", reasoning={"effort": "low"})
         LLM("anthropic:claude-sonnet-5", max_tokens=1000)
-        LLM("llama3.2", base_url="http://localhost:11434/v1")  # Ollama, vLLM, any server of this protocol
+        LLM("azure:my-deployment")  # AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY, OPENAI_API_VERSION
+        LLM("ollama:llama3.2")  # this machine, or OLLAMA_HOST
+        LLM("some-model", base_url="http://localhost:8000/v1")  # vLLM, any server of OpenAI's protocol
         LLM()  # what the environment names
 
-    ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``);
+    ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``), which
+    ``OPTO_OPTIMIZER_MODEL``, ``OPTO_JUDGE_MODEL`` and ``OPTO_TASK_MODEL`` precede for a client with that role;
     ``OPENAI_BASE_URL`` or ``OPENAI_API_KEY``, with the model in ``OPENAI_MODEL``; ``ANTHROPIC_API_KEY``.
     Without a name, a provider's default model is used, and of a server of your own the first model that it
     lists.
@@ -41,12 +41,14 @@ class LLM:
     releases them when it is garbage-collected. One client serves any number of threads and event loops.
 
     Args:
-        model: ``"provider:model"``, with ``openai`` or ``anthropic`` in front. A name alone goes to
-            `base_url`, or to the provider that the environment names.
+        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`, or to the
+            provider that the environment names.
         base_url: Address of a server other than the provider's own. Only `api_key` is sent there, never a key
             from the environment, which is meant for somebody else.
-        api_key: Instead of ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``.
+        api_key: Instead of ``OPENAI_API_KEY``, ``ANTHROPIC_API_KEY`` and their like.
         adapter: Your own edge to a model, in place of all the above.
+        role: What it is asked as, unless a block says otherwise (see `labelled`); without *model* and the others, the
+            model that the environment names for this role is used: ``OPTO_JUDGE_MODEL`` for ``judge``.
         retries: How often a call is tried again after a failure that may pass (`LLMError.transient`), with growing
             waits, or those that the provider asks for.
         deadline: Seconds for a call in all, its retries and waits included; None for no end. A wait that would go
@@ -69,6 +71,9 @@ class LLM:
         'HELLO'
     """
 
+    #: What it is asked as, if no block says it.
+    role: Role | None = None
+
     def __init__(
         self,
         model: str | None = None,
@@ -76,16 +81,18 @@ class LLM:
         base_url: str | None = None,
         api_key: str | None = None,
         adapter: Adapter | None = None,
+        role: Role | None = None,
         retries: int = RETRIES,
         deadline: float | None = DEADLINE,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         **settings: Any,
     ) -> None:
+        self.role = role if role is None else checked_role(role)
         throttle = None
         if adapter is None:
-            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key)
-            adapter, throttle = _ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
+            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=role)
+            adapter, throttle = ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
@@ -193,55 +200,3 @@ class DummyLLM(LLM):
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
         super().__init__(adapter=FunctionAdapter(function), **{"retries": 0, "deadline": None, **settings})
-
-
-def as_llm(thing: "LLM | str | Callable[..., Any] | None" = None) -> LLM:
-    """Make a client of whatever a user passed as one.
-
-    Args:
-        thing: A client, which is passed through; ``"provider:model"``; a function that answers messages; or
-            None for the model of `use_llm`, and outside of it for what the environment names. A function gets
-            the messages by keyword if it has a parameter ``messages``, else as its first argument, and those
-            settings that it has parameters for. It may be asynchronous, for `LLM.acall` only.
-
-    Example:
-        >>> as_llm(lambda messages, max_tokens=None: f"{max_tokens} tokens")("hello", max_tokens=5).text
-        '5 tokens'
-    """
-    if isinstance(thing, LLM):
-        return thing
-    if thing is None:
-        return _default.get() or LLM()
-    if isinstance(thing, str):
-        return LLM(thing)
-    if isinstance(thing, type):
-        raise BadRequestError(
-            f"The class {thing.__name__} cannot be used as a model.",
-            mend=f"Pass an instance: {thing.__name__}(…).",
-        )
-    if callable(thing):
-        return DummyLLM(thing)
-    raise BadRequestError(
-        f"A {type(thing).__name__} cannot be used as a model.",
-        mend='Pass an opto.llm.LLM, a string like "openai:…", or a function of messages.',
-    )
-
-
-@contextmanager
-def use_llm(thing: LLM | str | Callable[..., Any]) -> Iterator[LLM]:
-    """Use *thing* wherever no model is named, in this thread or task, until the end of the block.
-
-    So a program runs unchanged with another model, or with a script in place of one.
-
-    Example:
-        >>> from opto.llm import ScriptedLLM
-        >>> with use_llm(ScriptedLLM(["hello"])):
-        ...     as_llm(None)("hi").text
-        'hello'
-    """
-    llm = as_llm(thing)
-    token = _default.set(llm)
-    try:
-        yield llm
-    finally:
-        _default.reset(token)

@@ -2,14 +2,18 @@
 
 import json
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from opto.errors import RunError
+from opto.files import append_lines
 from opto.runs.record import StepRecord
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = ["Run"]
 
@@ -82,19 +86,7 @@ class Run:
         # By json, in ASCII: pydantic's own writer refuses lone surrogates, and knows no infinity.
         line = json.dumps(record.model_dump(mode="json")).encode() + b"\n"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # One write to a file opened for appending: a killed process leaves a whole line or a torn last one,
-            # and processes that share the file never mix their lines.
-            file = os.open(self.steps_file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                if _is_torn(file):
-                    line = b"\n" + line
-                rest = memoryview(line)
-                while rest:  # a disk that runs full takes a part first, and fails then
-                    rest = rest[os.write(file, rest) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
+            append_lines(self.steps_file, line)
         except OSError as error:
             raise _unusable(self.folder, error) from error
 
@@ -134,12 +126,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
-
-
-def _is_torn(file: int) -> bool:
-    """True if the file ends in the middle of a line."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
 def _unusable(folder: Path, error: OSError) -> RunError:

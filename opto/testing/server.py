@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from opto.errors import OptoError
 from opto.llm import Reply, Usage
-from opto.testing.wire import PROTOCOLS, OpenAIChat, WireProtocol
+from opto.testing.wire import OpenAIChat, WireProtocol, asked_messages, protocol_of
 
 __all__ = ["Action", "Cut", "Drip", "Exchange", "Failure", "LLMServer", "Raw", "RecordedRequest", "Slow"]
 
@@ -41,10 +41,8 @@ class RecordedRequest:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation, with Anthropic's system instructions as its first message."""
-        body = self.body if isinstance(self.body, dict) else {}
-        system = [{"role": "system", "content": body["system"]}] if "system" in body else []
-        return [*system, *body.get("messages", [])]
+        """The conversation, with instructions that stand apart as its first message."""
+        return asked_messages(self.body if isinstance(self.body, dict) else {})
 
 
 class Exchange:
@@ -193,8 +191,9 @@ class Drip(Action):
 class LLMServer:
     """A real HTTP server at 127.0.0.1 that stands in for a provider of models.
 
-    It speaks OpenAI's chat completions (``/v1/chat/completions``) and list of models (``/v1/models``), and Anthropic's
-    messages (``/v1/messages``), and runs in a thread of its own.
+    It speaks OpenAI's chat completions (``/v1/chat/completions``), responses (``/v1/responses``) and list of models
+    (``/v1/models``), the first two under the paths of Azure as well, and Anthropic's messages (``/v1/messages``), and
+    runs in a thread of its own.
 
     Args:
         replies: What to answer, in order: a text, a `Reply` (for its usage and finish reason), or an `Action` such as
@@ -295,7 +294,7 @@ class LLMServer:
 
     async def _respond(self, request: RecordedRequest, number: int, writer: asyncio.StreamWriter) -> bool:
         """Answer a request, and tell whether the connection may be used again."""
-        protocol = PROTOCOLS.get((request.method, request.path))
+        protocol = protocol_of(request.method, request.path)
         exchange = Exchange(request, protocol or OpenAIChat(), number, writer)
         if (request.method, request.path) == ("GET", "/v1/models"):
             listed = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self._models]

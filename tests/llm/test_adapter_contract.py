@@ -14,7 +14,7 @@ from opto.testing import LLMServer
 @contextmanager
 def over_http(provider, replies, **settings):
     with LLMServer(replies) as server:
-        url = server.openai_url if provider == "openai" else server.anthropic_url
+        url = server.anthropic_url if provider == "anthropic" else server.openai_url
         with LLM(f"{provider}:some-model", base_url=url, **settings) as llm:
             yield llm
 
@@ -45,6 +45,8 @@ def coroutine_function(replies, **settings):
 
 KINDS = {
     "openai": lambda *args, **kw: over_http("openai", *args, **kw),
+    "openai-responses": lambda *args, **kw: over_http("openai-responses", *args, **kw),
+    "ollama": lambda *args, **kw: over_http("ollama", *args, **kw),
     "anthropic": lambda *args, **kw: over_http("anthropic", *args, **kw),
     "scripted": scripted,
     "function": function,

@@ -34,6 +34,8 @@ class Window:
 
     def delay(self, amount: float, now: float) -> float:
         """Return the seconds until *amount* may be used; one that is too large for any minute gets one of its own."""
+        if self.limit == math.inf:
+            return 0.0
         while self._used and self._used[0].moment <= now - _MINUTE:
             gone = self._used.popleft()
             self._total -= gone.amount
@@ -76,7 +78,7 @@ class Allowance:
 
     def delay(self, tokens: float, now: float) -> float | None:
         """Return the seconds until a request may start; None if one that is running must end first."""
-        if self.running >= max(1, int(min(self.concurrency, 1e9))):
+        if self.running >= 1 and self.running + 1 > self.concurrency:
             return None
         paced = self._starts[-1] + 1 / self.pace if self._starts else now
         timed = max(self._closed_until, paced) - now

@@ -26,7 +26,7 @@ _throttles: weakref.WeakValueDictionary[tuple[Any, ...], "Throttle"] = weakref.W
 
 def throttle_of(endpoint: Endpoint) -> "Throttle":
     """Return what all clients of this address and key share; it is gone with the last of them."""
-    key = endpoint.provider, endpoint.base_url, endpoint.api_key
+    key = endpoint.account
     with _lock:
         throttle = _throttles.get(key)
         if throttle is None:
@@ -78,6 +78,9 @@ class Throttle:
         Raises:
             LLMError: None comes in the seconds that are *left*.
         """
+        turn = self._at_once(tokens, left(), clock.now())
+        if turn is not None:
+            return turn
         event = threading.Event()
         waiter = self._join(tokens, event.set)
         try:
@@ -92,6 +95,10 @@ class Throttle:
 
     async def aenter(self, tokens: float, left: Callable[[], float | None], *, clock: Clock) -> "Turn":
         """Do the same without blocking the event loop."""
+        turn = self._at_once(tokens, left(), clock.now())
+        if turn is not None:
+            return turn
+
         import asyncio  # noqa: PLC0415 - runs already
 
         event, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -123,6 +130,13 @@ class Throttle:
             if usage is not None:
                 self._allowance.tokens.correct(turn.entry, usage.total_tokens)
             self._wake()
+
+    def _at_once(self, tokens: float, left: float | None, now: float) -> "Turn | None":
+        """Return a turn if nobody waits for one: as it is nearly always."""
+        with self._lock:
+            if self._queue or (left is not None and left <= 0) or self._allowance.delay(tokens, now) != 0:
+                return None
+            return Turn(now, self._allowance.start(tokens, now))
 
     def _join(self, tokens: float, wake: Callable[[], None]) -> "_Waiter":
         waiter = _Waiter(tokens, wake)

@@ -1,7 +1,19 @@
 """The edge to each provider: its protocol, its SDK, its errors."""
 
 from opto.llm.providers.anthropic import AnthropicAdapter
-from opto.llm.providers.openai import OpenAIAdapter
+from opto.llm.providers.openai import AzureAdapter, OpenAIAdapter
 from opto.llm.providers.reading import chat_reply
+from opto.llm.providers.responses import ResponsesAdapter
+from opto.llm.providers.sdk import SDKAdapter
 
-__all__ = ["AnthropicAdapter", "OpenAIAdapter", "chat_reply"]
+__all__ = ["ADAPTERS", "chat_reply"]
+
+ADAPTERS: dict[str, type[SDKAdapter]] = {
+    "openai": OpenAIAdapter,
+    "openai-responses": ResponsesAdapter,
+    "anthropic": AnthropicAdapter,
+    "azure": AzureAdapter,
+    # It ignores max_completion_tokens without a word, and is sent max_tokens like every server of one's own.
+    "ollama": OpenAIAdapter,
+}
+"""By what stands in front of a model's name."""

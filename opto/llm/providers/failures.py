@@ -7,8 +7,7 @@ are covered by one table.
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from opto.errors import (
@@ -26,7 +25,7 @@ from opto.errors import (
 from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.providers.reading import dig, text_or_none
 
-__all__ = ["masked", "not_an_answer", "sdk_errors", "translate"]
+__all__ = ["failed_response", "masked", "not_an_answer", "sdk_errors", "translate"]
 
 _PACKAGES = {"openai", "anthropic", "httpx", "httpx2"}
 
@@ -82,6 +81,30 @@ _BY_CODE: dict[str, type[LLMError]] = {
     "content_policy_violation": ContentRefusedError,
 }
 
+# With status 200, in a response that failed. What is not here is the provider's fault.
+_BY_FAILURE: dict[str, type[LLMError]] = {
+    **_BY_CODE,
+    "rate_limit_exceeded": RateLimitError,
+    "invalid_prompt": BadRequestError,
+    "data_residency_mismatch": BadRequestError,
+    "bio_policy": ContentRefusedError,
+    "misalignment_policy_violation": ContentRefusedError,
+    "image_content_policy_violation": ContentRefusedError,
+    "invalid_image": BadRequestError,
+    "invalid_image_format": BadRequestError,
+    "invalid_base64_image": BadRequestError,
+    "invalid_image_url": BadRequestError,
+    "image_too_large": BadRequestError,
+    "image_too_small": BadRequestError,
+    "image_parse_error": BadRequestError,
+    "invalid_image_mode": BadRequestError,
+    "image_file_too_large": BadRequestError,
+    "unsupported_image_media_type": BadRequestError,
+    "empty_image_file": BadRequestError,
+    "failed_to_download_image": BadRequestError,
+    "image_file_not_found": BadRequestError,
+}
+
 # Anthropic and most local servers say these with status 400 and no code of their own.
 _BY_PHRASE: dict[str, type[LLMError]] = {
     "prompt is too long": ContextLengthError,
@@ -113,13 +136,20 @@ _LONGEST_DETAIL = 400
 _SHOULD_RETRY = {"true": True, "false": False}
 
 
-@contextmanager
-def sdk_errors(endpoint: Endpoint) -> Iterator[None]:
+class sdk_errors:  # noqa: N801 - used like a function; a class, because every call goes through it
     """Translate what a call of an SDK raises; nothing but that call belongs inside."""
-    try:
-        yield
-    except Exception as error:
-        raise translate(error, endpoint) from error
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            raise translate(error, self._endpoint) from error
 
 
 def translate(error: Exception, endpoint: Endpoint) -> LLMError:
@@ -130,7 +160,7 @@ def translate(error: Exception, endpoint: Endpoint) -> LLMError:
     headers = dig(error, "response", "headers")
     return kind(
         f"{problem}: {_detail(error, endpoint)}",
-        mend=_mend(kind, endpoint),
+        mend=_mend(kind, endpoint, status),
         status=status or dig(error, "status_code"),
         request_id=text_or_none(dig(error, "request_id")),
         retry_after=_retry_after(headers) if headers is not None else None,
@@ -146,6 +176,19 @@ def not_an_answer(response: Any, endpoint: Endpoint, *, request_id: str | None =
         mend=_MENDS[ServerError],
         status=200,
         request_id=request_id,
+    )
+
+
+def failed_response(response: Any, endpoint: Endpoint) -> LLMError:
+    """Build the error for a response that says itself that it failed."""
+    code = dig(response, "error", "code")
+    kind = _BY_FAILURE.get(code, ServerError) if isinstance(code, str) else ServerError
+    said = text_or_none(dig(response, "error", "message")) or text_or_none(code) or "no reason is given"
+    return kind(
+        f"{endpoint} could not answer: {_tidy(said, endpoint)}",
+        mend=_mend(kind, endpoint, 200),
+        status=200,
+        request_id=text_or_none(dig(response, "_request_id")),
     )
 
 
@@ -221,14 +264,19 @@ def masked(text: str, endpoint: Endpoint) -> str:
     return text.replace(endpoint.api_key, "***") if endpoint.api_key and endpoint.api_key != NO_KEY else text
 
 
-def _mend(kind: type[LLMError], endpoint: Endpoint) -> str:
+def _mend(kind: type[LLMError], endpoint: Endpoint, status: int | None) -> str:
+    if endpoint.provider == "ollama" and kind is LLMConnectionError:
+        return (
+            "Start Ollama with `ollama serve`, or set OLLAMA_HOST to where it runs; for numbers and choices,"
+            " opto.optimizers.LocalSearch needs no model."
+        )
+    if endpoint.provider == "ollama" and status == 404:
+        return f"Fetch the model with `ollama pull {endpoint.model}`, or name one that `ollama list` shows."
     if kind is not AuthenticationError:
         return _MENDS[kind]
     if endpoint.api_key == NO_KEY:
-        return (
-            f"Pass api_key=…; {endpoint.key_variable} goes only to the provider itself and to an address from"
-            f" {endpoint.provider.upper()}_BASE_URL."
-        )
+        named = f" and to an address from {endpoint.url_variable}" if endpoint.url_variable else ""
+        return f"Pass api_key=…; {endpoint.key_variable} goes only to the provider itself{named}."
     return f"Check the key in {endpoint.key_variable} or api_key=…, and that it may use this model."
 
 

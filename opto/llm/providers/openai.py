@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as spoken by OpenAI and by most local servers."""
+"""OpenAI's chat completions, as spoken by OpenAI, by Azure, and by most local servers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from opto.llm.messages import Message, Reply, Usage, openai_tool
 from opto.llm.providers.reading import chat_reply, chat_usage
 from opto.llm.providers.sdk import SDKAdapter
 
-__all__ = ["OpenAIAdapter"]
+__all__ = ["AzureAdapter", "OpenAIAdapter"]
 
 
 class OpenAIAdapter(SDKAdapter):
@@ -31,3 +31,12 @@ class OpenAIAdapter(SDKAdapter):
 
     def _usage(self, usage: Any) -> Usage | None:
         return chat_usage(usage)
+
+
+class AzureAdapter(OpenAIAdapter):
+    """A deployment at Azure: another address, and another header for the key."""
+
+    clients = ("AzureOpenAI", "AsyncAzureOpenAI")
+
+    def _address(self) -> dict[str, Any]:
+        return {"azure_endpoint": self._endpoint.base_url}

@@ -1,11 +1,22 @@
 """Reads answers of any shape: an SDK builds its objects without checking what the server sent."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from opto.llm.messages import FinishReason, Reply, Usage
 
-__all__ = ["anthropic_reply", "anthropic_usage", "chat_reply", "chat_usage", "count", "dig", "text_or_none"]
+__all__ = [
+    "anthropic_reply",
+    "anthropic_usage",
+    "chat_reply",
+    "chat_usage",
+    "count",
+    "dig",
+    "response_reply",
+    "response_usage",
+    "text_or_none",
+]
 
 _CHAT_FINISHES: dict[str, FinishReason] = {
     "stop": "stop",
@@ -23,6 +34,8 @@ _ANTHROPIC_FINISHES: dict[str, FinishReason] = {
     "tool_use": "tool",
 }
 
+_RESPONSE_FINISHES: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
+
 
 def dig(value: Any, *path: str | int) -> Any:
     """What lies at the end of keys, indices and attributes; None as soon as one of them is missing.
@@ -32,7 +45,7 @@ def dig(value: Any, *path: str | int) -> Any:
         'hi'
     """
     for step in path:
-        if isinstance(step, int) or hasattr(value, "keys"):
+        if isinstance(step, int) or _has_keys(type(value)):  # type: ignore[arg-type]  # mypy thinks that classes have no hash
             try:
                 value = value[step]
             except (TypeError, LookupError):
@@ -40,6 +53,12 @@ def dig(value: Any, *path: str | int) -> Any:
         else:
             value = getattr(value, step, None)
     return value
+
+
+@lru_cache(maxsize=128)
+def _has_keys(kind: type) -> bool:
+    # Objects of pydantic take long to say that they have not, and every reply is made of them.
+    return hasattr(kind, "keys")
 
 
 def count(value: Any) -> int | None:
@@ -127,6 +146,56 @@ def anthropic_usage(usage: Any) -> Usage | None:
         output_tokens=written,
         cached_tokens=cached,
         reasoning_tokens=count(dig(usage, "output_tokens_details", "thinking_tokens")) or 0,
+    )
+
+
+def response_reply(response: Any, *, model: str) -> Reply | None:
+    """Read a response of OpenAI's protocol of that name; None if it is not one."""
+    items, status = dig(response, "output"), dig(response, "status")
+    if not isinstance(items, list) or status in _UNFINISHED:
+        return None
+    contents = [dig(item, "content") for item in items if dig(item, "type") == "message"]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    texts = [dig(part, "text") for part in parts if dig(part, "type") == "output_text"]
+    refusals = [dig(part, "refusal") for part in parts if dig(part, "type") == "refusal"]
+    calls = [dig(item, "arguments") for item in items if dig(item, "type") == "function_call"]
+    if not all(isinstance(text, str) for text in texts + refusals):
+        return None
+    if not texts and not refusals and not isinstance(status, str):
+        return None
+    if refusals:
+        finish: FinishReason = "refusal"
+    elif status == "incomplete":
+        finish = _finish(_RESPONSE_FINISHES, dig(response, "incomplete_details", "reason"))
+    elif status == "completed":
+        finish = "tool" if calls else "stop"
+    else:
+        finish = "other"
+    arguments = calls[0] if calls else None
+    return Reply(
+        text="".join(texts or refusals),
+        model=text_or_none(dig(response, "model")) or model,
+        usage=response_usage(dig(response, "usage")),
+        finish_reason=finish,
+        request_id=text_or_none(dig(response, "_request_id")),
+        arguments=arguments if isinstance(arguments, str | None) else _json(arguments),
+        raw=response,
+    )
+
+
+#: Of responses that were asked for in the background.
+_UNFINISHED = ("queued", "in_progress")
+
+
+def response_usage(usage: Any) -> Usage | None:
+    read, written = count(dig(usage, "input_tokens")), count(dig(usage, "output_tokens"))
+    if read is None or written is None:
+        return None
+    return Usage(
+        input_tokens=read,
+        output_tokens=written,
+        cached_tokens=count(dig(usage, "input_tokens_details", "cached_tokens")) or 0,
+        reasoning_tokens=count(dig(usage, "output_tokens_details", "reasoning_tokens")) or 0,
     )
 
 

@@ -3,8 +3,7 @@
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
@@ -33,7 +32,7 @@ class SDKAdapter(Adapter):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._clients = Clients(endpoint, self.package, self.requirement, self.clients)
+        self._clients = self._opened()
         self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
 
@@ -56,15 +55,16 @@ class SDKAdapter(Adapter):
         create = self._create(client)
         while True:
             body, left_out = self._request(messages, settings)
-            try:
-                with self._receiving():
+            with receiving() as received:
+                try:
                     with sdk_errors(self._endpoint):
                         response = create(**self._arguments(create, body))
                     reply = self._checked(response, body["model"])
                     return replace(reply, left_out=left_out) if left_out else reply
-            except BadRequestError as error:
-                if not self._adjustments.learn(error, body, self.model):
-                    raise
+                except LLMError as error:
+                    self._keep(error, received.text)
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = await self._clients.of_this_loop()
@@ -76,21 +76,29 @@ class SDKAdapter(Adapter):
         create = self._create(client)
         while True:
             body, left_out = self._request(messages, settings)
-            try:
-                with self._receiving():
+            with receiving() as received:
+                try:
                     with sdk_errors(self._endpoint):
                         response = await create(**self._arguments(create, body))
                     reply = self._checked(response, body["model"])
                     return replace(reply, left_out=left_out) if left_out else reply
-            except BadRequestError as error:
-                if not self._adjustments.learn(error, body, self.model):
-                    raise
+                except LLMError as error:
+                    self._keep(error, received.text)
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     def close(self) -> None:
         self._clients.close()
 
     async def aclose(self) -> None:
         await self._clients.aclose()
+
+    def _opened(self) -> "Clients":
+        return Clients(self._endpoint, self.package, self.requirement, self.clients, self._address())
+
+    def _address(self) -> dict[str, Any]:
+        """What tells a client of the SDK where to send its requests."""
+        return {"base_url": self._endpoint.base_url}
 
     def _check_client(self, client: Any) -> None:
         """Refuse a client that cannot work, before the SDK does so in its own words."""
@@ -111,16 +119,10 @@ class SDKAdapter(Adapter):
         """Read the object of a response that says what it cost."""
         raise NotImplementedError
 
-    @contextmanager
-    def _receiving(self) -> Iterator[None]:
+    def _keep(self, error: LLMError, text: str) -> None:
         """Keep what came before anything went wrong on the error that says so."""
-        with receiving() as received:
-            try:
-                yield
-            except LLMError as error:
-                error.raw = masked(received.text, self._endpoint) or None
-                error.usage = self._usage(usage_object(received.text))
-                raise
+        error.raw = masked(text, self._endpoint) or None
+        error.usage = self._usage(usage_object(text))
 
     def _request(
         self, messages: Sequence[Message], settings: Mapping[str, Any]
@@ -167,8 +169,11 @@ class Clients:
     dropped, and when the loop shuts down.
     """
 
-    def __init__(self, endpoint: Endpoint, package: str, requirement: str, names: tuple[str, str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, package: str, requirement: str, names: tuple[str, str], address: Mapping[str, Any]
+    ) -> None:
         self._endpoint = endpoint
+        self._address = address
         self._package = package
         self._requirement = requirement
         self._names = names
@@ -236,9 +241,9 @@ class Clients:
                 http = sdk.DefaultHttpxClient(event_hooks={"request": [limit_request], "response": [keep_response]})
             return getattr(sdk, name)(
                 api_key=self._endpoint.api_key,
-                base_url=self._endpoint.base_url,
                 http_client=http,
                 max_retries=0,  # tried again in one place only
+                **self._address,
             )
 
 

@@ -11,7 +11,7 @@ from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
-from opto.llm import LLM, Message, Reply, Tool, as_llm
+from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
@@ -147,7 +147,7 @@ class OptoPrimeMulti(OptoPrime):
         said, trace_settings = said.with_those_of_trace(trace_settings)
         if said.llms is not None and (isinstance(said.llms, str) or not isinstance(said.llms, Iterable)):
             raise OptimizerError(f"llms is {said.llms!r:.80}.", mend="Give a list of models, or llm= for a single one.")
-        models = [as_llm(item) for item in said.llms or ()]
+        models = [as_llm(item, role="optimizer") for item in said.llms or ()]
         super().__init__(
             parameters,
             llm if llm is not None or not models else models[0],
@@ -192,7 +192,7 @@ class OptoPrimeMulti(OptoPrime):
         self._selector = selector
         self._allow_worse = allow_worse
         self._judge = Judge(
-            self.llm if judge is None else as_llm(judge),
+            as_llm(judge, role="judge") if judge is not None else named_for("judge") or self.llm,
             max_tokens=max_tokens,
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,

@@ -15,7 +15,7 @@ MAX_TOKENS = (
 )
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["openai", "openai-responses", "anthropic"])
 def provider(request):
     return request.param
 
@@ -37,7 +37,7 @@ def ask(llm, how, **settings):
 
 
 def client(server, provider, **settings):
-    url = server.openai_url if provider == "openai" else server.anthropic_url
+    url = server.anthropic_url if provider == "anthropic" else server.openai_url
     return LLM(f"{provider}:m", base_url=url, **settings)
 
 

@@ -19,7 +19,7 @@ ONCE = {"x-should-retry": "false"}
 ENDPOINT = Endpoint("openai", "some-model", None, "sk-very-secret")
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["openai", "openai-responses", "anthropic"])
 def provider(request):
     return request.param
 
@@ -32,7 +32,7 @@ def how(request):
 def fail(provider, replies, how="call", **settings):
     """Ask a server that is going to fail, and return the error."""
     with LLMServer(replies) as server:
-        url = server.openai_url if provider == "openai" else server.anthropic_url
+        url = server.anthropic_url if provider == "anthropic" else server.openai_url
         with LLM(f"{provider}:some-model", base_url=url, api_key="sk-very-secret", retries=0, **settings) as llm:
             ask = llm if how == "call" else lambda messages: asyncio.run(llm.acall(messages))
             with pytest.raises(errors.LLMError) as info:
@@ -70,7 +70,7 @@ def test_status(provider, how, status, kind):
     assert f"status {status}: Something is amiss." in error.problem
     assert "some-model" in error.problem
     assert error.mend.endswith(".")
-    assert type(error.__cause__).__module__.startswith(provider)
+    assert type(error.__cause__).__module__.startswith(provider.partition("-")[0])
 
 
 @pytest.mark.parametrize(
