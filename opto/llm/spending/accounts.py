@@ -242,7 +242,7 @@ class Waiter:
             if self.is_queued:
                 self._dequeue()
                 advance(self.accounts)
-            elif isinstance(self.outcome, Reservation):
+            elif isinstance(self.outcome, Reservation) and not self.outcome.is_settled:
                 self.outcome.settle(None, None)
 
     def look(self) -> bool:
