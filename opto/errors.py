@@ -14,8 +14,8 @@
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
     ├── RunError                      a run folder cannot be read or written
-    ├── BudgetError                   a budget is used up: no call was made
     ├── CassetteError                 recorded replies cannot be read, or do not hold what was asked
+    ├── BudgetError                   a budget is used up: no call was made
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -158,6 +158,14 @@ class RunError(OptoError):
     """A run folder cannot be read or written."""
 
 
+class CassetteError(OptoError):
+    """Recorded replies cannot be read, or none of them answers what was asked.
+
+    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
+    for one.
+    """
+
+
 class BudgetError(OptoError):
     """A call does not fit into what is left of a budget, and was not made.
 
@@ -188,14 +196,6 @@ class BudgetError(OptoError):
         self.spent = spent
         self.reserved = reserved
         self.needed = needed
-
-
-class CassetteError(OptoError):
-    """Recorded replies cannot be read, or none of them answers what was asked.
-
-    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
-    for one.
-    """
 
 
 class MissingDependencyError(OptoError, ImportError):

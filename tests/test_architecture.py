@@ -42,7 +42,6 @@ ALLOWED = {
 #: in adapters; and threads, which hand on whatever ends them.
 BROAD_EXCEPTS = {
     "opto.llm.bridge",
-    "opto.llm.providers.failures",
     "opto.nodes.constants",
     "opto.nodes.domains.base",
     "opto.nodes.failures",

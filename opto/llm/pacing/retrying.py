@@ -1,7 +1,7 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +60,7 @@ class Attempts:
     Attributes:
         sent: How many were begun, and so may have been billed.
         failures: How they failed, in order, the last one included.
+        before_each: Called before each is sent; what it raises ends the call.
     """
 
     def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
@@ -72,6 +73,7 @@ class Attempts:
         self._outcome: Reply | LLMError | None = None
         self.sent = 0
         self.failures: list[LLMError] = []
+        self.before_each: Callable[[], None] | None = None
 
     @property
     def left(self) -> float | None:
@@ -111,8 +113,10 @@ class Attempts:
     def taking(self, turn: Turn | None) -> Iterator[None]:
         """Give the turn back, and tell what came of it."""
         self._outcome = None
-        self.sent += 1
         try:
+            if self.before_each is not None:
+                self.before_each()
+            self.sent += 1
             yield
         except LLMError as error:
             self._outcome = error

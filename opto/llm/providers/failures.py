@@ -46,6 +46,7 @@ _BY_CLASS: dict[str, type[LLMError]] = {
     "APIError": ServerError,
     "OpenAIError": BadRequestError,
     "AnthropicError": BadRequestError,
+    "DecodingError": ServerError,  # a body that is not packed as its headers say
     # httpx and httpx2: not seen through the SDKs' plain calls, but their streams let them pass.
     "TimeoutException": LLMTimeoutError,
     "HTTPError": LLMConnectionError,
@@ -111,6 +112,7 @@ _BY_PHRASE: dict[str, type[LLMError]] = {
     "maximum context length": ContextLengthError,
     "exceed context limit": ContextLengthError,
     "credit balance is too low": QuotaError,
+    "content filtering policy": ContentRefusedError,
 }
 
 _VERBS: dict[type[LLMError], str] = {
@@ -195,6 +197,8 @@ def failed_response(response: Any, endpoint: Endpoint) -> LLMError:
 def _kind(error: Exception) -> type[LLMError]:
     if isinstance(error.__cause__, TimeoutError):
         return LLMTimeoutError  # our own, when the time of an attempt is over
+    if type(error.__cause__).__name__ == "DecodingError":
+        return ServerError  # which the SDKs call a bad connection
     for base in type(error).__mro__:
         if base.__module__.partition(".")[0] not in _PACKAGES:
             continue

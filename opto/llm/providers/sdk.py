@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
-from opto.llm.environment import Endpoint
+from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.pacing.deadlines import limit_request
 from opto.llm.providers.adjusting import Adjustments
@@ -44,6 +44,12 @@ class SDKAdapter(Adapter):
     @property
     def model(self) -> str:
         return self._endpoint.name
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down."""
+        key = self._endpoint.api_key
+        return () if key is None or key == NO_KEY else (key,)
 
     def complete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = self._clients.blocking()
