@@ -1,6 +1,6 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -97,7 +97,7 @@ class Meter:
 
     def call(
         self,
-        model: str,
+        model: "str | Callable[[], str]",
         messages: Sequence[Mapping[str, Any]],
         settings: Mapping[str, Any],
         *,
@@ -113,7 +113,8 @@ class Meter:
 
         Entering it may wait for room in the budgets, or raise `BudgetError`. The time that budgets leave a call is
         `seconds_left`, for its deadline. If each attempt calls `MeteredCall.begin` first, none is begun after the
-        earlier ones used up what there was.
+        earlier ones used up what there was. A server may tell the name of its model only when it is asked: *model* may
+        be a function.
         """
         return MeteredCall(self, model, messages, settings, labels=labels, attempts=attempts)
 
@@ -135,16 +136,12 @@ class Meter:
 
 
 class MeteredCall:
-    """One call, from before it begins until it has ended: see `Meter.call`.
-
-    Attributes:
-        model: Under what name it is counted; a server may tell the name of its model only when it is asked.
-    """
+    """One call, from before it begins until it has ended: see `Meter.call`."""
 
     def __init__(
         self,
         meter: Meter,
-        model: str,
+        model: str | Callable[[], str],
         messages: Sequence[Mapping[str, Any]],
         settings: Mapping[str, Any],
         *,
@@ -152,8 +149,7 @@ class MeteredCall:
         attempts: Attempts,
     ) -> None:
         self._meter = meter
-        named = settings.get("model")
-        self.model = f"{model.partition(':')[0]}:{named}" if isinstance(named, str) else model
+        self._model = model
         self._messages = messages
         self._settings = settings
         self._labels = labels
@@ -167,6 +163,13 @@ class MeteredCall:
         self._wasted: Usage | None = None
         self._cost: float | None = 0.0
         self._is_uncertain = False
+
+    @property
+    def model(self) -> str:
+        """Under what name it is counted."""
+        model = self._model if isinstance(self._model, str) else self._model()
+        named = self._settings.get("model")
+        return f"{model.partition(':')[0]}:{named}" if isinstance(named, str) else model
 
     def __enter__(self) -> Self:
         budgets = self._budgets
