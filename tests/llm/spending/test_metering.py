@@ -410,7 +410,7 @@ def test_a_client_may_have_several_budgets_and_one_twice(how):
 
 def test_ledger_and_server_agree_to_the_token():
     """Every call ends, and what the server said that it cost is what was counted, retries included."""
-    script = [Failure(429, headers={"retry-after-ms": "1"}) if n % 7 == 0 else HELLO for n in range(150)]
+    script = [Failure(500, headers={"retry-after-ms": "1"}) if n % 7 == 0 else HELLO for n in range(150)]
     budget = Budget(calls=100, tokens=10**6)
     with (
         LLMServer(script) as server,
