@@ -187,7 +187,7 @@ class Budget:
         with LOCK:
             held = self._account.held
         spent, limits = self.spent, self._limits
-        cost = "" if spent.cost is None else dollars(spent.cost)
+        cost = dollars(spent.cost or 0.0) if spent.cost or self.limits_cost else ""
         parts = [
             _part(number(spent.calls or 0), limits["calls"], number, "call"),
             _part(number(spent.tokens or 0), limits["tokens"], number, "token"),
