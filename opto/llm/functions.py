@@ -6,6 +6,7 @@ from typing import Any
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
+from opto.llm.bridge import in_thread
 from opto.llm.messages import Message, Reply, openai_tool
 from opto.llm.providers import chat_reply
 
@@ -46,10 +47,8 @@ class FunctionAdapter(Adapter):
         if self._is_async:
             answer = await self._call(messages, settings)
         else:
-            # Imported here because importing opto must not load asyncio.
-            from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
-
-            answer = await to_thread(self._call_in_thread, messages, settings)
+            # Not one of the event loop's threads, which are few: many calls may wait at once.
+            answer = await in_thread(self._call, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
@@ -61,13 +60,6 @@ class FunctionAdapter(Adapter):
         if self._by_keyword:
             return self._function(messages=messages, **accepted)
         return self._function(messages, **accepted)
-
-    def _call_in_thread(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
-        try:
-            return self._call(messages, settings)
-        except StopIteration as error:
-            # Futures cannot hold it: whoever waits would wait for ever. Coroutines say the same of it.
-            raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:
         if isinstance(answer, Reply):
