@@ -8,10 +8,10 @@ happens to a request is drawn with a seed, of everything in `opto.testing.FAULTS
 - it takes at most 1.25 times as long as the ideal,
 - no thread, socket or file is left open.
 
-The ideal is that of a client which keeps 64 places busy: each call needs its place for the delays that were drawn for it,
-for the waits that were asked for or drawn before it tried again, and for its timeout where a server says no more. Two are
-printed: that of the delays alone, and that of a client which also does what the SDK does in its own time, one thing at a time,
-as one interpreter can. This time is measured beside it, with the SDK alone and no delay.
+The ideal is that of a client which keeps 64 places busy: each call needs its place for the delays that were drawn for
+it, for the waits that were asked for or drawn before it tried again, and for its timeout where a server says no more.
+Two are printed: that of the delays alone, and that of a client which also does what the SDK does in its own time, one
+thing at a time, as one interpreter can. This time is measured beside it, with the SDK alone and no delay.
 
     python benchmarks/faults.py [--calls 2000] [--at-once 64] [--seed 0] [--untimed]
 """
@@ -35,7 +35,7 @@ from contextvars import ContextVar
 from dataclasses import asdict
 
 from opto.errors import LLMError
-from opto.llm import LLM, Ledger, Reply, Usage
+from opto.llm import LLM, Reply, Usage
 from opto.llm.pacing import Clock
 from opto.testing import FAULTS, Failure, Faults, LLMServer, Slow
 
@@ -153,7 +153,7 @@ def by_tasks(llm, calls, at_once):
 
 
 def sdk_seconds(provider, at_once, calls=400):
-    """Return what a call takes of the time of the interpreter, of the SDK alone and of a server that is at once there."""
+    """Return what a call takes of the interpreter's time, with the SDK alone and a server that does not wait."""
     serving = Serving(0, latency=0.0, rate=0.0)
     sdk = __import__(provider)
     client = (sdk.OpenAI if provider == "openai" else sdk.Anthropic)(
