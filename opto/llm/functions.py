@@ -47,6 +47,7 @@ class FunctionAdapter(Adapter):
         if self._is_async:
             answer = await self._call(messages, settings)
         else:
+            # Not one of the event loop's threads, which are few: many calls may wait at once.
             answer = await in_loose_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer

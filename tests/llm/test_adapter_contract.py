@@ -13,6 +13,9 @@ class Around(FunctionAdapter):
     def close(self):
         self._llm.close()
 
+    async def aclose(self):
+        await self._llm.aclose()
+
 
 def connected(provider, server, key):
     url = server.anthropic_url if provider == "anthropic" else server.openai_url
