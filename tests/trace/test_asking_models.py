@@ -296,9 +296,10 @@ def test_a_program_is_optimized_with_the_errors_of_its_calls():
     assert "The prompt is odd." in optimizer.records[0].messages[-1]["content"]
 
 
-@pytest.mark.parametrize(
-    "error", [BudgetError("No.", mend="More.", resource="calls", limit=1), CassetteError("No.", mend="Record.")]
-)
+SPENT = BudgetError("No.", mend="More.", resource="calls", limit=1)
+
+
+@pytest.mark.parametrize("error", [SPENT, CassetteError("No.", mend="Record.")], ids=["budget", "cassette"])
 def test_what_is_to_stop_a_loop_is_no_failure_of_an_operator(error):
     def stops(*_given):
         raise error
