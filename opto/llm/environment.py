@@ -2,12 +2,13 @@
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from opto.errors import AuthenticationError, BadRequestError
 from opto.llm.labels import Role
+from opto.llm.of_trace import NO_KEY, by_variables
 
 __all__ = [
     "ANTHROPIC_DEFAULT_MODEL",
@@ -26,9 +27,6 @@ OPENAI_DEFAULT_MODEL = "gpt-6.1-terra"
 
 ANTHROPIC_DEFAULT_MODEL = "claude-sonnet-5-5"
 """Used when the environment holds an Anthropic key and names no model."""
-
-NO_KEY = "no-key"
-"""Sent to servers that need no key, because the SDKs insist on one."""
 
 
 class _Place(NamedTuple):
@@ -176,6 +174,8 @@ def _from_environment(role: Role | None) -> Endpoint | None:
     named = (_variable(role_variable(role)) if role is not None else None) or _variable("OPTO_MODEL")
     if named is not None:
         return _from_arguments(named, None)
+    if (place := by_variables()) is not None:
+        return replace(_from_arguments(place.model, place.base_url), api_key=place.api_key)
     openai_url = _variable("OPENAI_BASE_URL")
     if openai_url is not None or _variable("OPENAI_API_KEY") is not None:
         return _with_default_model("openai", _variable("OPENAI_MODEL"), openai_url)
@@ -269,6 +269,7 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     """Choose the key; the environment's never goes to an address that the environment does not name."""
     if endpoint.provider == "azure":
         _check_azure(endpoint)
+    api_key = endpoint.api_key if api_key is None else api_key
     if api_key is None and (from_environment or endpoint.is_at_home):
         api_key = _variable(endpoint.key_variable)
     if api_key is None and not _needs_key(endpoint, from_environment=from_environment):
