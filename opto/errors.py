@@ -13,6 +13,7 @@
     ├── OptimizerError
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
+    ├── AnswerError (ValueError)      an answer is not in the form that was asked for
     ├── RunError                      a run folder cannot be read or written
     ├── StoppingError                 what goes on is to end: nobody takes it for a failure and goes on
     │   ├── CassetteError             recorded replies cannot be read, or do not hold what was asked
@@ -33,6 +34,7 @@
 from typing import Any, ClassVar
 
 __all__ = [
+    "AnswerError",
     "AuthenticationError",
     "BackwardError",
     "BadRequestError",
@@ -154,6 +156,18 @@ class SuggestionError(OptimizerError):
 
 class StepsFailedError(OptimizerError):
     """Several steps in a row ended in ``failed`` or ``rejected``; the problem names the causes."""
+
+
+class AnswerError(OptoError, ValueError):
+    """A model answered, but not in the form that was asked for. The call itself did not fail.
+
+    Attributes:
+        reply: The `opto.llm.Reply`, with all that was said and what it cost.
+    """
+
+    def __init__(self, problem: str, *, mend: str, reply: Any) -> None:
+        super().__init__(problem, mend=mend)
+        self.reply = reply
 
 
 class RunError(OptoError):

@@ -8,12 +8,16 @@ from opto.errors import BadRequestError
 from opto.hooks import hooks
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
-from opto.llm.environment import find_endpoint
+from opto.llm.calls import Call
+from opto.llm.cassettes import Cassette, cassette_in_force
+from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
+from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
-from opto.llm.labels import Role, checked_role
+from opto.llm.labels import Role, checked_role, labels
 from opto.llm.messages import Reply, conversation
-from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, ask, ask_async, limited, throttle_of
+from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, limited, throttle_of
 from opto.llm.providers import ADAPTERS
+from opto.llm.spending import Budget, Ledger, Meter, Price
 
 __all__ = ["LLM", "DummyLLM"]
 
@@ -56,10 +60,17 @@ class LLM:
             beyond it is not begun: the failure is raised at once.
         requests_per_minute: Begin no more requests than these within any minute.
         tokens_per_minute: The same for tokens, read and written: estimated before a call, counted after it.
+        ledger: Where calls are entered, besides those whose blocks are around a call; `ledger` is one of its own if
+            left out. See `Ledger`.
+        budget: What the calls may spend, besides the budgets whose blocks are around; one or several. See `Budget`.
+        price: US dollars per million tokens, ``(input, output)`` or a `Price`, where the price is not known.
+        cassette: What answers in place of the model, or keeps its replies, whatever blocks are around. See `Cassette`.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
-            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
-            ``retries`` and ``deadline`` of its own as well.
+            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. ``schema`` is the
+            form of the answer, which `Reply.value` reads: a pydantic model, a dataclass, a TypedDict, or a JSON
+            schema as a dict. A call may have ``retries`` and ``deadline`` of its own as well, and a ``rollout``: which
+            of several replies to the same request a cassette is to give.
 
     Raises:
         AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
@@ -87,12 +98,18 @@ class LLM:
         deadline: float | None = DEADLINE,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        ledger: Ledger | None = None,
+        budget: Budget | Sequence[Budget] | None = None,
+        price: Price | tuple[float, ...] | None = None,
+        cassette: Cassette | None = None,
         **settings: Any,
     ) -> None:
         self.role = role if role is None else checked_role(role)
-        throttle = None
+        self._cassette = cassette
+        throttle, is_official = None, False
         if adapter is None:
-            endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=role)
+            endpoint = self._endpoint_to_use(model, base_url=base_url, api_key=api_key)
+            is_official = endpoint.is_official
             adapter, throttle = ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
@@ -103,7 +120,13 @@ class LLM:
         self._settings = settings
         self._patience = Patience(retries, deadline)
         self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
+        self._meter = Meter(ledger=ledger, budget=budget, price=price, is_official=is_official)
         self._clock = Clock()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the calls of this client were, and cost."""
+        return self._meter.ledger
 
     @property
     def model(self) -> str:
@@ -130,13 +153,11 @@ class LLM:
         bridge = bridge_of_thread()
         if bridge is not None:
             return bridge.run(self.acall(messages, **settings))
-        sent, patience = self._merged(settings)
-        return ask(self._adapter, conversation(messages), sent, self._attempts(patience))
+        return self._call(messages, settings).make()
 
     async def acall(self, messages: str | Sequence[Mapping[str, Any]], **settings: Any) -> Reply:
         """Ask the model without blocking the event loop; else the same as calling the client."""
-        sent, patience = self._merged(settings)
-        return await ask_async(self._adapter, conversation(messages), sent, self._attempts(patience))
+        return await self._call(messages, settings).amake()
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""
@@ -182,19 +203,36 @@ class LLM:
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
 
-    def _attempts(self, patience: Patience) -> Attempts:
-        return Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock)
+    def _endpoint_to_use(self, model: str | None, *, base_url: str | None, api_key: str | None) -> Endpoint:
+        cassette = self._cassette or cassette_in_force()
+        if cassette is None or cassette.asks:
+            return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
+        # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
+        if model is None and base_url is None and environment_model(self.role) is None:
+            model = cassette.only_model
+        return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
 
-    def _merged(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Patience]:
-        """Return what is sent with a call, and how often and how long it is tried."""
+    def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
+        """Return a call that is not made yet; everything about it is checked."""
         merged = hooks.plain({**self._settings, **settings})
         retries = merged.pop("retries", None)
+        deadline, left = merged.pop("deadline", self._patience.deadline), self._meter.seconds_left
         patience = Patience(
             self._patience.retries if retries is None else retries,
-            merged.pop("deadline", self._patience.deadline),
+            deadline if left is None or (deadline is not None and deadline <= left) else left or None,
             merged.get("timeout"),
         )
-        return {name: value for name, value in merged.items() if value is not None}, patience
+        return Call(
+            self._adapter,
+            conversation(messages),
+            {name: value for name, value in merged.items() if value is not None and name != "rollout"},
+            rollout=merged.get("rollout"),
+            cassette=self._cassette or cassette_in_force(),
+            meter=self._meter,
+            labels=labels(self.role),
+            form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
+            attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
+        )
 
 
 class DummyLLM(LLM):

@@ -1,7 +1,7 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from opto.llm.messages import Message, Reply
 from opto.llm.pacing.clock import Clock
 from opto.llm.pacing.deadlines import within
 from opto.llm.pacing.throttle import Throttle, Turn
-from opto.llm.tokens import estimate_tokens
+from opto.llm.tokens import estimate_messages
 
 __all__ = ["DEADLINE", "RETRIES", "Attempts", "Patience", "ask", "ask_async"]
 
@@ -60,6 +60,7 @@ class Attempts:
     Attributes:
         sent: How many were begun, and so may have been billed.
         failures: How they failed, in order, the last one included.
+        before_each: Called before each is sent; what it raises ends the call.
     """
 
     def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
@@ -72,6 +73,7 @@ class Attempts:
         self._outcome: Reply | LLMError | None = None
         self.sent = 0
         self.failures: list[LLMError] = []
+        self.before_each: Callable[[], None] | None = None
 
     @property
     def left(self) -> float | None:
@@ -95,7 +97,7 @@ class Attempts:
             return 0.0
         limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
         written = limit if isinstance(limit, int) else 0
-        return written + sum(estimate_tokens(str(message["content"])) for message in messages)
+        return written + estimate_messages(messages)
 
     def enter(self, tokens: float) -> Turn | None:
         """Wait until the next attempt may begin; None if there is nothing to wait for."""
@@ -111,8 +113,10 @@ class Attempts:
     def taking(self, turn: Turn | None) -> Iterator[None]:
         """Give the turn back, and tell what came of it."""
         self._outcome = None
-        self.sent += 1
         try:
+            if self.before_each is not None:
+                self.before_each()
+            self.sent += 1
             yield
         except LLMError as error:
             self._outcome = error

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
-from opto.llm.environment import Endpoint
+from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.pacing.deadlines import limit_request
 from opto.llm.providers.adjusting import Adjustments
@@ -18,7 +18,7 @@ from opto.llm.providers.failures import masked, not_an_answer, sdk_errors
 from opto.llm.providers.reading import dig, text_or_none
 from opto.llm.providers.receiving import akeep_response, keep_response, receiving, usage_object
 
-__all__ = ["SDKAdapter"]
+__all__ = ["Clients", "SDKAdapter"]
 
 
 class SDKAdapter(Adapter):
@@ -44,6 +44,12 @@ class SDKAdapter(Adapter):
     @property
     def model(self) -> str:
         return self._endpoint.name
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down."""
+        key = self._endpoint.api_key
+        return () if key is None or key == NO_KEY else (key,)
 
     def complete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         client = self._clients.blocking()
@@ -225,14 +231,17 @@ class Clients:
             await life.aclose()
         self.close()
 
-    def _build(self, name: str) -> Any:
+    def _imported(self) -> Any:
         try:
-            sdk = import_module(self._package)
+            return import_module(self._package)
         except ImportError as error:
             raise MissingDependencyError(
                 f"{self._endpoint} needs the package {self._package!r}, which cannot be imported: {error}.",
                 mend=f'Install it: pip install "{self._requirement}"',
             ) from error
+
+    def _build(self, name: str) -> Any:
+        sdk = self._imported()
         with sdk_errors(self._endpoint):
             # A task can be cancelled when its time is over; a thread must see to it itself.
             if name == self._names[1]:
