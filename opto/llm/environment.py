@@ -14,9 +14,11 @@ __all__ = [
     "ANTHROPIC_DEFAULT_MODEL",
     "NO_KEY",
     "OPENAI_DEFAULT_MODEL",
+    "WITHOUT_A_MODEL",
     "Endpoint",
     "environment_model",
     "find_endpoint",
+    "no_key",
     "role_variable",
 ]
 
@@ -27,6 +29,12 @@ OPENAI_DEFAULT_MODEL = "gpt-6.1-terra"
 
 ANTHROPIC_DEFAULT_MODEL = "claude-sonnet-5-5"
 """Used when the environment holds an Anthropic key and names no model."""
+
+
+WITHOUT_A_MODEL = (
+    "Numbers and choices need no model with opto.optimizers.LocalSearch, nor do tests with opto.llm.ScriptedLLM."
+)
+"""What to do where there is none."""
 
 
 class _Place(NamedTuple):
@@ -162,8 +170,7 @@ def find_endpoint(
             raise AuthenticationError(
                 f"No model is configured: none of {own}OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
                 " ANTHROPIC_API_KEY is set.",
-                mend='Set one of them, pass llm="openai:…" or a function from messages to text, or, for numbers and'
-                " choices, use opto.optimizers.LocalSearch, which needs no model.",
+                mend=f'Set one of them, or pass llm="openai:…" or a function from messages to text. {WITHOUT_A_MODEL}',
             )
     else:
         endpoint = _from_arguments(model, base_url)
@@ -277,10 +284,15 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     if api_key is None and not endpoint.is_official:
         api_key = NO_KEY
     if api_key is None:
-        raise AuthenticationError(
-            f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=…"
-        )
+        raise no_key(endpoint)
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
+
+
+def no_key(endpoint: Endpoint) -> AuthenticationError:
+    """Return the error to raise where a key is missing."""
+    return AuthenticationError(
+        f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=… {WITHOUT_A_MODEL}"
+    )
 
 
 def _needs_key(endpoint: Endpoint, *, from_environment: bool) -> bool:

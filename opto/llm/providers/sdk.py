@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from opto.errors import BadRequestError, LLMError, MissingDependencyError
 from opto.llm.adapter import Adapter
-from opto.llm.environment import NO_KEY, Endpoint
+from opto.llm.environment import NO_KEY, WITHOUT_A_MODEL, Endpoint
 from opto.llm.messages import Message, Reply, Usage
 from opto.llm.pacing.deadlines import limit_request
 from opto.llm.providers.adjusting import Adjustments
@@ -237,7 +237,7 @@ class Clients:
         except ImportError as error:
             raise MissingDependencyError(
                 f"{self._endpoint} needs the package {self._package!r}, which cannot be imported: {error}.",
-                mend=f'Install it: pip install "{self._requirement}"',
+                mend=f'Install it: pip install "{self._requirement}". {WITHOUT_A_MODEL}',
             ) from error
 
     def _build(self, name: str) -> Any:
