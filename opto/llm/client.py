@@ -208,7 +208,7 @@ class LLM:
         if cassette is None or cassette.asks:
             return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
         # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if model is None and base_url is None and environment_model() is None:
+        if model is None and base_url is None and environment_model(self.role) is None:
             model = cassette.only_model
         return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
 
