@@ -13,9 +13,11 @@
     ├── OptimizerError
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
+    ├── AnswerError (ValueError)      an answer is not in the form that was asked for
     ├── RunError                      a run folder cannot be read or written
-    ├── CassetteError                 recorded replies cannot be read, or do not hold what was asked
-    ├── BudgetError                   a budget is used up: no call was made
+    ├── StoppingError                 what goes on is to end: nobody takes it for a failure and goes on
+    │   ├── CassetteError             recorded replies cannot be read, or do not hold what was asked
+    │   └── BudgetError               a budget is used up: no call was made
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -32,6 +34,7 @@
 from typing import Any, ClassVar
 
 __all__ = [
+    "AnswerError",
     "AuthenticationError",
     "BackwardError",
     "BadRequestError",
@@ -56,6 +59,7 @@ __all__ = [
     "ServerError",
     "SourceError",
     "StepsFailedError",
+    "StoppingError",
     "SuggestionError",
 ]
 
@@ -154,11 +158,31 @@ class StepsFailedError(OptimizerError):
     """Several steps in a row ended in ``failed`` or ``rejected``; the problem names the causes."""
 
 
+class AnswerError(OptoError, ValueError):
+    """A model answered, but not in the form that was asked for. The call itself did not fail.
+
+    Attributes:
+        reply: The `opto.llm.Reply`, with all that was said and what it cost.
+    """
+
+    def __init__(self, problem: str, *, mend: str, reply: Any) -> None:
+        super().__init__(problem, mend=mend)
+        self.reply = reply
+
+
 class RunError(OptoError):
     """A run folder cannot be read or written."""
 
 
-class CassetteError(OptoError):
+class StoppingError(OptoError):
+    """What goes on is to end.
+
+    It is no `LLMError`, which loops may record and go on after, and operators pass it on as it is: no `ExecutionError`
+    is made of it.
+    """
+
+
+class CassetteError(StoppingError):
     """Recorded replies cannot be read, or none of them answers what was asked.
 
     It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
@@ -166,7 +190,7 @@ class CassetteError(OptoError):
     """
 
 
-class BudgetError(OptoError):
+class BudgetError(StoppingError):
     """A call does not fit into what is left of a budget, and was not made.
 
     It is no `LLMError`: loops and optimizers stop, instead of recording a failure and going on.

@@ -20,13 +20,14 @@ ALLOWED = {
     "files": set(),
     "hooks": set(),
     "splice": set(),
-    "nodes": set(),
-    "llm": set(),
+    "structure": set(),
+    "nodes": {"structure"},
+    "llm": {"structure"},
     "sandbox": set(),
     # Models are for `trace.operators.call_llm`, which is loaded when it is asked for.
     "trace": {"splice", "nodes", "sandbox", "llm"},
     "runs": {"nodes", "llm", "sandbox"},
-    "optimizers": {"splice", "nodes", "llm", "sandbox", "runs"},
+    "optimizers": {"splice", "structure", "nodes", "llm", "sandbox", "runs"},
     "trainer": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers"},
     "testing": {"nodes", "llm", "runs", "optimizers"},
     # Names under which programs for Trace import things.

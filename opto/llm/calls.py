@@ -1,11 +1,13 @@
 """One call of a client: answered by a cassette, or held to budgets, made, kept and counted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opto.errors import LLMError
 from opto.llm.adapter import Adapter
 from opto.llm.cassettes import Cassette, Request
+from opto.llm.forms import Form
 from opto.llm.labels import Labels
 from opto.llm.messages import Message, Reply
 from opto.llm.pacing import Attempts, ask, ask_async
@@ -25,10 +27,9 @@ class Call:
         cassette: The one in force, if any.
         meter: What counts the calls of the client, and holds them to budgets.
         labels: For whom it is.
+        form: What the reply is to be read as.
         attempts: How it is tried.
     """
-
-    __slots__ = ("_adapter", "_attempts", "_cassette", "_labels", "_messages", "_meter", "_request", "_settings")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Call:
         cassette: Cassette | None,
         meter: Meter,
         labels: Labels,
+        form: Form | None,
         attempts: Attempts,
     ) -> None:
         self._adapter = adapter
@@ -48,6 +50,7 @@ class Call:
         self._cassette = cassette
         self._meter = meter
         self._labels = labels
+        self._form = form
         self._attempts = attempts
         secrets = getattr(adapter, "secrets", ())
         self._request = None if cassette is None else Request(adapter.model, messages, settings, rollout, secrets)
@@ -62,7 +65,7 @@ class Call:
         """
         known = self._replayed()
         if known is not None:
-            return known
+            return self._formed(known)
         with self._metered() as metered:
             try:
                 reply = metered.replied(ask(self._adapter, self._messages, self._settings, self._attempts))
@@ -70,13 +73,13 @@ class Call:
                 self._keep(error)
                 raise
             self._keep(reply)
-            return reply
+            return self._formed(reply)
 
     async def amake(self) -> Reply:
         """Do the same without blocking the event loop."""
         known = self._replayed()
         if known is not None:
-            return known
+            return self._formed(known)
         async with self._metered() as metered:
             try:
                 reply = metered.replied(await ask_async(self._adapter, self._messages, self._settings, self._attempts))
@@ -84,7 +87,7 @@ class Call:
                 self._keep(error)
                 raise
             self._keep(reply)
-            return reply
+            return self._formed(reply)
 
     def _replayed(self) -> Reply | None:
         """Return what a cassette answers, if it does."""
@@ -99,6 +102,9 @@ class Call:
         """Write down what came of it, before anybody makes anything of that: it was paid for."""
         if self._cassette is not None and self._request is not None:
             self._cassette.keep(self._request, outcome)
+
+    def _formed(self, reply: Reply) -> Reply:
+        return reply if self._form is None else replace(reply, form=self._form)
 
     def _metered(self) -> MeteredCall:
         metered = self._meter.call(

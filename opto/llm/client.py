@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from opto.errors import BadRequestError
+from opto.hooks import hooks
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
+from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
 from opto.llm.labels import Role, checked_role, labels
 from opto.llm.messages import Reply, conversation
@@ -65,9 +67,10 @@ class LLM:
         cassette: What answers in place of the model, or keeps its replies, whatever blocks are around. See `Cassette`.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
-            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. A call may have
-            ``retries`` and ``deadline`` of its own as well, and a ``rollout``: which of several replies to the same
-            request a cassette is to give.
+            ``extra_headers`` …) are the provider's and are passed on by name. None means not set. ``schema`` is the
+            form of the answer, which `Reply.value` reads: a pydantic model, a dataclass, a TypedDict, or a JSON
+            schema as a dict. A call may have ``retries`` and ``deadline`` of its own as well, and a ``rollout``: which
+            of several replies to the same request a cassette is to give.
 
     Raises:
         AuthenticationError: Neither arguments nor environment name a model, or its key is missing.
@@ -140,7 +143,8 @@ class LLM:
         """Ask the model and wait for its reply.
 
         Args:
-            messages: A list of ``{"role": …, "content": …}``; a string is one message of the user.
+            messages: A list of ``{"role": …, "content": …}``; a string is one message of the user. Nodes in it, and
+                among the settings, stand for what they hold.
             settings: For this call, on top of those of the client.
 
         Raises:
@@ -187,6 +191,13 @@ class LLM:
         # A copy of a program shares the connections of the original, and whatever counts its calls.
         return self
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # Another process would have neither its key nor its bill.
+        raise TypeError(f"{self!r} has connections and counts calls in this process: make it anew in the other one")
+
     def __repr__(self) -> str:
         # Headers and bodies may hold secrets.
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
@@ -203,7 +214,7 @@ class LLM:
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
-        merged = {**self._settings, **settings}
+        merged = hooks.plain({**self._settings, **settings})
         retries = merged.pop("retries", None)
         deadline, left = merged.pop("deadline", self._patience.deadline), self._meter.seconds_left
         patience = Patience(
@@ -219,6 +230,7 @@ class LLM:
             cassette=self._cassette or cassette_in_force(),
             meter=self._meter,
             labels=labels(self.role),
+            form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
             attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
-from opto.llm.messages import Message, Reply, openai_tool
+from opto.llm.messages import Message, Reply, chat_words
 from opto.llm.providers import chat_reply
 
 __all__ = ["FunctionAdapter"]
@@ -55,8 +55,9 @@ class FunctionAdapter(Adapter):
         return self._reply(answer)
 
     def _call(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
-        # A tool that the function does not know itself comes in words of the protocol that most of them speak.
-        known = settings if self._takes is not None and "tool" in self._takes else openai_tool(settings)
+        # What the function does not know itself comes in words of the protocol that most of them speak.
+        own = {name: settings[name] for name in ("tool", "schema") if name in settings and name in (self._takes or ())}
+        known = {**chat_words({name: value for name, value in settings.items() if name not in own}), **own}
         accepted = {name: value for name, value in known.items() if self._takes is None or name in self._takes}
         if self._by_keyword:
             return self._function(messages=messages, **accepted)

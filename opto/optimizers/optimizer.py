@@ -235,7 +235,7 @@ class Optimizer(OptimizerState):
         draft.back_to = self._better_than(evidence)
         back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
-            with labelled(step=draft.step), self._in_force(back):
+            with labelled(step=draft.step), draft.ledger, self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)

@@ -11,7 +11,7 @@ from opto.llm.messages import Message, Reply
 from opto.llm.pacing.clock import Clock
 from opto.llm.pacing.deadlines import within
 from opto.llm.pacing.throttle import Throttle, Turn
-from opto.llm.tokens import estimate_tokens
+from opto.llm.tokens import estimate_messages
 
 __all__ = ["DEADLINE", "RETRIES", "Attempts", "Patience", "ask", "ask_async"]
 
@@ -98,7 +98,7 @@ class Attempts:
             return 0.0
         limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
         written = max(0, limit) if isinstance(limit, int) else 0
-        return written + sum(estimate_tokens(str(message["content"])) for message in messages)
+        return written + estimate_messages(messages)
 
     def enter(self, tokens: float) -> Turn | None:
         """Wait until the next attempt may begin; None if there is nothing to wait for."""

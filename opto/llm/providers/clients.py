@@ -116,14 +116,17 @@ class Clients:
                 await left.at_end.aclose()
         self.close()
 
-    def _build(self, name: str) -> Any:
+    def _imported(self) -> Any:
         try:
-            sdk = import_module(self._package)
+            return import_module(self._package)
         except ImportError as error:
             raise MissingDependencyError(
                 f"{self._endpoint} needs the package {self._package!r}, which cannot be imported: {error}.",
                 mend=f'Install it: pip install "{self._requirement}"',
             ) from error
+
+    def _build(self, name: str) -> Any:
+        sdk = self._imported()
         with sdk_errors(self._endpoint):
             # A task can be cancelled when its time is over; a thread must see to it itself.
             if name == self._names[1]:

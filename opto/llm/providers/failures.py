@@ -27,9 +27,9 @@ from opto.llm.providers.reading import dig, text_or_none
 from opto.llm.providers.receiving import Received, Redirected
 from opto.llm.providers.saying import message_in, on_one_line
 
-__all__ = ["failed_response", "masked", "not_an_answer", "sdk_errors", "translate"]
+__all__ = ["failed_response", "masked", "not_an_answer", "sdk_errors", "text_of_response", "translate"]
 
-_PACKAGES = {"openai", "anthropic", "httpx", "httpx2"}
+_PACKAGES = {"openai", "anthropic", "httpx", "httpx2", "litellm"}
 
 _BY_CLASS: dict[str, type[LLMError]] = {
     "APITimeoutError": LLMTimeoutError,
@@ -48,6 +48,18 @@ _BY_CLASS: dict[str, type[LLMError]] = {
     "APIError": ServerError,
     "OpenAIError": BadRequestError,
     "AnthropicError": BadRequestError,
+    "DecodingError": ServerError,  # a body that is not packed as its headers say
+    # LiteLLM's own findings in what its providers say.
+    "ContextWindowExceededError": ContextLengthError,
+    "ContentPolicyViolationError": ContentRefusedError,
+    "RejectedRequestError": ContentRefusedError,
+    "PaymentRequiredError": QuotaError,
+    "BudgetExceededError": QuotaError,
+    "GuardrailRaisedException": ContentRefusedError,
+    "BlockedPiiEntityError": ContentRefusedError,
+    "ModifyResponseException": ContentRefusedError,
+    "SensitiveDataRouteException": ContentRefusedError,
+    "ModelNotMappedError": BadRequestError,
     # httpx and httpx2: not seen through the SDKs' plain calls, but their streams let them pass.
     "TimeoutException": LLMTimeoutError,
     "HTTPError": LLMConnectionError,
@@ -113,6 +125,7 @@ _BY_PHRASE: dict[str, type[LLMError]] = {
     "maximum context length": ContextLengthError,
     "exceed context limit": ContextLengthError,
     "credit balance is too low": QuotaError,
+    "content filtering policy": ContentRefusedError,
 }
 
 _VERBS: dict[type[LLMError], str] = {
@@ -136,9 +149,14 @@ _MENDS: dict[type[LLMError], str] = {
 
 _EMPTY = "the body is empty"
 #: What becomes of an answer that has begun.
-_BROKEN_OFF = {"RemoteProtocolError", "ReadError", "DecodingError", "CloseError"}
-#: What a request breaks on before it is sent.
-_UNSENDABLE = {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}
+_BROKEN_OFF = {"RemoteProtocolError", "ReadError", "CloseError"}
+#: What the SDKs call a bad connection, and is none.
+_BY_CAUSE: dict[str, type[LLMError]] = {
+    "DecodingError": ServerError,
+    "LocalProtocolError": BadRequestError,
+    "UnsupportedProtocol": BadRequestError,
+    "InvalidURL": BadRequestError,
+}
 
 
 class sdk_errors:  # noqa: N801 - used like a function; a class, because every call goes through it
@@ -168,7 +186,8 @@ def translate(error: Exception, endpoint: Endpoint, text: str = "") -> LLMError:
     redirected = next((cause for cause in (error, error.__cause__) if isinstance(cause, Redirected)), None)
     if redirected is not None:
         return _redirection(redirected, endpoint)
-    kind = _kind(error)
+    told, error = error, _original(error)
+    kind = _kind(told) if type(told).__name__ in _FINDINGS else _kind(error)
     if text and kind in (LLMError, BadRequestError) and type(error).__module__ == "builtins":
         kind = ServerError  # the SDK has nothing against the call, but cannot read what came
     status = _status(error)
@@ -178,7 +197,7 @@ def translate(error: Exception, endpoint: Endpoint, text: str = "") -> LLMError:
         f"{problem}: {_detail(error, endpoint, text)}",
         mend=_mend(kind, endpoint, status),
         status=status or dig(error, "status_code"),
-        request_id=text_or_none(dig(error, "request_id")),
+        request_id=text_or_none(dig(error, "request_id")) or _request_id(headers),
         retry_after=retry_after(headers) if headers is not None else None,
         should_retry=should_retry(headers) if headers is not None else None,
     )
@@ -221,12 +240,12 @@ def failed_response(response: Any, endpoint: Endpoint) -> LLMError:
 def _kind(error: Exception) -> type[LLMError]:
     if isinstance(error.__cause__, TimeoutError):
         return LLMTimeoutError  # our own, when the time of an attempt is over
-    if type(error.__cause__).__name__ in _UNSENDABLE:
-        return BadRequestError
+    if type(error.__cause__).__name__ in _BY_CAUSE:
+        return _BY_CAUSE[type(error.__cause__).__name__]
     for base in type(error).__mro__:
         if base.__module__.partition(".")[0] not in _PACKAGES:
             continue
-        if base.__name__ == "APIStatusError":
+        if base.__name__ in {"APIStatusError", "HTTPStatusError"}:
             return _kind_of_response(error)
         if base.__name__ in _BY_CLASS:
             return _BY_CLASS[base.__name__]
@@ -240,7 +259,7 @@ def _kind(error: Exception) -> type[LLMError]:
 
 
 def _kind_of_response(error: Exception) -> type[LLMError]:
-    body = dig(error, "body")
+    body = _body(error)
     # OpenAI's SDK unwraps {"error": …}, Anthropic's does not.
     inner = dig(body, "error") if isinstance(dig(body, "error"), Mapping) else body
     for code in (dig(inner, "code"), dig(inner, "type"), dig(inner, "details", "error_code")):
@@ -260,7 +279,52 @@ def _kind_of_response(error: Exception) -> type[LLMError]:
 def _status(error: Exception) -> int | None:
     """Status of an error response; a 200 with nonsense in it is told as nonsense."""
     status = dig(error, "status_code")
+    status = dig(error, "response", "status_code") if status is None else status
     return status if isinstance(status, int) and status >= 300 else None
+
+
+def _original(error: Exception) -> Exception:
+    """Return the exception from which LiteLLM made *error*, which says more and has the response; else itself."""
+    if type(error).__module__.partition(".")[0] != "litellm":
+        return error
+    seen: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        seen = None if seen is None else seen.__context__
+        if isinstance(seen, Exception):
+            package = type(seen).__module__.partition(".")[0]
+            if package in _PACKAGES - {"litellm"} or isinstance(seen, json.JSONDecodeError):
+                return seen
+    return error
+
+
+_LONGEST_CHAIN = 10
+#: Classes by which LiteLLM says more than the exception from which it made them.
+_FINDINGS = {"ContextWindowExceededError", "ContentPolicyViolationError", "PaymentRequiredError", "Timeout"}
+
+
+def text_of_response(error: BaseException | None) -> str:
+    """Return the body of the response that an exception came with, as far as it has one."""
+    response = dig(_original(error), "response") if isinstance(error, Exception) else None
+    try:
+        return text_or_none(dig(response, "text")) or ""
+    except (RuntimeError, ValueError):  # it was never read
+        return ""
+
+
+def _body(error: Exception) -> Any:
+    """Return the parsed body of an error response; httpx leaves it in the response."""
+    body = dig(error, "body")
+    if body is None and isinstance(error, Exception) and dig(error, "response") is not None:
+        try:
+            body = json.loads(text_of_response(error))
+        except (ValueError, RecursionError):
+            return None
+    return body
+
+
+def _request_id(headers: Any) -> str | None:
+    names = ("x-request-id", "request-id")
+    return None if headers is None else next((found for name in names if (found := headers.get(name))), None)
 
 
 def _verb(kind: type[LLMError], error: Exception) -> str:
@@ -271,8 +335,7 @@ def _verb(kind: type[LLMError], error: Exception) -> str:
 
 def _detail(error: Exception, endpoint: Endpoint, text: str) -> str:
     status = _status(error)
-    body = dig(error, "body")
-    said = message_in(body)
+    said = message_in(_body(error))
     if said is None and status is not None:
         said = message_in(text) or {known.value: known.phrase for known in HTTPStatus}.get(status, "no reason is given")
     if said is None:

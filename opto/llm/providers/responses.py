@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.errors import BadRequestError
-from opto.llm.messages import Message, Reply, Tool, Usage
+from opto.llm.content import image_url
+from opto.llm.forms import chat_format, form_of
+from opto.llm.messages import Message, Reply, Tool, Usage, given_twice
 from opto.llm.providers.failures import failed_response
 from opto.llm.providers.reading import dig, response_reply, response_usage
 from opto.llm.providers.sdk import SDKAdapter
@@ -26,7 +28,7 @@ class ResponsesAdapter(SDKAdapter):
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
         if settings.get("background"):
             raise BadRequestError("background=True cannot be used: a Reply is whole.", mend="Leave it out.")
-        body = dict(_with_tool(settings))
+        body = _with_form(_with_tool(settings))
         for name in _LIMITS:
             if name in body:
                 body.setdefault("max_output_tokens", body.pop(name))
@@ -34,7 +36,7 @@ class ResponsesAdapter(SDKAdapter):
         leading = 0 if "instructions" in body else _leading_instructions(turns)
         if leading:
             body["instructions"] = "\n\n".join(turn["content"] for turn in turns[:leading])
-        return {**body, "input": turns[leading:]}
+        return {**body, "input": [_item(turn) for turn in turns[leading:]]}
 
     def _read(self, response: Any, model: str) -> Reply | None:
         if dig(response, "status") == "failed":
@@ -52,6 +54,31 @@ def _leading_instructions(turns: Sequence[Message]) -> int:
             return place
     # There must be some input.
     return 0
+
+
+def _item(turn: Message) -> Message:
+    content, is_answer = turn["content"], turn["role"] == "assistant"
+    if not isinstance(content, list):
+        return turn
+    return {**turn, "content": [_part(part, "output_text" if is_answer else "input_text") for part in content]}
+
+
+def _part(part: Any, text_type: str) -> Any:
+    """Return a part of a message in words of responses; those that are so already stay."""
+    shown = image_url(part)
+    if shown is not None:
+        return {"type": "input_image", "image_url": shown[0], **shown[1]}
+    return {**part, "type": text_type} if dig(part, "type") == "text" else part
+
+
+def _with_form(settings: Mapping[str, Any]) -> dict[str, Any]:
+    body = dict(settings)
+    schema, text = body.pop("schema", None), body.get("text") or {}
+    if schema is not None:
+        if "format" in text:
+            raise given_twice("text")
+        body["text"] = {**text, "format": {"type": "json_schema", **chat_format(form_of(schema))}}
+    return body
 
 
 def _with_tool(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
-from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
+from opto.llm import LLM, Message, Reply, Tool, as_llm, labels, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
@@ -284,9 +284,13 @@ class OptoPrimeMulti(OptoPrime):
         source = item.source
         self.llm = source.llm
         self._takes_tools = source.llm not in self._without_tools
+        settings: dict[str, Any] = dict(self._settings)
         if source.temperature is not None:
-            settings: dict[str, Any] = {**self._settings, "temperature": source.temperature}
-            self._settings = settings
+            settings["temperature"] = source.temperature
+        if self._generation == "independent":
+            # Which of several alike this is, for cassettes: they come in any order.
+            settings["rollout"] = ((labels().step or 1) - 1) * self.num_responses + item.number - 1
+        self._settings = settings
         messages = as_expert(asked.messages, source.expert)
         item.shown = len(messages)
         try:

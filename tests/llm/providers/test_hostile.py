@@ -86,7 +86,7 @@ KINDS = {
     "other protocol": (Wire("SSH-2.0-OpenSSH_9.2"), errors.LLMConnectionError, "did not send a whole answer"),
     "TLS where none is": (Wire("", b"\x15\x03\x01\x00\x02\x02\x46"), errors.LLMConnectionError, "did not send"),
     "compressed badly": (
-        Wire(f"{OK}content-encoding: gzip\r\ncontent-length: LENGTH", b"no gzip"), errors.LLMConnectionError, "decomp"),
+        Wire(f"{OK}content-encoding: gzip\r\ncontent-length: LENGTH", b"no gzip"), errors.ServerError, "decomp"),
     "compressed and cut": (
         Wire(f"{OK}content-encoding: gzip\r\ncontent-length: LENGTH", encode=lambda b: gzip.compress(b)[:-20]),
         errors.ServerError, "in {"),
@@ -115,7 +115,8 @@ KINDS = {
     "page without a title": (
         Raw("<html>" + "x" * 5000, status=401), errors.AuthenticationError, "401: a page without a title."),
     "early": (
-        Wire("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close", b""), errors.ContextLengthError, "413"),
+        Wire("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close", b""),
+        errors.ContextLengthError, "413"),
     "text as error": (Raw('{"error": "on fire"}', status=500), errors.ServerError, "status 500: on fire."),
     "detail as error": (Raw('{"detail": "Not Found"}', status=404), errors.BadRequestError, "404: Not Found."),
     "details as error": (
@@ -156,10 +157,20 @@ def test_the_end_of_a_line_is_no_part_of_a_key(provider):
 
 
 def test_a_header_that_cannot_be_sent_is_not_shown(provider, how):
-    error = outcome(provider, how, "hello", extra_headers={"x-token": f"{KEY}\n2"})
-    assert type(error) is errors.BadRequestError
-    assert "header value" in error.problem
-    assert KEY not in str(error)
+    async def both(ask):
+        with pytest.raises(errors.BadRequestError, match="header value") as info:
+            await ask("hi", extra_headers={"x-token": f"{KEY}\n2"})
+        assert KEY not in str(info.value)
+        return await ask("hi")
+
+    with LLMServer(["hello"]) as server:
+        url = server.openai_url if provider == "openai" else server.anthropic_url
+        with LLM(f"{provider}:m", base_url=url, api_key=KEY) as llm:
+
+            async def call(*args, **settings):
+                return llm(*args, **settings)
+
+            assert asyncio.run(both(call if how == "call" else llm.acall)).text == "hello"
 
 
 @dataclass(frozen=True)
@@ -197,11 +208,11 @@ def test_what_a_model_says_is_not_mistaken_for_a_page(provider):
     assert outcome(provider, "call", json.dumps(page("mine"))).text == json.dumps(page("mine"))
 
 
-def outcome(provider, how, line, **settings):
+def outcome(provider, how, line):
     """Return the reply, or the error."""
     with LLMServer([line]) as server:
         url = server.openai_url if provider == "openai" else server.anthropic_url
-        with LLM(f"{provider}:m", base_url=url, api_key=KEY, retries=0, deadline=60, **settings) as llm:
+        with LLM(f"{provider}:m", base_url=url, api_key=KEY, retries=0, deadline=60) as llm:
             try:
                 return llm("hi") if how == "call" else asyncio.run(llm.acall("hi"))
             except errors.LLMError as error:

@@ -9,17 +9,13 @@ import math
 import re
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = ["MENTIONS_SUGGESTION", "OPENS_OBJECT", "UnreadableObjectError", "read_object"]
+__all__ = ["ENDS_THINKING", "OPENS_OBJECT", "UnreadableObjectError", "read_object"]
 
 #: How an object begins, so that braces in prose are not taken for one.
 OPENS_OBJECT = r"""\{(?=\s*(?:["'\u201c\u201d\u2018\u2019}]|[A-Za-z_]\w*\s*:|//|/\*))"""
 
-
-#: The key that makes an object an answer, however it is quoted.
-MENTIONS_SUGGESTION = re.compile(
-    r"""(?:["'\u201c\u201d\u2018\u2019]suggestions?["'\u201c\u201d\u2018\u2019]|[{,]\s*suggestions?)\s*:""",
-    re.IGNORECASE,
-)
+#: How models mark the end of thinking aloud, as most of them do, and in brackets and signs of some.
+ENDS_THINKING = r"</(?:think|thinking|thought|thoughts|scratchpad|seed:think)\s*>|\[/THINK\]|\u25c1/think\u25b7"
 
 
 class UnreadableObjectError(Exception):
@@ -42,7 +38,7 @@ class Read(NamedTuple):
 
 
 def read_object(text: str, start: int) -> Read:
-    """Return the object that begins at *start*, where a brace stands, and where it ends.
+    """Return the object or list that begins at *start*, where its bracket stands, and where it ends.
 
     Raises:
         UnreadableObjectError: It is none, or is not complete.
