@@ -285,6 +285,12 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
         api_key = NO_KEY
     if api_key is None:
         raise no_key(endpoint)
+    api_key = api_key.strip()  # as read from a file, with the end of its line
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise AuthenticationError(
+            f"The key for {endpoint} holds characters that cannot be sent.",
+            mend=f"Check {endpoint.key_variable} or api_key=…: a key is one word of plain letters and signs.",
+        )
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
 
 

@@ -44,7 +44,7 @@ class LiteLLMAdapter(SDKAdapter):
         endpoint = {"api_base": self._endpoint.base_url, "api_key": self._endpoint.api_key}
         left = seconds_left()
         if left == 0:
-            # To be imported takes LiteLLM seconds, and a limit of 0 is none to it.
+            # A limit of 0 is none to LiteLLM.
             raise TimeoutError("the time for this attempt is over")
         limit = {} if left is None else {"timeout": left}
         known = {name: value for name, value in endpoint.items() if value is not None}
@@ -63,9 +63,9 @@ class LiteLLMAdapter(SDKAdapter):
     def _usage(self, usage: Any) -> Usage | None:
         return _reported(chat_usage(usage))
 
-    def _keep(self, error: Any, text: str) -> None:
-        # Its connections are not ours to listen to; errors that it translates still hold what came.
-        super()._keep(error, text or text_of_response(error.__cause__))
+    def _keep(self, error: Any, text: str) -> None:  # noqa: ARG002 - its connections are not ours to listen to
+        # Errors that it translates still hold what came.
+        super()._keep(error, text_of_response(error.__cause__))
 
 
 def _reported(usage: Usage | None) -> Usage | None:
