@@ -136,6 +136,10 @@ class LLM:
     @property
     def takes_tools(self) -> bool:
         """True if the model is known to call tools that it is offered (``tool=``)."""
+        cassette = cassette_in_force(self._cassette)
+        if cassette is not None and not cassette.asks:
+            # What is asked depends on this, and the server that was asked then may not be named now.
+            return cassette.has_tools
         # Adapters need not derive from the protocol.
         return bool(getattr(self._adapter, "takes_tools", False))
 

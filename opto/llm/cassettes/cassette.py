@@ -177,6 +177,13 @@ class Cassette:
                 model = found
             return model
 
+    @property
+    def has_tools(self) -> bool:
+        """True if a model was offered a tool in one of the recorded requests."""
+        with self._lock:
+            lines = [line for line in self._read().values() if b'"tool": ' in line.data]
+        return any("tool" in line.content["request"]["settings"] for line in lines)
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._read())

@@ -23,6 +23,10 @@ class Tape(Protocol):
     def only_model(self) -> str | None:
         """The model of all recorded requests; None if there are several, or none."""
 
+    @property
+    def has_tools(self) -> bool:
+        """True if a model was offered a tool in one of the recorded requests."""
+
     def find(self, request: Request) -> Reply | None:
         """Return the reply to *request*, or None if a model is to be asked."""
 
@@ -55,6 +59,10 @@ class _Copied(Tape):
     @property
     def only_model(self) -> str | None:
         return self.tape.only_model
+
+    @property
+    def has_tools(self) -> bool:
+        return self.tape.has_tools
 
     def find(self, request: Request) -> Reply | None:
         reply = self.tape.find(request)

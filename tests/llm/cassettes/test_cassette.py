@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from opto.errors import BadRequestError, CassetteError, LLMError
-from opto.llm import Cassette, cassette_in_force
+from opto.llm import LLM, Cassette, Tool, cassette_in_force
 from opto.llm.cassettes import Request
 from tests.llm.cassettes.made import asking, said
 
@@ -198,6 +198,14 @@ def test_the_only_model_is_known(path, recorded):
     assert recorded((asking("c", model="openai:n"), said("C"))).only_model is None
     path.unlink()
     assert Cassette(path).only_model is None
+
+
+def test_what_a_model_was_offered_is_known_when_nobody_can_be_asked(path, recorded):
+    assert not recorded((asking("a", x={"tool": 1}), said("A"))).has_tools
+    with Cassette(path, mode="replay") as replay:
+        assert not LLM("openai:m").takes_tools, "as it was with the server that was asked"
+    assert recorded((asking("b", tool=Tool("t", "d", {})), said("B"))).has_tools
+    assert LLM("anthropic:m", cassette=Cassette(replay.path, mode="replay")).takes_tools
 
 
 def test_the_innermost_block_is_in_force(path):
