@@ -212,8 +212,8 @@ class LLM:
         if cassette is None or cassette.asks:
             return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
         # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if model is None and base_url is None and environment_model() is None:
-            model = cassette.only_model
+        if base_url is None and (model is not None or environment_model(self.role) is None):
+            model = cassette.recorded_as(model) or model
         return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:

@@ -267,7 +267,7 @@ def _with_default_model(provider: Provider, model: str | None, base_url: str | N
 
 def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool) -> Endpoint:
     """Choose the key; the environment's never goes to an address that the environment does not name."""
-    if endpoint.provider == "azure":
+    if endpoint.provider == "azure" and api_key != NO_KEY:  # else nobody is asked
         _check_azure(endpoint)
     if api_key is None and (from_environment or endpoint.is_at_home):
         api_key = _variable(endpoint.key_variable)

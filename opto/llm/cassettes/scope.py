@@ -19,9 +19,8 @@ class Tape(Protocol):
     def asks(self) -> bool:
         """False if no model is ever asked."""
 
-    @property
-    def only_model(self) -> str | None:
-        """The model of all recorded requests; None if there are several, or none."""
+    def recorded_as(self, model: str | None) -> str | None:
+        """Return the ``"provider:model"`` that a client meant when its requests were recorded."""
 
     @property
     def has_tools(self) -> bool:
@@ -56,9 +55,8 @@ class _Copied(Tape):
     def asks(self) -> bool:
         return self.tape.asks
 
-    @property
-    def only_model(self) -> str | None:
-        return self.tape.only_model
+    def recorded_as(self, model: str | None) -> str | None:
+        return self.tape.recorded_as(model)
 
     @property
     def has_tools(self) -> bool:

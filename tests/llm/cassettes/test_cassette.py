@@ -273,7 +273,7 @@ def test_one_that_keeps_stands_in_nobodys_way(path, tmp_path, recorded):
 
     with replay, journal:
         assert not cassette_in_force().asks
-        assert cassette_in_force().only_model == "openai:m"
+        assert cassette_in_force().recorded_as(None) == "openai:m"
         assert cassette_in_force().find(asking("a")).text == "A"
         with pytest.raises(CassetteError, match="holds no reply"):
             cassette_in_force().find(asking("b"))
