@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from opto.errors import BadRequestError, CassetteError, LLMError
-from opto.llm import Cassette, cassette_in_force
+from opto.llm import LLM, Cassette, Tool, cassette_in_force
 from opto.llm.cassettes import Request
 from tests.llm.cassettes.made import asking, said
 
@@ -200,6 +200,14 @@ def test_the_only_model_is_known(path, recorded):
     assert Cassette(path).only_model is None
 
 
+def test_what_a_model_was_offered_is_known_when_nobody_can_be_asked(path, recorded):
+    assert not recorded((asking("a", x={"tool": 1}), said("A"))).has_tools
+    with Cassette(path, mode="replay") as replay:
+        assert not LLM("openai:m").takes_tools, "as it was with the server that was asked"
+    assert recorded((asking("b", tool=Tool("t", "d", {})), said("B"))).has_tools
+    assert LLM("anthropic:m", cassette=Cassette(replay.path, mode="replay")).takes_tools
+
+
 def test_the_innermost_block_is_in_force(path):
     outer, inner = Cassette(path), Cassette(path)
 
@@ -265,7 +273,7 @@ def test_one_that_keeps_stands_in_nobodys_way(path, tmp_path, recorded):
 
     with replay, journal:
         assert not cassette_in_force().asks
-        assert cassette_in_force().only_model == "openai:m"
+        assert cassette_in_force().recorded_as(None) == "openai:m"
         assert cassette_in_force().find(asking("a")).text == "A"
         with pytest.raises(CassetteError, match="holds no reply"):
             cassette_in_force().find(asking("b"))
