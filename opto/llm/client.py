@@ -204,11 +204,11 @@ class LLM:
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
 
     def _endpoint_to_use(self, model: str | None, *, base_url: str | None, api_key: str | None) -> Endpoint:
-        cassette = self._cassette or cassette_in_force()
+        cassette = cassette_in_force(self._cassette)
         if cassette is None or cassette.asks:
             return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
         # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if model is None and base_url is None and environment_model() is None:
+        if model is None and base_url is None and environment_model(self.role) is None:
             model = cassette.only_model
         return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
 
@@ -227,7 +227,7 @@ class LLM:
             conversation(messages),
             {name: value for name, value in merged.items() if value is not None and name != "rollout"},
             rollout=merged.get("rollout"),
-            cassette=self._cassette or cassette_in_force(),
+            cassette=cassette_in_force(self._cassette),
             meter=self._meter,
             labels=labels(self.role),
             form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
