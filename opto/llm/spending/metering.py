@@ -155,6 +155,7 @@ class MeteredCall:
         self._labels = labels
         self._attempts = attempts
         self._ledgers, self._budgets = meter.ledgers(), meter.budgets()
+        self._limits_usage = any(budget.limits_usage for budget in self._budgets)
         self._reservation: Reservation | None = None
         self._reply: Reply | None = None
         self._begun = attempts.clock.now()
@@ -198,23 +199,23 @@ class MeteredCall:
         # that raised. What raises an error of opto's own sent nothing.
         is_cut_off = reply is None and sent > failures and not isinstance(error, OptoError)
         self._is_uncertain |= is_cut_off
-        usage = None if reply is None else reply.usage
-        cost = None if reply is None else self._meter.pricing.cost(self.model, usage, answered_by=reply.model)
+        model, usage = self.model, None if reply is None else reply.usage
+        cost = None if reply is None else self._meter.pricing.cost(model, usage, answered_by=reply.model)
         if usage is not None:
-            self._meter.expectations.learn(self.model, usage)
+            self._meter.expectations.learn(model, usage)
         if self._reservation is not None:
             end_holding(self._reservation)
             if reply is not None or failures or is_cut_off:
                 self._reservation.send()
             self._settle(self._reservation, cost, is_cut_off=is_cut_off)
-        self._enter(usage, cost, error)
+        self._enter(model, usage, cost, error)
 
     def _settle(self, reservation: Reservation, cost: float | None, *, is_cut_off: bool) -> None:
         usage = None if self._reply is None else self._reply.usage
         if usage is None and reservation.is_outer:
             # A function in place of a model that asks models itself: theirs is what it used.
             is_cut_off = False
-        elif usage is None and self._reply is not None:
+        elif usage is None and self._reply is not None and self._limits_usage:
             usage = self._meter.expectations.by_texts(self._messages, self._reply)
             cost = self._meter.pricing.cost(self.model, usage)
         reservation.settle(usage, cost, uncertain=is_cut_off)
@@ -244,17 +245,19 @@ class MeteredCall:
         return reply
 
     def _estimate(self, budgets: Sequence[Budget]) -> tuple[int, float | None]:
+        """Return what the call may take of what the budgets limit: estimating long texts takes its time."""
+        if not self._limits_usage:
+            return 0, None
         expected = self._meter.expectations.of(self.model, self._messages, self._settings)
-        cost = self._meter.pricing.cost(self.model, expected)
-        if cost is None:
-            limits = [budget for budget in budgets if budget.limits_cost]
-            if limits:
-                raise BudgetError(
-                    f"What {self.model} costs is not known, and there is a budget of money.",
-                    mend=self._meter.pricing.mend(),
-                    resource="cost",
-                    limit=limits[0].left.cost or 0.0,
-                )
+        limits = [budget for budget in budgets if budget.limits_cost]
+        cost = self._meter.pricing.cost(self.model, expected) if limits else None
+        if limits and cost is None:
+            raise BudgetError(
+                f"What {self.model} costs is not known, and there is a budget of money.",
+                mend=self._meter.pricing.mend(),
+                resource="cost",
+                limit=limits[0].limit.cost or 0.0,
+            )
         return expected.total_tokens, cost
 
     def _hold(self, reservation: Reservation) -> None:
@@ -279,14 +282,14 @@ class MeteredCall:
                 self._wasted = usage + (self._wasted or Usage())
                 self._cost = None if self._cost is None or cost is None else self._cost + cost
 
-    def _enter(self, usage: Usage | None, cost: float | None, error: BaseException | None) -> None:
+    def _enter(self, model: str, usage: Usage | None, cost: float | None, error: BaseException | None) -> None:
         if self._reply is not None:
             known = None if cost is None or self._cost is None else cost + self._cost
         else:
             # Of a failure that may have been billed, nothing else is known.
             known = None if self._is_uncertain and not self._cost else self._cost
         record = CallRecord(
-            self.model,
+            model,
             role=self._labels.role,
             operator=self._labels.operator,
             step=self._labels.step,

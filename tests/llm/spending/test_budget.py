@@ -642,7 +642,7 @@ def test_a_budget_says_how_it_stands():
     )
     flight.settle(None, None)
     assert repr(budget) == "Budget(calls=10, tokens=50000, cost=1.0)"
-    assert budget.left.calls == 8
+    assert (budget.limit.calls, budget.left.calls, budget.limit.seconds) == (10, 8, None)
     assert budget.spent.cost == 0.0213
 
 

@@ -247,7 +247,7 @@ def test_clients_wait_for_room_and_use_all_of_it(how):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(llm, [PROMPT] * 8))
     assert budget.spent.tokens == 8 * 15
-    assert max(most) == 2 == budget._limits["tokens"] // estimate
+    assert max(most) == 2 == budget.limit.tokens // estimate
 
 
 # What is not reported.
