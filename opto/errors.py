@@ -15,6 +15,9 @@
     │   └── StepsFailedError          several steps in a row failed
     ├── AnswerError (ValueError)      an answer is not in the form that was asked for
     ├── RunError                      a run folder cannot be read or written
+    ├── StoppingError                 what goes on is to end: nobody takes it for a failure and goes on
+    │   ├── CassetteError             recorded replies cannot be read, or do not hold what was asked
+    │   └── BudgetError               a budget is used up: no call was made
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -35,6 +38,8 @@ __all__ = [
     "AuthenticationError",
     "BackwardError",
     "BadRequestError",
+    "BudgetError",
+    "CassetteError",
     "ContentRefusedError",
     "ContextLengthError",
     "DomainError",
@@ -54,6 +59,7 @@ __all__ = [
     "ServerError",
     "SourceError",
     "StepsFailedError",
+    "StoppingError",
     "SuggestionError",
 ]
 
@@ -166,6 +172,54 @@ class AnswerError(OptoError, ValueError):
 
 class RunError(OptoError):
     """A run folder cannot be read or written."""
+
+
+class StoppingError(OptoError):
+    """What goes on is to end.
+
+    It is no `LLMError`, which loops may record and go on after, and operators pass it on as it is: no `ExecutionError`
+    is made of it.
+    """
+
+
+class CassetteError(StoppingError):
+    """Recorded replies cannot be read, or none of them answers what was asked.
+
+    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
+    for one.
+    """
+
+
+class BudgetError(StoppingError):
+    """A call does not fit into what is left of a budget, and was not made.
+
+    It is no `LLMError`: loops and optimizers stop, instead of recording a failure and going on.
+
+    Attributes:
+        resource: What there is too little of: ``calls``, ``tokens``, ``cost`` or ``seconds``.
+        limit: How much of it may be spent.
+        spent: How much of it was.
+        reserved: How much of it calls in flight held.
+        needed: How much the call may take; None if nobody knows.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        mend: str,
+        resource: str,
+        limit: float,
+        spent: float = 0,
+        reserved: float = 0,
+        needed: float | None = None,
+    ) -> None:
+        super().__init__(problem, mend=mend)
+        self.resource = resource
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        self.needed = needed
 
 
 class MissingDependencyError(OptoError, ImportError):

@@ -2,19 +2,24 @@
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from opto.errors import AuthenticationError, BadRequestError
+from opto.llm.labels import Role
+from opto.llm.of_trace import NO_KEY, by_variables
 
 __all__ = [
     "ANTHROPIC_DEFAULT_MODEL",
     "NO_KEY",
     "OPENAI_DEFAULT_MODEL",
+    "WITHOUT_A_MODEL",
     "Endpoint",
     "environment_model",
     "find_endpoint",
+    "no_key",
+    "role_variable",
 ]
 
 Provider = Literal["openai", "openai-responses", "anthropic", "azure", "ollama", "litellm"]
@@ -25,8 +30,11 @@ OPENAI_DEFAULT_MODEL = "gpt-6.1-terra"
 ANTHROPIC_DEFAULT_MODEL = "claude-sonnet-5-5"
 """Used when the environment holds an Anthropic key and names no model."""
 
-NO_KEY = "no-key"
-"""Sent to servers that need no key, because the SDKs insist on one."""
+
+WITHOUT_A_MODEL = (
+    "Numbers and choices need no model with opto.optimizers.LocalSearch, nor do tests with opto.llm.ScriptedLLM."
+)
+"""What to do where there is none."""
 
 
 class _Place(NamedTuple):
@@ -120,8 +128,11 @@ class Endpoint:
         return f"{self.name} at {self.shown_url}"
 
 
-def environment_model() -> str | None:
+def environment_model(role: Role | None = None) -> str | None:
     """Tell which model `LLM()` would use, without building or contacting anything.
+
+    Args:
+        role: The same for ``LLM(role=…)``.
 
     Returns:
         ``"provider:model"``, or None if the environment names no model. For a local server whose model is not
@@ -132,11 +143,18 @@ def environment_model() -> str | None:
 
             optimizer = OptoPrime(parameters) if environment_model() else LocalSearch(parameters)
     """
-    endpoint = _from_environment()
+    endpoint = _from_environment(role)
     return None if endpoint is None else endpoint.name
 
 
-def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_key: str | None = None) -> Endpoint:
+def role_variable(role: Role) -> str:
+    """Return the environment variable that names the model of a role."""
+    return f"OPTO_{role.upper()}_MODEL"
+
+
+def find_endpoint(
+    model: str | None = None, *, base_url: str | None = None, api_key: str | None = None, role: Role | None = None
+) -> Endpoint:
     """Combine arguments and environment; what is passed wins.
 
     Raises:
@@ -146,23 +164,25 @@ def find_endpoint(model: str | None = None, *, base_url: str | None = None, api_
     if base_url is not None:
         _check_url(base_url)
     if model is None and base_url is None:
-        endpoint = _from_environment()
+        endpoint = _from_environment(role)
         if endpoint is None:
+            own = "" if role is None else f"{role_variable(role)}, "
             raise AuthenticationError(
-                "No model is configured: none of OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
+                f"No model is configured: none of {own}OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
                 " ANTHROPIC_API_KEY is set.",
-                mend='Set one of them, pass llm="openai:…" or a function from messages to text, or, for numbers and'
-                " choices, use opto.optimizers.LocalSearch, which needs no model.",
+                mend=f'Set one of them, or pass llm="openai:…" or a function from messages to text. {WITHOUT_A_MODEL}',
             )
     else:
         endpoint = _from_arguments(model, base_url)
     return _with_key(endpoint, api_key, from_environment=base_url is None)
 
 
-def _from_environment() -> Endpoint | None:
-    named = _variable("OPTO_MODEL")
+def _from_environment(role: Role | None) -> Endpoint | None:
+    named = (_variable(role_variable(role)) if role is not None else None) or _variable("OPTO_MODEL")
     if named is not None:
         return _from_arguments(named, None)
+    if (place := by_variables()) is not None:
+        return replace(_from_arguments(place.model, place.base_url), api_key=place.api_key)
     openai_url = _variable("OPENAI_BASE_URL")
     if openai_url is not None or _variable("OPENAI_API_KEY") is not None:
         return _with_default_model("openai", _variable("OPENAI_MODEL"), openai_url)
@@ -256,6 +276,7 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     """Choose the key; the environment's never goes to an address that the environment does not name."""
     if endpoint.provider == "azure":
         _check_azure(endpoint)
+    api_key = endpoint.api_key if api_key is None else api_key
     if api_key is None and (from_environment or endpoint.is_at_home):
         api_key = _variable(endpoint.key_variable)
     if api_key is None and not _needs_key(endpoint, from_environment=from_environment):
@@ -263,10 +284,15 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     if api_key is None and not endpoint.is_official:
         api_key = NO_KEY
     if api_key is None:
-        raise AuthenticationError(
-            f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=…"
-        )
+        raise no_key(endpoint)
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
+
+
+def no_key(endpoint: Endpoint) -> AuthenticationError:
+    """Return the error to raise where a key is missing."""
+    return AuthenticationError(
+        f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=… {WITHOUT_A_MODEL}"
+    )
 
 
 def _needs_key(endpoint: Endpoint, *, from_environment: bool) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, cast
 
 from opto.errors import AnswerError, BadRequestError
+from opto.hooks import hooks
 from opto.llm.content import as_parts
 from opto.llm.forms import Form, MisfitError, chat_format, form_of, read_form
 
@@ -180,7 +181,7 @@ class Choice:
 
 
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Copy of the messages; a plain string is one message of the user.
+    """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
     Raises:
         BadRequestError: Something in it is not a message.
@@ -189,6 +190,7 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
+    messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'

@@ -8,12 +8,13 @@ import builtins
 from copy import copy
 from typing import Any
 
-from opto.llm import as_llm
+from opto.llm import LLM, as_llm
 from opto.nodes import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, node
 from opto.trace.bundle import FunModule, bundle
 
 __all__ = [
     "abs",
+    "acall_llm",
     "add",
     "and_",
     "call",
@@ -242,13 +243,29 @@ set_symmetric_difference_update = bundle("[set_symmetric_difference_update] What
 set_update = bundle("[set_update] x with the items of y.")(lambda x, y: _changed(x, "update", y))
 
 
-@bundle(catch_execution_error=False)
+@bundle
 def call_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
     """The answer of a language model to a system prompt and prompts of the user.
 
     A client or a function of messages may come first; else the model of `opto.llm.use_llm` or of the environment
     is asked.
     """
-    llm, prompts = (system_prompt, user_prompts) if callable(system_prompt) else (None, (system_prompt, *user_prompts))
+    llm, messages = _asked(system_prompt, *user_prompts)
+    return llm(messages, **settings).text
+
+
+@bundle
+async def acall_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
+    """The answer of a language model to a system prompt and prompts of the user.
+
+    As `call_llm`, without blocking the event loop.
+    """
+    llm, messages = _asked(system_prompt, *user_prompts)
+    return (await llm.acall(messages, **settings)).text
+
+
+def _asked(*given: Any) -> tuple[LLM, list[dict[str, Any]]]:
+    """Take a model off the front, if there is one, and make messages of the rest."""
+    llm, prompts = (given[0], given[1:]) if given[0] is None or callable(given[0]) else (None, given)
     messages = [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]
-    return as_llm(llm)(messages, **settings).text
+    return as_llm(llm), messages

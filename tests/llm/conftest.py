@@ -1,7 +1,12 @@
 import pytest
 
+from opto.llm.pacing import throttle
+
 VARIABLES = [
     "OPTO_MODEL",
+    "OPTO_OPTIMIZER_MODEL",
+    "OPTO_JUDGE_MODEL",
+    "OPTO_TASK_MODEL",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "OPENAI_MODEL",
@@ -30,3 +35,9 @@ def _no_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("ANTHROPIC_CONFIG_DIR", raising=False)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def _no_throttles():
+    """A server that has a port by chance does not wait for what another one said there."""
+    throttle._throttles.clear()

@@ -7,8 +7,7 @@ are covered by one table.
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from opto.errors import (
@@ -47,6 +46,7 @@ _BY_CLASS: dict[str, type[LLMError]] = {
     "APIError": ServerError,
     "OpenAIError": BadRequestError,
     "AnthropicError": BadRequestError,
+    "DecodingError": ServerError,  # a body that is not packed as its headers say
     # LiteLLM's own findings in what its providers say.
     "ContextWindowExceededError": ContextLengthError,
     "ContentPolicyViolationError": ContentRefusedError,
@@ -123,6 +123,7 @@ _BY_PHRASE: dict[str, type[LLMError]] = {
     "maximum context length": ContextLengthError,
     "exceed context limit": ContextLengthError,
     "credit balance is too low": QuotaError,
+    "content filtering policy": ContentRefusedError,
 }
 
 _VERBS: dict[type[LLMError], str] = {
@@ -148,13 +149,20 @@ _LONGEST_DETAIL = 400
 _SHOULD_RETRY = {"true": True, "false": False}
 
 
-@contextmanager
-def sdk_errors(endpoint: Endpoint) -> Iterator[None]:
+class sdk_errors:  # noqa: N801 - used like a function; a class, because every call goes through it
     """Translate what a call of an SDK raises; nothing but that call belongs inside."""
-    try:
-        yield
-    except Exception as error:
-        raise translate(error, endpoint) from error
+
+    __slots__ = ("_endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            raise translate(error, self._endpoint) from error
 
 
 def translate(error: Exception, endpoint: Endpoint) -> LLMError:
@@ -201,6 +209,8 @@ def failed_response(response: Any, endpoint: Endpoint) -> LLMError:
 def _kind(error: Exception) -> type[LLMError]:
     if isinstance(error.__cause__, TimeoutError):
         return LLMTimeoutError  # our own, when the time of an attempt is over
+    if type(error.__cause__).__name__ == "DecodingError":
+        return ServerError  # which the SDKs call a bad connection
     for base in type(error).__mro__:
         if base.__module__.partition(".")[0] not in _PACKAGES:
             continue

@@ -3,19 +3,17 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from opto.errors import LLMError
 from opto.llm.messages import Message, Reply, Usage, chat_words
 from opto.llm.pacing.deadlines import seconds_left
-from opto.llm.providers.failures import masked, text_of_response
+from opto.llm.providers.clients import Clients
+from opto.llm.providers.failures import text_of_response
 from opto.llm.providers.reading import chat_reply, chat_usage, dig, text_or_none
-from opto.llm.providers.receiving import usage_object
-from opto.llm.providers.sdk import Clients, SDKAdapter
+from opto.llm.providers.sdk import SDKAdapter
 
 __all__ = ["LiteLLMAdapter"]
 
@@ -68,16 +66,9 @@ class LiteLLMAdapter(SDKAdapter):
     def _usage(self, usage: Any) -> Usage | None:
         return _reported(chat_usage(usage))
 
-    @contextmanager
-    def _receiving(self) -> Iterator[None]:
+    def _keep(self, error: Any, text: str) -> None:
         # Its connections are not ours to listen to; errors that it translates still hold what came.
-        try:
-            yield
-        except LLMError as error:
-            text = text_of_response(error.__cause__)
-            error.raw = masked(text, self._endpoint) or None
-            error.usage = self._usage(usage_object(text))
-            raise
+        super()._keep(error, text or text_of_response(error.__cause__))
 
 
 def _reported(usage: Usage | None) -> Usage | None:

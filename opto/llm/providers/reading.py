@@ -1,6 +1,7 @@
 """Reads answers of any shape: an SDK builds its objects without checking what the server sent."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from opto.llm.messages import FinishReason, Reply, Usage
@@ -44,7 +45,7 @@ def dig(value: Any, *path: str | int) -> Any:
         'hi'
     """
     for step in path:
-        if isinstance(step, int) or hasattr(value, "keys"):
+        if isinstance(step, int) or _has_keys(type(value)):  # type: ignore[arg-type]  # mypy thinks that classes have no hash
             try:
                 value = value[step]
             except (TypeError, LookupError):
@@ -52,6 +53,12 @@ def dig(value: Any, *path: str | int) -> Any:
         else:
             value = getattr(value, step, None)
     return value
+
+
+@lru_cache(maxsize=128)
+def _has_keys(kind: type) -> bool:
+    # Objects of pydantic take long to say that they have not, and every reply is made of them.
+    return hasattr(kind, "keys")
 
 
 def count(value: Any) -> int | None:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -25,29 +24,38 @@ class Received:
 
     def listen(self, response: Any) -> None:
         self._chunks.clear()
-        blocking, asynchronous = response.iter_bytes, response.aiter_bytes
+        chunks = response.iter_bytes
 
         def iter_bytes(*args: Any) -> Iterator[bytes]:
-            for chunk in blocking(*args):
+            for chunk in chunks(*args):
                 self._chunks.append(chunk)
                 yield chunk
+
+        response.iter_bytes = iter_bytes
+
+    def alisten(self, response: Any) -> None:
+        self._chunks.clear()
+        chunks = response.aiter_bytes
 
         async def aiter_bytes(*args: Any) -> AsyncIterator[bytes]:
-            async for chunk in asynchronous(*args):
+            async for chunk in chunks(*args):
                 self._chunks.append(chunk)
                 yield chunk
 
-        response.iter_bytes, response.aiter_bytes = iter_bytes, aiter_bytes
+        response.aiter_bytes = aiter_bytes
 
 
-@contextmanager
-def receiving() -> Iterator[Received]:
+class receiving:  # noqa: N801 - used like a function; a class, because every call goes through it
     """Keep what responses inside bring."""
-    received = Received()
-    _received.set(received)
-    try:
-        yield received
-    finally:
+
+    __slots__ = ()
+
+    def __enter__(self) -> Received:
+        received = Received()
+        _received.set(received)
+        return received
+
+    def __exit__(self, *_: object) -> None:
         # Not a reset: an event loop that was left in the middle of a call ends it in another context.
         _received.set(None)
 
@@ -61,7 +69,9 @@ def keep_response(response: Any) -> None:
 
 async def akeep_response(response: Any) -> None:
     """Do the same for an asynchronous client."""
-    keep_response(response)
+    received = _received.get()
+    if received is not None:
+        received.alisten(response)
 
 
 def usage_object(text: str) -> Any:

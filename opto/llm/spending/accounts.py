@@ -1,0 +1,290 @@
+"""What is spent, what calls in flight hold, and who waits for it: numbers only, no clock and no blocking."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from opto.errors import BudgetError
+from opto.llm.messages import Usage
+from opto.llm.spending.table import dollars, number
+
+__all__ = ["LOCK", "Account", "Amounts", "Reservation", "Waiter"]
+
+#: Of all budgets: a call that needs several takes all or none. It may be taken again by what is finalized meanwhile.
+LOCK = threading.RLock()
+#: Money is counted in whole units, so that what is held and given back adds up to nothing.
+_UNITS = 10**12
+_NAMES = ("calls", "tokens", "cost")
+
+
+class Amounts(NamedTuple):
+    """How much of what budgets limit; cost in units of `dollars_of`."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: int = 0
+
+    @classmethod
+    def of(cls, calls: int, tokens: int, cost: float | None) -> "Amounts":
+        return cls(calls, tokens, units(cost or 0.0))
+
+    def plus(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+    def minus(self, other: "Amounts") -> "Amounts":
+        return Amounts(self.calls - other.calls, self.tokens - other.tokens, self.cost - other.cost)
+
+
+_NOTHING = Amounts()
+
+
+def units(cost: float) -> int:
+    return round(cost * _UNITS)
+
+
+def dollars_of(cost: int) -> float:
+    return cost / _UNITS
+
+
+class Account:
+    """One budget's numbers. Whoever calls anything here holds `LOCK`."""
+
+    def __init__(self, calls: int | None, tokens: int | None, cost: float | None) -> None:
+        self.limits = (calls, tokens, None if cost is None else units(cost))
+        self.spent = self.held = _NOTHING
+        #: The part of `held` that does not come back before a waiting call is let go: calls around it hold it.
+        self.stuck = _NOTHING
+        #: Whether something was spent of which the cost is not known.
+        self.is_unpriced = False
+        self.queue: deque[Waiter] = deque()
+
+    def lacks(self, need: Amounts, taken: Amounts) -> int | None:
+        """Return the place of the first limit that *need* exceeds on top of *taken*; None if it fits.
+
+        What a call does not need at all never hinders it: one that is free fits into any budget of money.
+        """
+        for place, (limit, more) in enumerate(zip(self.limits, need, strict=True)):
+            if limit is not None and more > 0 and taken[place] + more > limit:
+                return place
+        return None
+
+    def lacks_now(self, need: Amounts) -> int | None:
+        return self.lacks(need, self.spent.plus(self.held))
+
+    def lacks_for_good(self, need: Amounts, around: Sequence["Reservation"]) -> int | None:
+        """Do the same if all calls in flight came back as nothing, except for those that wait for this one."""
+        taken = self.spent.plus(self.stuck)
+        for reservation in around:
+            if not reservation.waiting and self in reservation.accounts:
+                taken = taken.plus(reservation.held)
+        return self.lacks(need, taken)
+
+    def refusal(self, place: int, need: Amounts) -> BudgetError:
+        """Build the error for a call that does not fit."""
+        name, limit, spent, more = _NAMES[place], self.limits[place] or 0, self.spent[place], need[place]
+        held = self.held[place]
+        said = _SAID[place]
+        flight = f", calls in flight hold {said(held)}" if held else ""
+        if place == 0:
+            problem = f"The budget of {said(limit)} is used up: {said(spent)} made{flight}."
+        else:
+            problem = (
+                f"The budget of {said(limit)} has no room for another call: {said(spent)} spent{flight},"
+                f" and the call may take {said(more)}."
+            )
+        amounts = [dollars_of(item) if place == len(_NAMES) - 1 else item for item in (limit, spent, held, more)]
+        return BudgetError(
+            problem,
+            mend=_MENDS[place],
+            resource=name,
+            limit=amounts[0],
+            spent=amounts[1],
+            reserved=amounts[2],
+            needed=amounts[3],
+        )
+
+
+_SAID: tuple[Callable[[int], str], ...] = (
+    lambda count: f"{number(count)} call{'' if count == 1 else 's'}",
+    lambda count: f"{number(count)} tokens",
+    lambda cost: dollars(dollars_of(cost)),
+)
+_MENDS = (
+    "Raise Budget(calls=…), or stop here.",
+    "Raise Budget(tokens=…), or set max_tokens=… for calls, by which they are estimated.",
+    "Raise Budget(cost=…), set max_tokens=… for calls, by which they are estimated, or use a cheaper model.",
+)
+
+
+class Reservation:
+    """What one call holds of all its budgets, until it is settled: exactly once, whatever comes of it."""
+
+    __slots__ = ("accounts", "estimate", "held", "is_outer", "is_sent", "is_settled", "waiting")
+
+    def __init__(self, accounts: Sequence[Account], estimate: Amounts) -> None:
+        self.accounts = accounts
+        self.estimate = estimate
+        self.held = _NOTHING
+        #: How many calls inside of this one wait for their turn: what it holds does not come back before they have it.
+        self.waiting = 0
+        #: Whether calls inside of this one were held to the same budgets.
+        self.is_outer = False
+        self.is_sent = self.is_settled = False
+        self._hold(estimate)
+
+    def send(self) -> None:
+        """Count the call: from now on it is one that was made."""
+        with LOCK:
+            if not self.is_sent:
+                self.is_sent = True
+                self._hold(self.held._replace(calls=0))
+                self._spend(Amounts(calls=1))
+                advance(self.accounts)
+
+    def charge(self, usage: Usage | None, cost: float | None, *, uncertain: bool = False) -> None:
+        """Count what a part of the call used, and go on holding what is estimated for the rest.
+
+        Args:
+            usage: What it used; None if nobody said.
+            cost: In US dollars; None if it is not known.
+            uncertain: It may have been billed, and nobody said how much: the estimate is counted.
+        """
+        with LOCK:
+            self._charge(usage, cost, uncertain=uncertain)
+            advance(self.accounts)
+
+    def check(self) -> None:
+        """Raise if what this call was already charged leaves no room for what it holds.
+
+        Raises:
+            BudgetError: It does not.
+        """
+        with LOCK:
+            for account in self.accounts:
+                place = account.lacks(self.held, account.spent)
+                if place is not None:
+                    raise account.refusal(place, self.held)
+
+    def settle(self, usage: Usage | None, cost: float | None, *, uncertain: bool = False) -> None:
+        """Count what was used, as `charge` does, and give back the rest. A call that was never sent is none."""
+        with LOCK:
+            assert not self.is_settled, "a reservation is settled once"
+            self._charge(usage, cost, uncertain=uncertain)
+            self.is_settled = True
+            self._hold(_NOTHING)
+            advance(self.accounts)
+
+    def wait(self, more: int) -> None:
+        """Count calls inside of this one that wait."""
+        was, self.waiting = self.waiting, self.waiting + more
+        if bool(was) != bool(self.waiting):
+            for account in self.accounts:
+                account.stuck = account.stuck.plus(self.held) if self.waiting else account.stuck.minus(self.held)
+
+    def _charge(self, usage: Usage | None, cost: float | None, *, uncertain: bool) -> None:
+        if usage is None and cost is None and not uncertain:
+            return
+        tokens = usage.total_tokens if usage is not None else self.estimate.tokens if uncertain else 0
+        self._spend(Amounts(0, tokens, self.estimate.cost if cost is None else units(cost)))
+        for account in self.accounts:
+            account.is_unpriced |= cost is None
+
+    def _hold(self, amounts: Amounts) -> None:
+        more, self.held = amounts.minus(self.held), amounts
+        for account in self.accounts:
+            account.held = account.held.plus(more)
+            if self.waiting:
+                account.stuck = account.stuck.plus(more)
+
+    def _spend(self, amounts: Amounts) -> None:
+        for account in self.accounts:
+            account.spent = account.spent.plus(amounts)
+
+
+class Waiter:
+    """A call that wants to begin: `outcome` tells whether it may, and None that it has to wait."""
+
+    __slots__ = ("_wake", "accounts", "around", "is_queued", "need", "outcome")
+
+    def __init__(
+        self, accounts: Sequence[Account], need: Amounts, around: Sequence[Reservation], wake: Callable[[], bool]
+    ) -> None:
+        self.accounts = accounts
+        self.need = need
+        self.around = around
+        self._wake = wake
+        self.outcome: Reservation | BudgetError | None = None
+        self.is_queued = False
+
+    def join(self) -> None:
+        """Take what is needed; else wait for it, behind those who came before."""
+        with LOCK:
+            # A call inside of another one goes first: the other one holds its part until it is done.
+            is_inner = False
+            for outer in self.around:
+                if any(account in outer.accounts for account in self.accounts):
+                    is_inner = outer.is_outer = True
+            self._look(is_behind=not is_inner and any(account.queue for account in self.accounts))
+            if self.outcome is not None:
+                return
+            self.is_queued = True
+            for account in self.accounts:
+                (account.queue.appendleft if is_inner else account.queue.append)(self)
+            for outer in self.around:
+                outer.wait(1)
+            # What the outer ones hold does not come back for now: somebody else may wait for just that.
+            advance({account: None for outer in self.around for account in outer.accounts})
+
+    def leave(self) -> None:
+        """Stop waiting, and give back what nobody took any more."""
+        with LOCK:
+            if self.is_queued:
+                self._dequeue()
+                advance(self.accounts)
+            elif isinstance(self.outcome, Reservation) and not self.outcome.is_settled:
+                self.outcome.settle(None, None)
+
+    def look(self) -> bool:
+        """Tell whether there is an outcome now, for one that is first in a queue."""
+        self._look(is_behind=False)
+        if self.outcome is None:
+            return False
+        self._dequeue()
+        is_awake = self._wake()  # its event loop may be closed
+        if not is_awake and isinstance(self.outcome, Reservation):
+            self.outcome.settle(None, None)
+        return True
+
+    def _look(self, *, is_behind: bool) -> None:
+        for account in self.accounts:
+            place = account.lacks_for_good(self.need, self.around)
+            if place is not None:
+                self.outcome = account.refusal(place, self.need)
+                return
+        if not is_behind and all(account.lacks_now(self.need) is None for account in self.accounts):
+            self.outcome = Reservation(self.accounts, self.need)
+
+    def _dequeue(self) -> None:
+        self.is_queued = False
+        for account in self.accounts:
+            account.queue.remove(self)
+        for outer in self.around:
+            outer.wait(-1)
+
+
+def advance(accounts: "Sequence[Account] | dict[Account, None]") -> None:
+    """Let go whoever waits and fits now, or never will; first come, first served."""
+    changed = dict.fromkeys(accounts)
+    while changed:
+        account, _ = changed.popitem()
+        place = 0
+        while place < len(account.queue):
+            waiter = account.queue[place]
+            if waiter.look():
+                # Others may have been behind it in its other queues.
+                changed.update(dict.fromkeys(waiter.accounts))
+            elif account.lacks_now(waiter.need) is None:
+                place += 1  # it waits for another budget
+            else:
+                break
