@@ -1,7 +1,8 @@
 """What a call cost in US dollars: by what the user says, else by a table, else unknown."""
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -166,35 +167,59 @@ class _Table:
             _, found = self._snapshot.find_provider_model(model, None, provider, None)
         except LookupError:
             return None
-        prices = found.prices
-        if isinstance(prices, list) or not hasattr(prices, "__dict__"):
-            return self._exactly(provider, model)
-        said = {name: price for name, price in vars(prices).items() if price is not None}
-        if not said:
-            return None
-        is_plain = {"input_mtok", "output_mtok"} <= set(said) <= {*_USED, *_UNUSED}
-        if is_plain and not any(hasattr(price, "tiers") for price in said.values()):
-            per_token = Price(*(None if name not in said else float(said[name]) for name in _USED))  # type: ignore[arg-type]
-            return lambda usage, _: per_token.of(usage)
-        return self._exactly(provider, model)
-
-    def _exactly(self, provider: str, model: str) -> _Cost:
-        """For prices that depend on the day or on the length of a prompt, which takes the table longer."""
+        #: By the prices that hold on a day: the table keeps them.
+        rates: dict[int, _Rates] = {}
 
         def cost(usage: Usage, at: datetime) -> float | None:
-            cached, stored = _parts(usage)
-            counts = self._usage(
-                input_tokens=usage.input_tokens,
-                cache_read_tokens=cached,
-                cache_write_tokens=stored,
-                output_tokens=usage.output_tokens,
-            )
-            try:
-                return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
-            except (LookupError, ValueError, ArithmeticError):
-                return None
+            prices = found.get_prices(at)
+            if id(prices) not in rates:
+                rates[id(prices)] = _Rates(vars(prices))
+            said = rates[id(prices)]
+            if said.is_plain:
+                return said.of(usage)
+            return self._exactly(provider, model, usage, at) if said.prices else None
 
         return cost
+
+    def _exactly(self, provider: str, model: str, usage: Usage, at: datetime) -> float | None:
+        """Let the table itself find out, which takes it longer."""
+        cached, stored = _parts(usage)
+        counts = self._usage(
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=cached,
+            cache_write_tokens=stored,
+            output_tokens=usage.output_tokens,
+        )
+        try:
+            return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
+        except (LookupError, ValueError, ArithmeticError):
+            return None
+
+
+class _Rates:
+    """Prices of the table, which may be others for long prompts."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self.prices = {name: price for name, price in said.items() if price is not None}
+        self.is_plain = set(_USED[:2]) <= set(self.prices) <= {*_USED, *_UNUSED}
+        tiers = (tier for price in self.prices.values() for tier in getattr(price, "tiers", ()))
+        self._starts = sorted({tier.start for tier in tiers})
+        self._by_length = [self._above(start) for start in (-1, *self._starts)] if self.is_plain else []
+
+    def of(self, usage: Usage) -> float:
+        """Return what *usage* costs: the length of the whole prompt decides the price of all of it."""
+        return self._by_length[bisect_left(self._starts, usage.input_tokens)].of(usage)
+
+    def _above(self, start: int) -> Price:
+        """Return the prices of prompts that are longer than that, up to the next start."""
+        return Price(*(_above(self.prices.get(name), start) for name in _USED))  # type: ignore[arg-type]
+
+
+def _above(price: Any, start: int) -> float | None:
+    if not hasattr(price, "tiers"):
+        return None if price is None else float(price)
+    reached = [tier for tier in price.tiers if tier.start <= start]
+    return float(max(reached, key=lambda tier: tier.start).price if reached else price.base)
 
 
 @lru_cache(maxsize=1)

@@ -95,17 +95,22 @@ def test_prices_that_depend_on_the_length_of_a_prompt_are_taken_as_they_are():
     assert long == pytest.approx(4 * short)
 
 
-def test_the_quick_way_costs_what_the_table_itself_says():
-    table = prices._table()
-    compared = 0
+@pytest.mark.parametrize("size", [30_000, 128_000, 200_000, 200_001, 272_000, 272_001, 900_000])
+def test_the_quick_way_costs_what_the_table_itself_says(size):
+    table, now = prices._table(), datetime.now(UTC)
+    usage, compared, plain = Usage(size, 700, 20_000, 100, 3000), 0, 0
     for provider in table._snapshot.providers:
         for model in provider.models:
-            quick, exact = table.price(provider.id, model.id), table._exactly(provider.id, model.id)
-            usage, now = Usage(30_000, 700, 20_000, 100, 3000), datetime.now(UTC)
-            if quick is not None and (amount := exact(usage, now)) is not None:
-                assert quick(usage, now) == pytest.approx(amount, rel=1e-9, abs=1e-12), (provider.id, model.id)
-                compared += quick.__qualname__.endswith("<lambda>")
-    assert compared > 300
+            quick, exact = table.price(provider.id, model.id), table._exactly(provider.id, model.id, usage, now)
+            if quick is None or (amount := quick(usage, now)) is None:
+                continue
+            assert amount == pytest.approx(exact, rel=1e-9, abs=1e-12), (provider.id, model.id)
+            compared += 1
+            plain += prices._Rates(
+                vars(table._snapshot.find_provider_model(model.id, None, provider.id, None)[1].get_prices(now))
+            ).is_plain
+    assert compared > 500
+    assert plain > 0.8 * compared
 
 
 @pytest.mark.parametrize(
