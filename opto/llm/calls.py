@@ -108,7 +108,7 @@ class Call:
 
     def _metered(self) -> MeteredCall:
         metered = self._meter.call(
-            self._adapter.model, self._messages, self._settings, labels=self._labels, attempts=self._attempts
+            lambda: self._adapter.model, self._messages, self._settings, labels=self._labels, attempts=self._attempts
         )
         self._attempts.before_each = metered.begin
         return metered

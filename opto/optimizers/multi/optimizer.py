@@ -61,7 +61,8 @@ class OptoPrimeMulti(OptoPrime):
         selection: Who chooses among those that can be used. ``validation``: the highest score; the default if there is
             *validate*. ``judge``: a model that is shown the problem and the candidates, and names one; the default
             otherwise. ``majority``: the most frequent values. ``last``: the last one.
-        judge: The model that judges.
+        judge: The model that judges; if left out, the one that is named for this role in particular (see `use_llm`),
+            else *llm*.
         selector: A function of your own that chooses: it gets the candidates, each a dict from parameter to new value,
             and returns one of them.
         allow_worse: False to keep the values in force if they score higher than what was chosen: where there is
