@@ -89,9 +89,9 @@ def test_candidates_get_their_own_replies_again(tmp_path, mode):
     model, said = Crossing(), []
     for llm in (model, None):
         x = node(1, name="x", trainable=True)
-        settings = {"num_responses": 3, "max_workers": 3, "selection": "last", "memory_size": 0}
+        settings = {"num_responses": 3, "max_workers": 3, "selection": "last", "temperature_range": (1, 1)}
         with Cassette(tmp_path / "replies.jsonl", mode if llm else "replay"):
-            optimizer = OptoPrimeMulti([x], llm or DummyLLM(model), **settings)
+            optimizer = OptoPrimeMulti([x], llm or DummyLLM(model), memory_size=0, **settings)
             for _ in range(2):  # which changes nothing, so that the same is asked twice
                 optimizer.zero_feedback()
                 optimizer.backward(x * 3, "Larger.")
