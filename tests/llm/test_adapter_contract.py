@@ -13,6 +13,9 @@ class Around(FunctionAdapter):
     def close(self):
         self._llm.close()
 
+    async def aclose(self):
+        await self._llm.aclose()
+
 
 def connected(provider, server, key):
     url = server.anthropic_url if provider == "anthropic" else server.openai_url
@@ -60,6 +63,3 @@ class TestFunctionAroundAClient(EndpointContract):
     def connect(self, server):
         inner = LLM("some-model", base_url=server.openai_url, api_key=self.key, retries=0)
         return Around(inner)
-
-    def test_cancelling_a_call_closes_its_connection_and_no_other(self):
-        """What runs in a thread cannot be cancelled."""

@@ -11,6 +11,8 @@ _CUT, _RECOVERY = 0.8, 0.1
 _SLOWEST = 4.0
 #: Seconds over which a pace is measured.
 _MEASURED = 1.0
+#: Seconds after which somebody tries again in any case: that of one refusal must not close an endpoint for good.
+_LONGEST_PAUSE = 600.0
 _MINUTE = 60.0
 
 
@@ -29,14 +31,20 @@ class Window:
 
     def __init__(self) -> None:
         self.limit = math.inf
+        self._seconds = _MINUTE
         self._used: deque[Entry] = deque()
         self._total = 0.0
+
+    def restrict(self, limit: float) -> None:
+        """Allow no more than this, if it was more; of less than one, one in more than a minute."""
+        if limit * self._seconds < self.limit * _MINUTE:
+            self.limit, self._seconds = max(1.0, limit), _MINUTE / min(1.0, limit)
 
     def delay(self, amount: float, now: float) -> float:
         """Return the seconds until *amount* may be used; one that is too large for any minute gets one of its own."""
         if self.limit == math.inf:
             return 0.0
-        while self._used and self._used[0].moment <= now - _MINUTE:
+        while self._used and self._used[0].moment <= now - self._seconds:
             gone = self._used.popleft()
             self._total -= gone.amount
             gone.moment = -math.inf
@@ -46,7 +54,7 @@ class Window:
             if excess <= 0:
                 break
             excess -= entry.amount
-            free = entry.moment + _MINUTE
+            free = entry.moment + self._seconds
         return free - now
 
     def use(self, amount: float, now: float) -> Entry:
@@ -76,9 +84,16 @@ class Allowance:
         self._grown_at = self._cut_at = -math.inf
         self._recovery = 0.0
 
-    def delay(self, tokens: float, now: float) -> float | None:
-        """Return the seconds until a request may start; None if one that is running must end first."""
-        if self.running >= 1 and self.running + 1 > self.concurrency:
+    def delay(self, tokens: float, now: float, *, stuck: int = 0) -> float | None:
+        """Return the seconds until a request may start; None if one that is running must end first.
+
+        Args:
+            tokens: What it may use.
+            now: On the clock by which all moments are told.
+            stuck: How many of those that are running cannot end before this one.
+        """
+        running = self.running - stuck
+        if running >= 1 and running + 1 > self.concurrency:
             return None
         paced = self._starts[-1] + 1 / self.pace if self._starts else now
         timed = max(self._closed_until, paced) - now
@@ -104,7 +119,7 @@ class Allowance:
 
     def overloaded(self, started: float, pause: float, now: float) -> None:
         """Fall, after the refusal of a request that was *started* then; begin none for *pause* seconds."""
-        self._closed_until = max(self._closed_until, now + pause)
+        self._closed_until = max(self._closed_until, now + min(pause, _LONGEST_PAUSE))
         if started <= self._cut_at:
             return  # of the same crowd as the refusal that was answered already
         self._cut_at = now

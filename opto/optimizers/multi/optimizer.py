@@ -11,7 +11,7 @@ from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
-from opto.llm import LLM, Message, Reply, Tool, as_llm, labels, named_for
+from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
@@ -289,8 +289,9 @@ class OptoPrimeMulti(OptoPrime):
         if source.temperature is not None:
             settings["temperature"] = source.temperature
         if self._generation == "independent":
-            # Which of several alike this is, for cassettes: they come in any order.
-            settings["rollout"] = ((labels().step or 1) - 1) * self.num_responses + item.number - 1
+            # Which of several alike this is, for cassettes: they come in any order. Steps are counted as this optimizer
+            # has taken them, so that a program that runs again in the folder of its run asks for the same.
+            settings["rollout"] = len(self.records) * len(self._sources) + item.number - 1
         self._settings = settings
         messages = as_expert(asked.messages, source.expert)
         item.shown = len(messages)
