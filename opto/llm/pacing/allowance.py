@@ -8,7 +8,7 @@ __all__ = ["Allowance", "Entry", "Window"]
 #: What is left of a pace after a refusal, and how much of that comes back in each second without one.
 _CUT, _RECOVERY = 0.8, 0.1
 #: The part of a second's requests that may be refused: a server that refuses one now and then has not too much to do.
-_TOLERATED = 0.05
+_TOLERATED = 0.04
 #: By how much one refusal lowers what may run at once: half of it has gone when all that run are refused.
 _STEP = 0.5
 #: Requests per second that are never paced: whoever asks no faster is held back by waits between attempts.
