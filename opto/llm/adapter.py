@@ -43,6 +43,14 @@ class Adapter(Protocol):
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         """Ask the model without blocking the event loop."""
 
+    def prepare(self) -> None:
+        """Load and build what a call needs: called before each, and none of its time."""
+        return None  # noqa: RET501 - a body, so that subclasses may inherit it
+
+    async def aprepare(self) -> None:
+        """Do the same for the running event loop."""
+        return None  # noqa: RET501 - as above
+
     def close(self) -> None:
         """Release connections; a later call may open new ones."""
         return None  # noqa: RET501 - a body, so that subclasses may inherit it

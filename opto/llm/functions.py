@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
-from opto.llm.bridge import in_thread
+from opto.llm.bridge import in_loose_thread
 from opto.llm.messages import Message, Reply, chat_words
 from opto.llm.providers import chat_reply
 
@@ -48,7 +48,7 @@ class FunctionAdapter(Adapter):
             answer = await self._call(messages, settings)
         else:
             # Not one of the event loop's threads, which are few: many calls may wait at once.
-            answer = await in_thread(self._call, messages, settings)
+            answer = await in_loose_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
@@ -61,6 +61,12 @@ class FunctionAdapter(Adapter):
         if self._by_keyword:
             return self._function(messages=messages, **accepted)
         return self._function(messages, **accepted)
+
+    def _call_in_thread(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
+        try:
+            return self._call(messages, settings)
+        except StopIteration as error:
+            raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:
         if isinstance(answer, Reply):

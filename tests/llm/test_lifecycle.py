@@ -25,7 +25,7 @@ def forget(request):
 
 def only_async_client(llm):
     (entry,) = llm._adapter._clients._by_loop.values()
-    return entry[1]
+    return entry.client
 
 
 async def closing(connections):
@@ -36,7 +36,7 @@ async def closing(connections):
 def test_a_forgotten_client_closes_its_connections(forget):
     llm = forget()
     assert llm("hi").text == "ok"
-    connections = llm._adapter._clients._blocking
+    connections = llm._adapter._clients._blocking.client
     del llm
     assert connections.is_closed()
 
@@ -126,7 +126,7 @@ def test_one_client_is_built_for_all_threads(forget):
 
     def run():
         barrier.wait()
-        seen.add(id(llm._adapter._clients.blocking()))
+        seen.add(id(llm._adapter._clients.take()))
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import cache
 
 __all__ = ["SECRET", "is_secret_name", "without_secrets"]
 
@@ -13,7 +14,7 @@ _SHORTEST_KEY = 8
 #: What is sent where no key is needed.
 _NO_KEYS = frozenset({"no-key"})
 
-_KNOWN = re.compile(
+_KNOWN = (
     r"""
     (?P<head>\b(?:Bearer|Basic)\s+)(?=[\w.~+/=-]*\d)[\w.~+/-]{16,}=*
     | (?P<url>://[^\s:/@"']{0,100}:)[^\s/@"']{1,200}(?=@)
@@ -27,13 +28,12 @@ _KNOWN = re.compile(
     | \beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}         # JSON web tokens
     | (?P<named>(?:api[-_ ]?key|secret|token|passw(?:or)?d|authorization|(?:access|account)[-_ ]?key|signature)
         \w*["']?\s{0,3}[:=]\s{0,3}["']?)
-      # Long and with digits all over: what programs and prose write there is no loss of difference between requests.
-      (?=(?:[A-Za-z+/_-]*\d){2})[A-Za-z0-9+/_-]{24,}={0,2}(?![\w(.\[])
+      (?P<value>(?=(?:[A-Za-z+/_-]*\d){2})[A-Za-z0-9+/_-]{24,}={0,2}(?![\w(.\[]))
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
-_NAME = re.compile(
+_NAME = (
     r"""(?:.*[-_])?(?:
         api[-_]?key | (?:access|private|secret|account)[-_]?key | authorization | passw(?:or)?d | secret | credentials?
         | (?:access|api|auth|bearer|client|id|refresh|session)[-_]?token
@@ -52,14 +52,22 @@ def without_secrets(text: str, keys: Collection[str] = ()) -> str:
     for key in keys:
         if len(key) >= _SHORTEST_KEY and key not in _NO_KEYS:
             text = text.replace(key, SECRET)
-    return _KNOWN.sub(_struck, text)
+    return _pattern(*_KNOWN).sub(_struck, text)
 
 
 def is_secret_name(name: str) -> bool:
     """Return True if a text under this name is a secret whatever it looks like, as in ``{"api_key": …}``."""
-    return _NAME.fullmatch(name) is not None
+    return _pattern(*_NAME).fullmatch(name) is not None
+
+
+@cache
+def _pattern(expression: str, flags: re.RegexFlag) -> re.Pattern[str]:
+    return re.compile(expression, flags)  # which takes its time, and is not wanted by all who import this
 
 
 def _struck(found: re.Match[str]) -> str:
+    value = found["value"]
+    if value and "_" in value and value in {value.lower(), value.upper()}:
+        return found[0]  # a name in a program: requests that differ in it must stay different
     kept = found["head"] or found["url"] or found["named"] or ""
     return f"{kept}{SECRET}"

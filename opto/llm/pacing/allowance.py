@@ -15,6 +15,8 @@ _STEP = 0.5
 _SLOWEST = 4.0
 #: Seconds over which a pace is measured.
 _MEASURED = 1.0
+#: Seconds after which somebody tries again in any case: that of one refusal must not close an endpoint for good.
+_LONGEST_PAUSE = 600.0
 _MINUTE = 60.0
 
 
@@ -33,14 +35,20 @@ class Window:
 
     def __init__(self) -> None:
         self.limit = math.inf
+        self._seconds = _MINUTE
         self._used: deque[Entry] = deque()
         self._total = 0.0
+
+    def restrict(self, limit: float) -> None:
+        """Allow no more than this, if it was more; of less than one, one in more than a minute."""
+        if limit * self._seconds < self.limit * _MINUTE:
+            self.limit, self._seconds = max(1.0, limit), _MINUTE / min(1.0, limit)
 
     def delay(self, amount: float, now: float) -> float:
         """Return the seconds until *amount* may be used; one that is too large for any minute gets one of its own."""
         if self.limit == math.inf:
             return 0.0
-        while self._used and self._used[0].moment <= now - _MINUTE:
+        while self._used and self._used[0].moment <= now - self._seconds:
             gone = self._used.popleft()
             self._total -= gone.amount
             gone.moment = -math.inf
@@ -50,7 +58,7 @@ class Window:
             if excess <= 0:
                 break
             excess -= entry.amount
-            free = entry.moment + _MINUTE
+            free = entry.moment + self._seconds
         return free - now
 
     def use(self, amount: float, now: float) -> Entry:
@@ -82,9 +90,16 @@ class Allowance:
         self._grown_at = self._cut_at = -math.inf
         self._recovery = 0.0
 
-    def delay(self, tokens: float, now: float) -> float | None:
-        """Return the seconds until a request may start; None if one that is running must end first."""
-        if self.running >= 1 and self.running + 1 > self.concurrency:
+    def delay(self, tokens: float, now: float, *, stuck: int = 0) -> float | None:
+        """Return the seconds until a request may start; None if one that is running must end first.
+
+        Args:
+            tokens: What it may use.
+            now: On the clock by which all moments are told.
+            stuck: How many of those that are running cannot end before this one.
+        """
+        running = self.running - stuck
+        if running >= 1 and running + 1 > self.concurrency:
             return None
         paced = self._starts[-1] + 1 / self.pace if self._starts else now
         timed = max(self._closed_until, paced) - now
@@ -116,7 +131,7 @@ class Allowance:
         endpoint has *wanted*. So an endpoint that is at its limit is left alone, and one that refuses at random is used
         all the same: each of its refusals would else halve what the last one left.
         """
-        self._closed_until = max(self._closed_until, now + wanted)
+        self._closed_until = max(self._closed_until, now + min(wanted, _LONGEST_PAUSE))
         self.concurrency = max(1.0, min(self.concurrency, max(self._most, self.running + 1)) - _STEP)
         self._most = self.running
         self._refusals.append(now)
@@ -125,7 +140,7 @@ class Allowance:
         recent = sum(moment >= now - _MEASURED for moment in self._starts)
         if len(self._refusals) <= _TOLERATED * recent:
             return
-        self._closed_until = max(self._closed_until, now + pause)
+        self._closed_until = max(self._closed_until, now + min(pause, _LONGEST_PAUSE))
         if started <= self._cut_at:
             return  # of the same crowd as the refusal that was answered already
         self._cut_at = now

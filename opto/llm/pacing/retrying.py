@@ -1,8 +1,7 @@
 """One call is as many attempts as it takes, and as its patience allows."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,8 @@ DEADLINE = 600.0
 
 #: Seconds before the first retry, and at most; each wait is twice the one before.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+#: Seconds that are never waited, deadline or not.
+_NEVER = 86400.0
 #: The part of a wait that chance leaves.
 _LEAST = 0.5
 
@@ -70,7 +71,7 @@ class Attempts:
         self.clock = clock
         self._begun = clock.now()
         self._retries = 0
-        self._outcome: Reply | LLMError | None = None
+        self._turn: Turn | None = None
         self.sent = 0
         self.failures: list[LLMError] = []
         self.before_each: Callable[[], None] | None = None
@@ -96,7 +97,7 @@ class Attempts:
         if self._throttle is None or not self._throttle.counts_tokens:
             return 0.0
         limit = settings.get("max_completion_tokens", settings.get("max_tokens", 0))
-        written = limit if isinstance(limit, int) else 0
+        written = max(0, limit) if isinstance(limit, int) else 0
         return written + estimate_messages(messages)
 
     def enter(self, tokens: float) -> Turn | None:
@@ -109,29 +110,32 @@ class Attempts:
         throttle = self._throttle
         return None if throttle is None else await throttle.aenter(tokens, lambda: self.left, clock=self.clock)
 
-    @contextmanager
-    def taking(self, turn: Turn | None) -> Iterator[None]:
-        """Give the turn back, and tell what came of it."""
-        self._outcome = None
-        try:
-            if self.before_each is not None:
-                self.before_each()
-            self.sent += 1
-            yield
-        except LLMError as error:
-            self._outcome = error
-            raise
-        finally:
-            if self._throttle is not None and turn is not None:
-                shortest = self._wait * _LEAST
-                self._throttle.finish(turn, outcome=self._outcome, pause=shortest, now=self.clock.now())
+    def forget(self, seconds: float) -> None:
+        """Leave them out of the deadline: a call has not begun before its SDK is loaded."""
+        self._begun += seconds
+
+    def begun(self, turn: Turn | None) -> float | None:
+        """Count an attempt, and return what it may take."""
+        self._turn = turn
+        if self.before_each is not None:
+            self.before_each()
+        self.sent += 1
+        return self.seconds
+
+    def ended(self, outcome: Reply | LLMError | None = None) -> None:
+        """Give the turn back, if that was not done, and tell what came of it."""
+        turn, self._turn = self._turn, None
+        if self._throttle is not None and turn is not None:
+            pause = self._wait * _LEAST
+            self._throttle.finish(turn, outcome=outcome, pause=pause, now=self.clock.now())
 
     def succeeded(self, reply: Reply) -> Reply:
-        self._outcome = reply
+        self.ended(reply)
         return replace(reply, retries=self._retries) if self._retries else reply
 
     def wait_after(self, error: LLMError) -> float | None:
         """Return the seconds to wait before the next attempt; None if there is to be none."""
+        self.ended(error)
         self.failures.append(error)
         error.retries = self._retries
         may_help = error.transient if error.should_retry is None else error.should_retry
@@ -142,31 +146,41 @@ class Attempts:
             # Never before the time, and not all callers in the same instant.
             wait = error.retry_after + min(wait, error.retry_after / 10)
         left = self.left
-        if left is not None and wait >= left:
+        if wait >= (_NEVER if left is None else left):
             return None
         self._retries += 1
         _log.info("Retry %d of %s in %.1f s: %s", self._retries, self._model, wait, error.problem)
         return wait
 
-    def too_late(self) -> LLMTimeoutError:
-        return LLMTimeoutError(
+    def too_late(self, cancelled: BaseException | None) -> LLMTimeoutError:
+        """Return the error for an attempt that was cancelled because its time was over."""
+        error = LLMTimeoutError(
             f"{self._model} did not answer in time.",
             mend="Call again or raise timeout=… or deadline=…; this call may have been billed.",
         )
+        # Adapters leave there what had come until then.
+        error.raw, error.usage = getattr(cancelled, "raw", None), getattr(cancelled, "usage", None)
+        return error
 
 
 def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts) -> Reply:
     """Ask until there is a reply, or an error that is final."""
+    prepare = getattr(adapter, "prepare", None)  # adapters need not derive from the protocol
+    if prepare is not None:
+        began = attempts.clock.now()
+        prepare()
+        attempts.forget(attempts.clock.now() - began)
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            turn = attempts.enter(tokens)
-            with attempts.taking(turn), within(attempts.seconds):
+            with within(attempts.begun(attempts.enter(tokens))):
                 return attempts.succeeded(adapter.complete(messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:
                 raise
+        finally:
+            attempts.ended()
         attempts.clock.sleep(wait)
 
 
@@ -174,30 +188,28 @@ async def ask_async(
     adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts
 ) -> Reply:
     """Do the same without blocking the event loop."""
+    from asyncio import timeout  # noqa: PLC0415 - as in Clock
+
+    prepare = getattr(adapter, "aprepare", None)
+    if prepare is not None:
+        began = attempts.clock.now()
+        await prepare()
+        attempts.forget(attempts.clock.now() - began)
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            turn = await attempts.aenter(tokens)
-            with attempts.taking(turn):
-                async with _ending(attempts):
+            timer = timeout(attempts.begun(await attempts.aenter(tokens)))
+            try:
+                async with timer:
                     return attempts.succeeded(await adapter.acomplete(messages, settings))
+            except TimeoutError as error:
+                if not timer.expired():  # one of the adapter's own
+                    raise
+                raise attempts.too_late(error.__cause__) from error
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:
                 raise
+        finally:
+            attempts.ended()
         await attempts.clock.asleep(wait)
-
-
-@asynccontextmanager
-async def _ending(attempts: Attempts) -> AsyncIterator[None]:
-    """Cancel what runs inside when its time is over."""
-    from asyncio import timeout  # noqa: PLC0415 - as in Clock
-
-    timer = timeout(attempts.seconds)
-    try:
-        async with timer:
-            yield
-    except TimeoutError as error:
-        if not timer.expired():  # one of the adapter's own
-            raise
-        raise attempts.too_late() from error

@@ -1,14 +1,18 @@
 """One queue in front of each endpoint, for all clients, threads and event loops of the process."""
 
+import itertools
+import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from threading import get_ident
 from typing import Any
 
 from opto.errors import BadRequestError, LLMError, LLMTimeoutError, RateLimitError, ServerError
 from opto.llm.environment import Endpoint
+from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 from opto.llm.pacing.allowance import Allowance, Entry
 from opto.llm.pacing.clock import Clock
@@ -21,6 +25,8 @@ _LOOK = 1.0
 _OVERLOADED = {429, 503, 529}
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _throttles: weakref.WeakValueDictionary[tuple[Any, ...], "Throttle"] = weakref.WeakValueDictionary()
 
 
@@ -54,9 +60,19 @@ class Throttle:
 
     def __init__(self) -> None:
         self._allowance = Allowance()
-        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self.begin_again()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget who waits and what runs, but not what was learned."""
+        # Reentrant: what the garbage collector ends gives its turn back, whatever this thread is doing.
+        self._lock = threading.RLock()
         self._queue: deque[_Waiter] = deque()
         self._due: float | None = None
+        self._running: dict[int, _Caller] = {}
+        self._lost: deque[int] = deque()
+        self._allowance.running = 0
 
     @property
     def counts_tokens(self) -> bool:
@@ -65,12 +81,10 @@ class Throttle:
     def restrict(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
         """Keep to these as well; of several that are given, to the lowest."""
         with self._lock:
-            for window, limit in (
-                (self._allowance.requests, requests_per_minute),
-                (self._allowance.tokens, tokens_per_minute),
-            ):
-                if limit is not None:
-                    window.limit = min(window.limit, limit)
+            if requests_per_minute is not None:
+                self._allowance.requests.restrict(requests_per_minute)
+            if tokens_per_minute is not None:
+                self._allowance.tokens.restrict(tokens_per_minute)
 
     def enter(self, tokens: float, left: Callable[[], float | None], *, clock: Clock) -> "Turn":
         """Wait for a turn.
@@ -78,11 +92,12 @@ class Throttle:
         Raises:
             LLMError: None comes in the seconds that are *left*.
         """
-        turn = self._at_once(tokens, left(), clock.now())
+        caller = _Caller(get_ident(), is_blocking=True)
+        turn = self._at_once(tokens, caller, left(), clock.now())
         if turn is not None:
             return turn
         event = threading.Event()
-        waiter = self._join(tokens, event.set)
+        waiter = self._join(tokens, caller, event.set)
         try:
             while True:
                 event.clear()
@@ -95,7 +110,8 @@ class Throttle:
 
     async def aenter(self, tokens: float, left: Callable[[], float | None], *, clock: Clock) -> "Turn":
         """Do the same without blocking the event loop."""
-        turn = self._at_once(tokens, left(), clock.now())
+        caller = _Caller(get_ident(), is_blocking=False)
+        turn = self._at_once(tokens, caller, left(), clock.now())
         if turn is not None:
             return turn
 
@@ -107,7 +123,7 @@ class Throttle:
             with suppress(RuntimeError):  # a loop that was closed in the middle
                 loop.call_soon_threadsafe(event.set)
 
-        waiter = self._join(tokens, wake)
+        waiter = self._join(tokens, caller, wake)
         try:
             while True:
                 event.clear()
@@ -119,8 +135,11 @@ class Throttle:
             self._leave(waiter)
 
     def finish(self, turn: "Turn", *, outcome: Reply | LLMError | None, pause: float, now: float) -> None:
-        """End a turn, and learn from what came of it."""
+        """End a turn, if it was not yet, and learn from what came of it."""
         with self._lock:
+            turn.lost = None
+            if self._running.pop(turn.number, None) is None:
+                return
             self._allowance.end()
             if isinstance(outcome, Reply):
                 self._allowance.succeeded(now)
@@ -131,15 +150,27 @@ class Throttle:
                 self._allowance.tokens.correct(turn.entry, usage.total_tokens)
             self._wake()
 
-    def _at_once(self, tokens: float, left: float | None, now: float) -> "Turn | None":
+    def _at_once(self, tokens: float, caller: "_Caller", left: float | None, now: float) -> "Turn | None":
         """Return a turn if nobody waits for one: as it is nearly always."""
         with self._lock:
+            self._take_back()
             if self._queue or (left is not None and left <= 0) or self._allowance.delay(tokens, now) != 0:
                 return None
-            return Turn(now, self._allowance.start(tokens, now))
+            return self._start(tokens, caller, now)
 
-    def _join(self, tokens: float, wake: Callable[[], None]) -> "_Waiter":
-        waiter = _Waiter(tokens, wake)
+    def _start(self, tokens: float, caller: "_Caller", now: float) -> "Turn":
+        number = next(self._numbers)
+        self._running[number] = caller
+        return Turn(number, now, self._allowance.start(tokens, now), self._lost)
+
+    def _take_back(self) -> None:
+        """End the turns that nobody gave back."""
+        while self._lost:
+            if self._running.pop(self._lost.popleft(), None) is not None:
+                self._allowance.end()
+
+    def _join(self, tokens: float, caller: "_Caller", wake: Callable[[], None]) -> "_Waiter":
+        waiter = _Waiter(tokens, caller, wake)
         with self._lock:
             self._queue.append(waiter)
         return waiter
@@ -153,7 +184,11 @@ class Throttle:
     def _try(self, waiter: "_Waiter", left: float | None, now: float) -> "tuple[Turn | None, float]":
         """Return a turn, or how long to wait before the next look."""
         with self._lock:
+            self._take_back()
             delay = self._allowance.delay(waiter.tokens, now)
+            if delay is None:
+                stuck = sum(waiter.caller.holds_up(other) for other in self._running.values())
+                delay = self._allowance.delay(waiter.tokens, now, stuck=stuck)
             if left is not None and delay is not None and delay > left:
                 raise RateLimitError(
                     f"The next request may begin in {delay:.0f} s, and there are {left:.0f} s left.",
@@ -162,15 +197,25 @@ class Throttle:
                 )
             if left is not None and left <= 0:
                 raise LLMTimeoutError("No turn came in time.", mend="Raise deadline=…, or call with fewer at a time.")
-            if self._queue[0] is waiter and delay == 0:
-                self._queue.popleft()
+            is_first = self._is_first(waiter)
+            if is_first and delay == 0:
+                self._queue.remove(waiter)
                 waiter.is_queued = False
                 self._due = None
-                return Turn(now, self._allowance.start(waiter.tokens, now)), 0.0
+                return self._start(waiter.tokens, waiter.caller, now), 0.0
             self._pass_over(delay, now)
-            if self._queue[0] is not waiter or delay is None:
+            if not is_first or delay is None:
                 delay = _LOOK
             return None, min(delay, _LOOK, _LOOK if left is None else left)
+
+    def _is_first(self, waiter: "_Waiter") -> bool:
+        """Tell whether none is in front of *waiter*, but for those that cannot go before it has gone."""
+        for other in self._queue:
+            if other is waiter:
+                return True
+            if not waiter.caller.holds_up(other.caller):
+                break
+        return False
 
     def _pass_over(self, delay: float | None, now: float) -> None:
         """Let the next go first if the first does not take its turn: its event loop is blocked, or was left."""
@@ -191,17 +236,39 @@ class Throttle:
 class Turn:
     """A request that has begun."""
 
-    __slots__ = ("begun", "entry")
+    __slots__ = ("begun", "entry", "lost", "number")
 
-    def __init__(self, begun: float, entry: Entry) -> None:
+    def __init__(self, number: int, begun: float, entry: Entry, lost: deque[int]) -> None:
+        self.number = number
         self.begun = begun
         self.entry = entry
+        self.lost: deque[int] | None = lost
+
+    def __del__(self) -> None:
+        # Whoever had it was interrupted before it could give it back.
+        if self.lost is not None:
+            self.lost.append(self.number)
+
+
+class _Caller:
+    """Who has a turn, or waits for one."""
+
+    __slots__ = ("is_blocking", "thread")
+
+    def __init__(self, thread: int, *, is_blocking: bool) -> None:
+        self.thread = thread
+        self.is_blocking = is_blocking
+
+    def holds_up(self, other: "_Caller") -> bool:
+        """Tell whether *other* cannot go on while this one waits: its event loop is blocked, or it is what asked."""
+        return self.thread == other.thread and (self.is_blocking or other.is_blocking)
 
 
 class _Waiter:
-    __slots__ = ("is_queued", "tokens", "wake")
+    __slots__ = ("caller", "is_queued", "tokens", "wake")
 
-    def __init__(self, tokens: float, wake: Callable[[], None]) -> None:
+    def __init__(self, tokens: float, caller: _Caller, wake: Callable[[], None]) -> None:
         self.tokens = tokens
+        self.caller = caller
         self.wake = wake
         self.is_queued = True

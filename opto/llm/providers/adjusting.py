@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from opto.errors import BadRequestError, LLMError
+from opto.errors import BadRequestError
 from opto.llm.providers.reading import dig, text_or_none
 
 __all__ = ["Adjustments"]
@@ -91,7 +91,7 @@ class Adjustments:
                     body.setdefault(adjustment.instead, value)
         return tuple(left_out)
 
-    def learn(self, error: LLMError, body: Mapping[str, Any], name_of_model: str) -> bool:
+    def learn(self, error: BaseException, body: Mapping[str, Any], name_of_model: str) -> bool:
         """Tell whether *body* is worth sending again, changed by what *error* says about it."""
         if not isinstance(error, BadRequestError):
             return False

@@ -117,10 +117,6 @@ class Pricing:
                 return price(usage, at or datetime.now(UTC))
         return None
 
-    def knows(self, model: str) -> bool:
-        """Whether calls of *model* have a price."""
-        return self.cost(model, Usage(1, 1)) is not None
-
     def mend(self) -> str:
         """What to do about a price that is not known."""
         if self._is_official and _table() is None:
@@ -130,7 +126,7 @@ class Pricing:
         return "Give the client price=(input, output), in US dollars per million tokens; (0, 0) if it is free."
 
 
-_Cost = Callable[[Usage, datetime], float]
+_Cost = Callable[[Usage, datetime], float | None]
 
 
 class _Table:
@@ -170,13 +166,16 @@ class _Table:
     def _exactly(self, provider: str, model: str) -> _Cost:
         """For prices that depend on the day or on the length of a prompt, which takes the table longer."""
 
-        def cost(usage: Usage, at: datetime) -> float:
+        def cost(usage: Usage, at: datetime) -> float | None:
             counts = self._usage(
                 input_tokens=usage.input_tokens,
                 cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
                 output_tokens=usage.output_tokens,
             )
-            return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
+            try:
+                return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
+            except (LookupError, ValueError, ArithmeticError):
+                return None
 
         return cost
 

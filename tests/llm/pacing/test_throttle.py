@@ -12,7 +12,7 @@ from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, Usage
 from opto.llm.pacing.allowance import Allowance, Window
 from opto.llm.pacing.clock import Clock
-from opto.llm.pacing.throttle import Throttle, _throttles
+from opto.llm.pacing.throttle import Throttle, _Caller, _throttles
 from opto.testing import Action, Failure, LLMServer
 
 
@@ -379,21 +379,27 @@ def test_a_turn_ends_however_the_call_does(failure):
         assert llm._throttle._allowance.running == 0
 
 
+def elsewhere(function, *args, **kwargs):
+    """Do it in another thread, and wait for it."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args, **kwargs).result(60)
+
+
 def test_a_turn_that_does_not_come_in_time_is_an_error():
-    throttle = Throttle()
+    throttle, clock = Throttle(), Steps()
     throttle._allowance.concurrency = 1.0
-    throttle.enter(0, lambda: None, clock=Clock())
-    clock = Steps()
+    turn = elsewhere(throttle.enter, 0, lambda: None, clock=clock)
     with pytest.raises(errors.LLMTimeoutError, match="No turn"):
         throttle.enter(0, lambda: 5 - clock.time, clock=clock)
     assert clock.time == 5
     assert not throttle._queue
+    throttle.finish(turn, outcome=None, pause=0, now=clock.time)
 
 
 def test_who_does_not_take_its_turn_is_passed_over():
-    """An event loop may be blocked by the very call that waits behind it."""
+    """An event loop may have been left."""
     throttle = Throttle()
-    throttle._join(0, lambda: None)  # never comes
+    throttle._join(0, _Caller(0, is_blocking=False), lambda: None)  # never comes
     clock = Steps()
     throttle.enter(0, lambda: None, clock=clock)
     assert clock.time <= 3
