@@ -275,6 +275,14 @@ def test_the_ledger_tells_whose_calls_they_were():
     assert sum(counted(ledger).values()) == len(server.requests)
 
 
+def test_the_calls_of_a_client_with_a_role_are_counted_as_such():
+    llm = ScriptedLLM(["a", "b"], role="judge")
+    llm("hello")
+    with labelled(role="task", operator="named", step=3):
+        llm("hello")
+    assert counted(llm.ledger) == {("judge", None, None): 1, ("task", "named", 3): 1}
+
+
 @pytest.mark.asyncio
 async def test_the_ledger_tells_calls_of_tasks_and_steps_apart_that_run_at_once():
     async def run(llm, number):
