@@ -57,6 +57,7 @@ def _end():
 
 # It leaves sockets of event loops to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydantic, about its classes
 @pytest.mark.usefixtures("_end")
 @needs_litellm
 class TestLiteLLM:
