@@ -104,6 +104,11 @@ class TestLiteLLM:
         body = self.requests[0].body
         assert (body["max_tokens"], body["temperature"]) == (9, 0.5)
 
+    def test_what_the_caller_passes_stays_as_it_is(self, how):
+        metadata = {"user": "ada"}
+        self.ask(how, "hello", metadata=metadata)
+        assert metadata == {"user": "ada"}
+
     def test_tools_are_called(self, how, provider):
         tool = Tool("tool", "A tool.", {"type": "object", "properties": {"x": {"type": "integer"}}})
         reply = self.ask(how, Reply("", "m", arguments='{"x": 3}', finish_reason="tool"), provider, tool=tool)
