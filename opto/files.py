@@ -52,16 +52,13 @@ def append_lines(file_name: "str | os.PathLike[str]", lines: bytes) -> None:
     os.makedirs(folder, exist_ok=True)
     file = os.open(file_name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        size = os.fstat(file).st_size
-        is_torn = size > 0 and _last_byte(file, size) != b"\n"
-        # One write to a file opened for appending; a disk that runs full takes a part first, and fails then.
-        rest = memoryview(b"\n" + lines if is_torn else lines)
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        is_new = os.fstat(file).st_size == 0
+        if not _stand_alone(file, lines):
+            _stand_alone(file, b"\n" + lines)
         getattr(os, "fdatasync", os.fsync)(file)
     finally:
         os.close(file)
-    if not size:
+    if is_new:
         # Else a power cut could take the name of a new file.
         with suppress(OSError):  # not every system syncs folders
             entries = os.open(folder, os.O_RDONLY)
@@ -71,6 +68,18 @@ def append_lines(file_name: "str | os.PathLike[str]", lines: bytes) -> None:
                 os.close(entries)
 
 
-def _last_byte(file: int, size: int) -> bytes:
-    os.lseek(file, size - 1, os.SEEK_SET)  # has no say in where O_APPEND writes
-    return os.read(file, 1)
+def _stand_alone(file: int, lines: bytes) -> bool:
+    """Write *lines* and return False if they came to stand behind the beginning of a line, or something among them.
+
+    To look before would not do: what looks torn may be a line that another process is about to finish.
+    """
+    written = os.write(file, lines)  # in one piece, unless a disk runs full: it takes a part first, and fails then
+    start = os.lseek(file, 0, os.SEEK_CUR) - written
+    while written < len(lines):
+        written += os.write(file, memoryview(lines)[written:])
+    if os.lseek(file, 0, os.SEEK_CUR) - start != written:
+        return False
+    if start <= 0 or lines.startswith(b"\n"):
+        return True
+    os.lseek(file, start - 1, os.SEEK_SET)  # has no say in where O_APPEND writes
+    return os.read(file, 1) == b"\n"

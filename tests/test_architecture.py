@@ -30,6 +30,8 @@ ALLOWED = {
     "optimizers": {"splice", "structure", "nodes", "llm", "sandbox", "runs"},
     "trainer": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers"},
     "testing": {"nodes", "llm", "runs", "optimizers"},
+    # Loaded by every pytest: what it needs of `llm` it imports when a test asks for it.
+    "pytest_plugin": {"llm"},
     # Names under which programs for Trace import things.
     "utils": {"llm"},
     "view": {"nodes", "llm", "sandbox", "trace", "runs", "optimizers", "trainer"},

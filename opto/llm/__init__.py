@@ -15,6 +15,7 @@ from opto.llm.content import image
 from opto.llm.environment import environment_model
 from opto.llm.labels import Labels, Role, labelled, labels
 from opto.llm.messages import Message, Reply, Tool, Usage
+from opto.llm.of_trace import model_for_trace
 from opto.llm.roles import as_llm, named_for, use_llm
 from opto.llm.scripted import ScriptedLLM
 from opto.llm.spending import Budget, CallRecord, Estimate, Ledger, Price
@@ -47,6 +48,7 @@ __all__ = [
     "in_thread",
     "labelled",
     "labels",
+    "model_for_trace",
     "named_for",
     "raise_if_cancelled",
     "use_llm",

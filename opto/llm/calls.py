@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.errors import LLMError
 from opto.llm.adapter import Adapter
-from opto.llm.cassettes import Cassette, Request
+from opto.llm.cassettes import Request, Tape
 from opto.llm.forms import Form
 from opto.llm.labels import Labels
 from opto.llm.messages import Message, Reply
@@ -38,7 +38,7 @@ class Call:
         settings: Mapping[str, Any],
         *,
         rollout: int | None,
-        cassette: Cassette | None,
+        cassette: Tape | None,
         meter: Meter,
         labels: Labels,
         form: Form | None,
@@ -108,7 +108,7 @@ class Call:
 
     def _metered(self) -> MeteredCall:
         metered = self._meter.call(
-            self._adapter.model, self._messages, self._settings, labels=self._labels, attempts=self._attempts
+            lambda: self._adapter.model, self._messages, self._settings, labels=self._labels, attempts=self._attempts
         )
         self._attempts.before_each = metered.begin
         return metered

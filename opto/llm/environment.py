@@ -2,20 +2,23 @@
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from opto.errors import AuthenticationError, BadRequestError
 from opto.llm.labels import Role
+from opto.llm.of_trace import NO_KEY, by_variables
 
 __all__ = [
     "ANTHROPIC_DEFAULT_MODEL",
     "NO_KEY",
     "OPENAI_DEFAULT_MODEL",
+    "WITHOUT_A_MODEL",
     "Endpoint",
     "environment_model",
     "find_endpoint",
+    "no_key",
     "role_variable",
 ]
 
@@ -27,8 +30,11 @@ OPENAI_DEFAULT_MODEL = "gpt-6.1-terra"
 ANTHROPIC_DEFAULT_MODEL = "claude-sonnet-5-5"
 """Used when the environment holds an Anthropic key and names no model."""
 
-NO_KEY = "no-key"
-"""Sent to servers that need no key, because the SDKs insist on one."""
+
+WITHOUT_A_MODEL = (
+    "Numbers and choices need no model with opto.optimizers.LocalSearch, nor do tests with opto.llm.ScriptedLLM."
+)
+"""What to do where there is none."""
 
 
 class _Place(NamedTuple):
@@ -164,8 +170,7 @@ def find_endpoint(
             raise AuthenticationError(
                 f"No model is configured: none of {own}OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"
                 " ANTHROPIC_API_KEY is set.",
-                mend='Set one of them, pass llm="openai:…" or a function from messages to text, or, for numbers and'
-                " choices, use opto.optimizers.LocalSearch, which needs no model.",
+                mend=f'Set one of them, or pass llm="openai:…" or a function from messages to text. {WITHOUT_A_MODEL}',
             )
     else:
         endpoint = _from_arguments(model, base_url)
@@ -176,6 +181,8 @@ def _from_environment(role: Role | None) -> Endpoint | None:
     named = (_variable(role_variable(role)) if role is not None else None) or _variable("OPTO_MODEL")
     if named is not None:
         return _from_arguments(named, None)
+    if (place := by_variables()) is not None:
+        return replace(_from_arguments(place.model, place.base_url), api_key=place.api_key)
     openai_url = _variable("OPENAI_BASE_URL")
     if openai_url is not None or _variable("OPENAI_API_KEY") is not None:
         return _with_default_model("openai", _variable("OPENAI_MODEL"), openai_url)
@@ -267,8 +274,9 @@ def _with_default_model(provider: Provider, model: str | None, base_url: str | N
 
 def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool) -> Endpoint:
     """Choose the key; the environment's never goes to an address that the environment does not name."""
-    if endpoint.provider == "azure":
+    if endpoint.provider == "azure" and api_key != NO_KEY:  # else nobody is asked
         _check_azure(endpoint)
+    api_key = endpoint.api_key if api_key is None else api_key
     if api_key is None and (from_environment or endpoint.is_at_home):
         api_key = _variable(endpoint.key_variable)
     if api_key is None and not _needs_key(endpoint, from_environment=from_environment):
@@ -276,9 +284,7 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     if api_key is None and not endpoint.is_official:
         api_key = NO_KEY
     if api_key is None:
-        raise AuthenticationError(
-            f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=…"
-        )
+        raise no_key(endpoint)
     api_key = api_key.strip()  # as read from a file, with the end of its line
     if not (api_key.isascii() and api_key.isprintable()):
         raise AuthenticationError(
@@ -286,6 +292,13 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
             mend=f"Check {endpoint.key_variable} or api_key=…: a key is one word of plain letters and signs.",
         )
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
+
+
+def no_key(endpoint: Endpoint) -> AuthenticationError:
+    """Return the error to raise where a key is missing."""
+    return AuthenticationError(
+        f"There is no key for {endpoint}.", mend=f"Set {endpoint.key_variable}, or pass api_key=… {WITHOUT_A_MODEL}"
+    )
 
 
 def _needs_key(endpoint: Endpoint, *, from_environment: bool) -> bool:

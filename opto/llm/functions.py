@@ -6,6 +6,7 @@ from typing import Any
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
+from opto.llm.bridge import in_loose_thread
 from opto.llm.messages import Message, Reply, chat_words
 from opto.llm.providers import chat_reply
 
@@ -46,10 +47,8 @@ class FunctionAdapter(Adapter):
         if self._is_async:
             answer = await self._call(messages, settings)
         else:
-            # Imported here because importing opto must not load asyncio.
-            from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
-
-            answer = await to_thread(self._call_in_thread, messages, settings)
+            # Not one of the event loop's threads, which are few: many calls may wait at once.
+            answer = await in_loose_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
@@ -67,7 +66,6 @@ class FunctionAdapter(Adapter):
         try:
             return self._call(messages, settings)
         except StopIteration as error:
-            # Futures cannot hold it: whoever waits would wait for ever. Coroutines say the same of it.
             raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:

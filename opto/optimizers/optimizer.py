@@ -7,6 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -235,7 +236,8 @@ class Optimizer(OptimizerState):
         draft.back_to = self._better_than(evidence)
         back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
-            with labelled(step=draft.step), draft.ledger, self._in_force(back):
+            replies = nullcontext() if self.run is None else self.run.replies
+            with labelled(step=draft.step), draft.ledger, replies, self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)

@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from opto.errors import RunError
 from opto.files import append_lines
+from opto.llm import Cassette
 from opto.runs.record import StepRecord
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ class Run:
     """A folder that keeps what happened.
 
     ``steps.jsonl`` holds one `StepRecord` per line. A line reaches the disk before `append` returns, so what was
-    acknowledged survives a killed process.
+    acknowledged survives a killed process. ``replies.jsonl`` holds what models said meanwhile: see `replies`.
 
     Args:
         folder: Where to keep it. Steps are added to those already there; one optimizer at a time numbers them.
@@ -65,6 +67,14 @@ class Run:
     def steps_file(self) -> Path:
         """The file that holds the steps."""
         return self.folder / "steps.jsonl"
+
+    @cached_property
+    def replies(self) -> Cassette:
+        """Keeps what models answer, in ``replies.jsonl``: within its block, every reply is there before it is used.
+
+        ``Cassette(run.replies.path)`` answers the same requests without paying again.
+        """
+        return Cassette(self.folder / "replies.jsonl", mode="keep")
 
     def prepare(self) -> None:
         """Make the folder, so that whatever is wrong with it shows before anything is paid for.

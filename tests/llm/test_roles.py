@@ -1,9 +1,12 @@
 """Different models for optimizers, judges and the program: by block, by client and by environment."""
 
+import asyncio
+from itertools import count
+
 import pytest
 
 from opto.errors import AuthenticationError, BadRequestError
-from opto.llm import LLM, ScriptedLLM, as_llm, environment_model, labelled, labels, named_for, use_llm
+from opto.llm import LLM, Ledger, ScriptedLLM, as_llm, environment_model, labelled, labels, named_for, use_llm
 from opto.nodes import node
 from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime, OptoPrimeMulti, OptoPrimeV2, TextGrad
 from opto.testing import LLMServer
@@ -228,3 +231,77 @@ def test_models_of_roles_are_asked_at_their_own_servers():
         assert (x.data, call_llm("Is it good?", x).data) == (2, "no")
     assert [request.body["model"] for request in optimizing.requests] == ["big"]
     assert [request.body["model"] for request in working.requests] == ["small", "small"]
+
+
+def counted(ledger):
+    return {key: total.calls for key, total in ledger.by("role", "operator", "step").items()}
+
+
+def program(llm, prompt):
+    @bundle
+    def draft(prompt, question):
+        return llm([{"role": "system", "content": prompt}, {"role": "user", "content": question}]).text
+
+    @bundle(traceable_code=True)
+    def review(text):
+        return call_llm(llm, "Improve it.", text)
+
+    return review(draft(prompt, "Why?"))
+
+
+def test_the_ledger_tells_whose_calls_they_were():
+    def answer(messages):
+        if "# Candidates" in messages[-1]["content"]:
+            return "1"
+        return f"<variable><name>prompt</name><value>Be brief, {next(numbers)}.</value></variable>"
+
+    numbers, prompt = count(), node("Be kind.", name="prompt", trainable=True)
+    with (
+        LLMServer(answer) as server,
+        LLM("m", base_url=server.openai_url) as llm,
+        Ledger() as ledger,
+        use_llm(llm),
+    ):
+        optimizer = OptoPrimeMulti([prompt], num_responses=2, temperature_range=None, max_workers=2)
+        for _ in range(2):
+            output = program(llm, prompt)
+            optimizer.zero_feedback()
+            optimizer.backward(output, "Better, please.")
+            optimizer.step()
+        llm("hello")
+    own = {("task", "draft", None): 2, ("task", "call_llm", None): 2, ("task", None, None): 1}
+    first, second = ({("optimizer", None, step): 2, ("judge", None, step): 1} for step in (1, 2))
+    assert counted(ledger) == {**own, **first, **second}
+    assert sum(counted(ledger).values()) == len(server.requests)
+
+
+def test_the_calls_of_a_client_with_a_role_are_counted_as_such():
+    llm = ScriptedLLM(["a", "b"], role="judge")
+    llm("hello")
+    with labelled(role="task", operator="named", step=3):
+        llm("hello")
+    assert counted(llm.ledger) == {("judge", None, None): 1, ("task", "named", 3): 1}
+
+
+@pytest.mark.asyncio
+async def test_the_ledger_tells_calls_of_tasks_and_steps_apart_that_run_at_once():
+    async def run(llm, number):
+        prompt = node(f"Be kind {number}.", name="prompt", trainable=True)
+
+        @bundle(f"[ask{number}] Asks.")
+        async def ask(prompt):
+            return (await llm.acall(prompt)).text
+
+        optimizer = OptoPrime([prompt], llm)
+        for _ in range(2):
+            optimizer.zero_feedback()
+            optimizer.backward(await ask(prompt), "Better, please.")
+            await optimizer.astep()
+
+    answer = "<variable><name>prompt</name><value>Be brief.</value></variable>"
+    with LLMServer(lambda _messages: answer) as server, Ledger() as ledger:
+        async with LLM("m", base_url=server.openai_url) as llm:
+            await asyncio.gather(run(llm, 1), run(llm, 2), run(llm, 3))
+    tasks = {("task", f"ask{number}", None): 2 for number in (1, 2, 3)}
+    assert counted(ledger) == {**tasks, ("optimizer", None, 1): 3, ("optimizer", None, 2): 3}
+    assert len(server.requests) == 12

@@ -3,7 +3,6 @@
 import logging
 import threading
 import warnings
-from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, get_args
@@ -13,28 +12,21 @@ from opto.files import append_lines, replace_file
 from opto.llm.cassettes.lines import Line, is_lasting, line_of, read_lines
 from opto.llm.cassettes.nearest import first_difference, nearest
 from opto.llm.cassettes.request import Request
+from opto.llm.cassettes.scope import entered
 from opto.llm.messages import Reply
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Cassette", "CassetteWarning", "Mode", "cassette_in_force"]
+__all__ = ["Cassette", "CassetteWarning", "Mode"]
 
 Mode = Literal["auto", "replay", "record", "keep"]
 
 logger = logging.getLogger(__name__)
 
-_entered: ContextVar[tuple["Cassette", ...]] = ContextVar("opto_cassettes", default=())
-
 
 class CassetteWarning(UserWarning):
     """Replies cannot be written to their file, and are kept in memory."""
-
-
-def cassette_in_force() -> "Cassette | None":
-    """Return the cassette of the innermost ``with`` block, in this thread or task; None outside of all."""
-    entered = _entered.get()
-    return entered[-1] if entered else None
 
 
 class Cassette:
@@ -50,7 +42,7 @@ class Cassette:
         path: The file. It need not be there, except to replay.
         mode: ``replay`` answers from the file and never asks; a request that is not in it is an error. ``auto``
             answers from the file, asks for what is missing, and adds it. ``record`` always asks, and replaces the file
-            when its first reply comes. ``keep`` always asks, and only adds.
+            when its first reply comes. ``keep`` always asks and only adds, also a copy of what others answer or keep.
         recorded_by: What an error tells the user to do to record what is missing.
 
     Raises:
@@ -147,6 +139,8 @@ class Cassette:
             if self.mode != "keep":
                 lines[key] = Line(len(lines) + 1, data.rstrip())
                 self._given.add(key)
+            if self._replaces and isinstance(outcome, LLMError):
+                return  # what is there goes only when there is something to take its place
         self._write(data)
 
     def save(self, path: "str | os.PathLike[str]") -> None:
@@ -174,14 +168,33 @@ class Cassette:
     @property
     def only_model(self) -> str | None:
         """The model of all recorded requests; None if there are several, or none."""
+        return self.recorded_as(None)
+
+    def recorded_as(self, model: str | None) -> str | None:
+        """Return the ``"provider:model"`` that a client meant when its requests were recorded.
+
+        Args:
+            model: What it names: perhaps without a provider, or None for whatever the environment named then.
+
+        Returns:
+            None if there is none, or if there are several.
+        """
         with self._lock:
-            model = None
-            for line in self._read().values():
-                found = line.content["request"]["model"]
-                if model not in {None, found}:
+            lines = list(self._read().values())
+        found: str | None = None
+        for recorded in (line.content["request"]["model"] for line in lines):
+            if model in {None, recorded, recorded.partition(":")[2]}:
+                if found not in {None, recorded}:
                     return None
-                model = found
-            return model
+                found = recorded
+        return found
+
+    @property
+    def has_tools(self) -> bool:
+        """True if a model was offered a tool in one of the recorded requests."""
+        with self._lock:
+            lines = [line for line in self._read().values() if b'"tool": ' in line.data]
+        return any("tool" in line.content["request"]["settings"] for line in lines)
 
     def __len__(self) -> int:
         with self._lock:
@@ -191,18 +204,24 @@ class Cassette:
         return True  # also if it is empty
 
     def __enter__(self) -> Self:
-        _entered.set((*_entered.get(), self))
+        entered.set((*entered.get(), self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        entered = _entered.get()
-        if self in entered:  # else this is another task than the one that entered
-            last = len(entered) - 1 - entered[::-1].index(self)
-            _entered.set((*entered[:last], *entered[last + 1 :]))
+        around = entered.get()
+        if self in around:  # else this is another task than the one that entered
+            last = len(around) - 1 - around[::-1].index(self)
+            entered.set((*around[:last], *around[last + 1 :]))
         if self._waiting:
             self._write(b"")  # there may be room by now
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # a copy of a program uses the same file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path, self.mode)
 
     def __repr__(self) -> str:
         return f"Cassette({str(self.path)!r}, mode={self.mode!r})"
@@ -242,6 +261,8 @@ class Cassette:
             if self._replaces or (self._was_there and not self.path.exists()):
                 self._replace(data)
                 return
+        if not data:
+            return  # another thread was faster
         # Outside of the lock: the system keeps lines apart, and waits for the disk once for all who wait.
         try:
             append_lines(self.path, data)
@@ -276,9 +297,9 @@ class Cassette:
         place = f"The cassette {str(self.path)!r}"
         times = sum(request.key_of(number) in lines for number in range(rollout))
         if times:
+            replies = "1 reply" if times == 1 else f"{times} replies"
             return CassetteError(
-                f"{place} holds {times} {'reply' if times == 1 else 'replies'} to {_begun(request)}, and rollout"
-                f" {rollout} is asked for (they count from 0).",
+                f"{place} holds {replies} to {request!s:.200}, and rollout {rollout} is asked for (they count from 0).",
                 mend=self._recorded_by,
             )
         unused = [line for key, line in lines.items() if key not in self._given]
@@ -290,11 +311,6 @@ class Cassette:
         difference = first_difference(recorded, asked) or "nothing that this version of opto can see"
         return CassetteError(
             f"{place} holds no reply to this request. The nearest one, in line {line.number}, differs first in"
-            f" {difference}\n",
+            f" {difference}\n ",
             mend=self._recorded_by,
         )
-
-
-def _begun(request: Request) -> str:
-    text = str(request.content["messages"][-1].get("content"))
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")

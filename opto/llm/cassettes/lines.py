@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
@@ -28,8 +29,8 @@ _FORMAT = 1
 _LASTING: dict[str, type[LLMError]] = {
     kind.__name__: kind for kind in (BadRequestError, ContextLengthError, ContentRefusedError)
 }
-#: What is of one attempt, or no text.
-_NOT_KEPT = frozenset({"raw", "retries", "usage"})
+#: What is kept of a reply besides its usage: not the attempts that it took, nor what is no part of what was said.
+_KEPT = {item.name: item for item in fields(Reply) if item.compare and item.name not in {"retries", "usage"}}
 
 
 def is_lasting(error: LLMError) -> bool:
@@ -92,6 +93,8 @@ def read_lines(file_name: "str | os.PathLike[str]") -> Iterator[tuple[str, Line]
         CassetteError: A line is whole, but was not written here, or was changed since.
     """
     with open(file_name, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return  # a device or a pipe, which holds nothing that was written to it
         content = file.read()
     for number, found in enumerate(content.split(b"\n"), start=1):
         data = _whole(found.rstrip(b"\r"), number, file_name)
@@ -103,10 +106,17 @@ def _whole(data: bytes, number: int, file_name: "str | os.PathLike[str]") -> byt
     """Return the line in *data*; nothing if it is torn."""
     place = f"Line {number} of {os.fspath(file_name)!r}"
     end = _END.search(data, max(0, len(data) - 60))
+    changed = CassetteError(
+        f"{place} was changed after it was recorded.",
+        mend="Undo the change, or remove the line and record it again.",
+    )
     if end is None:
+        if not data:
+            return b""
         if data.startswith(_START) or _START.startswith(data):
-            if data:
-                logger.warning("%s is torn and left out: a process was killed while it wrote it.", place)
+            if _is_json(data):
+                raise changed
+            logger.warning("%s is torn and left out: a process was killed while it wrote it.", place)
             return b""
         raise CassetteError(
             f"{place} was not written by a cassette: it begins with {data[:40].decode(errors='replace')!r}.",
@@ -123,28 +133,33 @@ def _whole(data: bytes, number: int, file_name: "str | os.PathLike[str]") -> byt
         if data.startswith(_START, at) and zlib.crc32(data[at : end.start()]) == int(end[2], 16):
             return data[at:]
         at = data.find(_START, at + 1)
-    raise CassetteError(
-        f"{place} was changed after it was recorded.",
-        mend="Undo the change, or remove the line and record it again.",
-    )
+    raise changed
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _told(reply: Reply) -> dict[str, Any]:
     """Return what a reply says, without what says nothing."""
     said = {
-        item.name: getattr(reply, item.name)
-        for item in fields(Reply)
-        if item.name not in _NOT_KEPT and (item.default is MISSING or getattr(reply, item.name) != item.default)
+        name: getattr(reply, name)
+        for name, item in _KEPT.items()
+        if item.default is MISSING or getattr(reply, name) != item.default
     }
     return said if reply.usage is None else {**said, "usage": reply.usage}
 
 
 def _reply(said: dict[str, Any]) -> Reply:
-    known = {item.name: item for item in fields(Reply) if item.name not in _NOT_KEPT}
+    # What a later version may have added is left out.
     given: dict[str, Any] = {
-        name: tuple(value) if isinstance(known[name].default, tuple) else value
-        for name, value in said.items()
-        if name in known
+        name: tuple(said[name]) if isinstance(item.default, tuple) else said[name]
+        for name, item in _KEPT.items()
+        if name in said
     }
     return Reply(**given, usage=_usage(said.get("usage")))
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from opto.errors import CassetteError
 from opto.llm.cassettes.plain import Plain, as_text
+from opto.llm.forms import form_of
 
 __all__ = ["Request"]
 
@@ -60,6 +61,8 @@ class Request:
         """The request in plain values and without secrets, as it is stored and compared."""
         plain = Plain(self.secrets, self._lenient)
         settings = {name: item for name, item in self.settings.items() if name not in _NOT_OF_THE_ANSWER}
+        if (schema := settings.get("schema")) is not None:
+            settings["schema"] = form_of(schema).schema
         return {
             "model": plain(self.model, "model"),
             "messages": plain(list(self.messages), "messages"),
@@ -81,6 +84,9 @@ class Request:
         digest = self._digest.copy()
         digest.update(f', "rollout": {rollout}}}'.encode())
         return digest.hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.content['model']}: {self.content['messages'][-1].get('content')!r}"
 
     def leniently(self) -> Self:
         """Return the request with everything that has no form in JSON told by its type."""

@@ -144,7 +144,7 @@ class Throttle:
             if isinstance(outcome, Reply):
                 self._allowance.succeeded(now)
             elif isinstance(outcome, RateLimitError | ServerError) and outcome.status in _OVERLOADED:
-                self._allowance.overloaded(turn.begun, max(pause, outcome.retry_after or 0.0), now)
+                self._allowance.overloaded(turn.begun, pause, now, wanted=outcome.retry_after or 0.0)
             usage = getattr(outcome, "usage", None)
             if usage is not None:
                 self._allowance.tokens.correct(turn.entry, usage.total_tokens)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.errors import AuthenticationError, BadRequestError
+from opto.errors import BadRequestError
 from opto.llm.content import image_url
 from opto.llm.dialects import ANTHROPIC, in_dialect
+from opto.llm.environment import no_key
 from opto.llm.forms import form_of
 from opto.llm.messages import Message, Reply, Tool, Usage, given_twice
 from opto.llm.providers.reading import anthropic_reply, anthropic_usage, dig
@@ -25,9 +26,7 @@ class AnthropicAdapter(SDKAdapter):
     def _check_client(self, client: Any) -> None:
         # The SDK notices a missing key only when it sends, and then with a TypeError.
         if not any(dig(client, name) for name in ("api_key", "auth_token", "credentials")):
-            raise AuthenticationError(
-                f"There is no key for {self._endpoint}.", mend="Set ANTHROPIC_API_KEY, or pass api_key=…"
-            )
+            raise no_key(self._endpoint)
 
     def _create(self, client: Any) -> Any:
         return client.messages.create

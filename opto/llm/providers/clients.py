@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from opto.errors import MissingDependencyError
-from opto.llm.environment import Endpoint
+from opto.llm.environment import WITHOUT_A_MODEL, Endpoint
 from opto.llm.forks import renew_after_fork
 from opto.llm.pacing.deadlines import limit_request
 from opto.llm.providers.failures import sdk_errors
@@ -122,7 +122,7 @@ class Clients:
         except ImportError as error:
             raise MissingDependencyError(
                 f"{self._endpoint} needs the package {self._package!r}, which cannot be imported: {error}.",
-                mend=f'Install it: pip install "{self._requirement}"',
+                mend=f'Install it: pip install "{self._requirement}". {WITHOUT_A_MODEL}',
             ) from error
 
     def _build(self, name: str) -> Any:

@@ -251,7 +251,7 @@ def _kind(error: Exception) -> type[LLMError]:
             return _BY_CLASS[base.__name__]
     if isinstance(error, json.JSONDecodeError | UnicodeError):
         return ServerError
-    if isinstance(error, TypeError | ValueError):
+    if isinstance(error, TypeError | ValueError | ImportError):
         return BadRequestError
     if isinstance(error, TimeoutError):
         return LLMTimeoutError
@@ -292,7 +292,7 @@ def _original(error: Exception) -> Exception:
         seen = None if seen is None else seen.__context__
         if isinstance(seen, Exception):
             package = type(seen).__module__.partition(".")[0]
-            if package in _PACKAGES - {"litellm"} or isinstance(seen, json.JSONDecodeError):
+            if package in _PACKAGES - {"litellm"} or isinstance(seen, json.JSONDecodeError | ImportError):
                 return seen
     return error
 

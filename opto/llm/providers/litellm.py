@@ -48,8 +48,11 @@ class LiteLLMAdapter(SDKAdapter):
             raise TimeoutError("the time for this attempt is over")
         limit = {} if left is None else {"timeout": left}
         known = {name: value for name, value in endpoint.items() if value is not None}
+        # Before it looks at tools, it imports what it needs for those of MCP servers, which few have installed.
+        tools = body.get("tools") or []
+        functions = {"_skip_mcp_handler": True} if all(dig(tool, "type") == "function" for tool in tools) else {}
         # Tried again in one place only.
-        return {**body, **known, **limit, "num_retries": 0, "max_retries": 0}
+        return {**body, **known, **limit, **(functions if tools else {}), "num_retries": 0, "max_retries": 0}
 
     def _read(self, response: Any, model: str) -> Reply | None:
         reply = chat_reply(response, model=model)

@@ -120,7 +120,7 @@ _MENDS = (
 class Reservation:
     """What one call holds of all its budgets, until it is settled: exactly once, whatever comes of it."""
 
-    __slots__ = ("accounts", "estimate", "held", "is_sent", "is_settled", "waiting")
+    __slots__ = ("accounts", "estimate", "held", "is_outer", "is_sent", "is_settled", "waiting")
 
     def __init__(self, accounts: Sequence[Account], estimate: Amounts) -> None:
         self.accounts = accounts
@@ -128,6 +128,8 @@ class Reservation:
         self.held = _NOTHING
         #: How many calls inside of this one wait for their turn: what it holds does not come back before they have it.
         self.waiting = 0
+        #: Whether calls inside of this one were held to the same budgets.
+        self.is_outer = False
         self.is_sent = self.is_settled = False
         self._hold(estimate)
 
@@ -219,7 +221,10 @@ class Waiter:
         """Take what is needed; else wait for it, behind those who came before."""
         with LOCK:
             # A call inside of another one goes first: the other one holds its part until it is done.
-            is_inner = any(account in outer.accounts for outer in self.around for account in self.accounts)
+            is_inner = False
+            for outer in self.around:
+                if any(account in outer.accounts for account in self.accounts):
+                    is_inner = outer.is_outer = True
             self._look(is_behind=not is_inner and any(account.queue for account in self.accounts))
             if self.outcome is not None:
                 return
@@ -237,7 +242,7 @@ class Waiter:
             if self.is_queued:
                 self._dequeue()
                 advance(self.accounts)
-            elif isinstance(self.outcome, Reservation):
+            elif isinstance(self.outcome, Reservation) and not self.outcome.is_settled:
                 self.outcome.settle(None, None)
 
     def look(self) -> bool:

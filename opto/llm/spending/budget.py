@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,7 +46,7 @@ class Spent:
 
     Args:
         calls: Calls that were sent.
-        tokens: Read and written.
+        tokens: Read and written; of calls that do not say how many, only if the budget limits them.
         cost: US dollars; None if it is not known, or not limited.
         seconds: Wall time.
     """
@@ -104,21 +104,30 @@ class Budget:
             )
         for name, limit in limits.items():
             _check_limit(name, limit)
-        self._limits = limits
+        self._limit = Spent(calls, tokens, cost, seconds)
         self._account = Account(calls, tokens, cost)
-        self._seconds = seconds
         self._began: float | None = None
         self._clock = Clock()
 
     @property
+    def limit(self) -> Spent:
+        """What may be spent in all; None of what has no limit."""
+        return self._limit
+
+    @property
     def limits_cost(self) -> bool:
         """Whether calls need a price."""
-        return self._limits["cost"] is not None
+        return self._limit.cost is not None
+
+    @property
+    def limits_usage(self) -> bool:
+        """Whether what a call uses has to be estimated."""
+        return self._limit.cost is not None or self._limit.tokens is not None
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until no call may begin, never below 0; None if there is no such limit."""
-        return None if self._seconds is None else max(0.0, self._seconds - self._elapsed())
+        return None if self._limit.seconds is None else max(0.0, self._limit.seconds - self._elapsed())
 
     @property
     def spent(self) -> Spent:
@@ -159,13 +168,13 @@ class Budget:
         Raises:
             BudgetError: It is.
         """
-        if self._seconds is not None and self.seconds_left == 0:
+        if self._limit.seconds is not None and self.seconds_left == 0:
             spent = self._elapsed()
             raise BudgetError(
-                f"The budget of {duration(self._seconds)} is used up: {duration(spent)} have passed.",
+                f"The budget of {duration(self._limit.seconds)} is used up: {duration(spent)} have passed.",
                 mend="Raise Budget(seconds=…), or stop here.",
                 resource="seconds",
-                limit=self._seconds,
+                limit=self._limit.seconds,
                 spent=spent,
             )
 
@@ -186,19 +195,21 @@ class Budget:
     def __str__(self) -> str:
         with LOCK:
             held = self._account.held
-        spent, limits = self.spent, self._limits
-        cost = "" if spent.cost is None else dollars(spent.cost)
+        spent, limit = self.spent, self._limit
+        cost = dollars(spent.cost or 0.0) if spent.cost or self.limits_cost else ""
         parts = [
-            _part(number(spent.calls or 0), limits["calls"], number, "call"),
-            _part(number(spent.tokens or 0), limits["tokens"], number, "token"),
-            f"{cost} of {dollars(limits['cost'])}" if limits["cost"] is not None else cost,
-            f"{duration(self._elapsed())} of {duration(self._seconds)}" if self._seconds is not None else "",
+            _part(number(spent.calls or 0), limit.calls, number, "call"),
+            _part(number(spent.tokens or 0), limit.tokens, number, "token"),
+            f"{cost} of {dollars(limit.cost)}" if limit.cost is not None else cost,
+            f"{duration(self._elapsed())} of {duration(self._limit.seconds)}"
+            if self._limit.seconds is not None
+            else "",
             f"{number(held.tokens)} tokens held by calls in flight" if held.tokens else "",
         ]
         return ", ".join(filter(None, parts))
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={limit!r}" for name, limit in self._limits.items() if limit is not None)
+        given = ", ".join(f"{name}={limit!r}" for name, limit in asdict(self._limit).items() if limit is not None)
         return f"Budget({given})"
 
     def _elapsed(self) -> float:

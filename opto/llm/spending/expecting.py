@@ -1,6 +1,5 @@
 """How much a call may use, before it is made: an estimate, and never more than that."""
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,8 @@ FIRST_OUTPUT = 1024
 """Tokens that a model is taken to write as long as it has written nothing, and nobody limits them."""
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+#: Tokens of a picture or another file inside a message, whose size says little about them.
+_FILE = 1000
 #: Settings that the model reads.
 _READ = ("tool", "tools", "schema", "response_format")
 
@@ -39,25 +40,23 @@ class Expectations:
         written = min(limits) * number if limits else self._most.get(model, FIRST_OUTPUT * number)
         return Usage(max(1, read), written)
 
-    def learn(self, model: str, reply: Reply, messages: Sequence[Mapping[str, Any]]) -> Usage:
-        """Return what a call used: as the reply says, else by its texts."""
-        usage = reply.usage
-        if usage is None:
-            written = estimate_tokens(reply.text) + estimate_tokens(reply.arguments or "")
-            read = sum(_tokens(message.get("content")) for message in messages)
-            usage = Usage(max(1, read), written)
+    def learn(self, model: str, usage: Usage) -> None:
+        """Remember how much a model wrote."""
         if usage.output_tokens > self._most.get(model, 0):
             with self._lock:
                 self._most[model] = max(usage.output_tokens, self._most.get(model, 0))
-        return usage
+
+    def by_texts(self, messages: Sequence[Mapping[str, Any]], reply: Reply) -> Usage:
+        """Return what a call used about, if its reply does not say: its texts, in tokens."""
+        read = sum(_tokens(message.get("content")) for message in messages)
+        return Usage(max(1, read), _tokens(reply.text) + _tokens(reply.arguments))
 
 
 def _tokens(content: Any) -> int:
     if isinstance(content, str):
-        return estimate_tokens(content)
-    if content is None:
-        return 0
-    try:
-        return estimate_tokens(json.dumps(content, default=str))
-    except (TypeError, ValueError, RecursionError):
-        return estimate_tokens(str(content))
+        return _FILE if content.startswith("data:") else estimate_tokens(content)
+    if isinstance(content, Mapping):
+        return sum(_FILE if name == "data" else 1 + _tokens(part) for name, part in content.items())
+    if isinstance(content, list | tuple):
+        return sum(map(_tokens, content))
+    return 0 if content is None else estimate_tokens(str(content))

@@ -14,7 +14,7 @@ from opto.errors import OptoError
 from opto.files import replace_file
 from opto.llm.pacing import Clock
 from opto.llm.spending.estimate import Estimate
-from opto.llm.spending.records import CallRecord, Totals
+from opto.llm.spending.records import CallRecord, Sum, Totals
 from opto.llm.spending.table import ledger_table
 
 __all__ = ["Ledger", "ledgers_in_force"]
@@ -54,7 +54,7 @@ class Ledger:
     def __init__(self, file: "str | os.PathLike[str] | None" = None, *, keep: int | None = None) -> None:
         self._lock = threading.Lock()
         self._records: deque[CallRecord] = deque(maxlen=keep)
-        self._totals: dict[tuple[Any, ...], Totals] = {}
+        self._sums: dict[tuple[Any, ...], Sum] = {}
         self._file = None if file is None else os.fspath(file)
         self._clock = Clock()
         # Wall time inside its blocks; several may be open at once.
@@ -62,10 +62,12 @@ class Ledger:
 
     def enter(self, record: CallRecord) -> None:
         """Count a call."""
-        key = tuple(getattr(record, name) for name in _LABELS)
+        key = record.model, record.role, record.operator, record.step
         with self._lock:
             self._records.append(record)
-            self._totals[key] = self._totals.get(key, _NOTHING) + Totals.of(record)
+            if key not in self._sums:
+                self._sums[key] = Sum()
+            self._sums[key].add(record)
             if self._file is not None:
                 self._write(self._file, record)
 
@@ -78,9 +80,7 @@ class Ledger:
     @property
     def totals(self) -> Totals:
         """All calls added up."""
-        with self._lock:
-            found = list(self._totals.values())
-        return sum(found, _NOTHING)
+        return sum(self._totals().values(), _NOTHING)
 
     @property
     def calls(self) -> int:
@@ -128,10 +128,8 @@ class Ledger:
                 mend=f"Choose from {', '.join(_LABELS)}.",
             )
         places = [_LABELS.index(label) for label in labels]
-        with self._lock:
-            found = list(self._totals.items())
         split: dict[Any, Totals] = {}
-        for key, total in found:
+        for key, total in self._totals().items():
             picked = tuple(key[place] for place in places)
             part = picked if len(picked) > 1 else picked[0]
             split[part] = split.get(part, _NOTHING) + total
@@ -223,6 +221,10 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"<Ledger of {self.calls} calls>"
+
+    def _totals(self) -> dict[tuple[Any, ...], Totals]:
+        with self._lock:
+            return {key: found.totals() for key, found in self._sums.items()}
 
     def _write(self, file: str, record: CallRecord) -> None:
         try:

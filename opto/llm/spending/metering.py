@@ -1,6 +1,7 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -97,7 +98,7 @@ class Meter:
 
     def call(
         self,
-        model: str,
+        model: "str | Callable[[], str]",
         messages: Sequence[Mapping[str, Any]],
         settings: Mapping[str, Any],
         *,
@@ -113,7 +114,8 @@ class Meter:
 
         Entering it may wait for room in the budgets, or raise `BudgetError`. The time that budgets leave a call is
         `seconds_left`, for its deadline. If each attempt calls `MeteredCall.begin` first, none is begun after the
-        earlier ones used up what there was.
+        earlier ones used up what there was. A server may tell the name of its model only when it is asked: *model* may
+        be a function.
         """
         return MeteredCall(self, model, messages, settings, labels=labels, attempts=attempts)
 
@@ -140,7 +142,7 @@ class MeteredCall:
     def __init__(
         self,
         meter: Meter,
-        model: str,
+        model: str | Callable[[], str],
         messages: Sequence[Mapping[str, Any]],
         settings: Mapping[str, Any],
         *,
@@ -153,7 +155,8 @@ class MeteredCall:
         self._settings = settings
         self._labels = labels
         self._attempts = attempts
-        self._ledgers = meter.ledgers()
+        self._ledgers, self._budgets = meter.ledgers(), meter.budgets()
+        self._limits_usage = any(budget.limits_usage for budget in self._budgets)
         self._reservation: Reservation | None = None
         self._reply: Reply | None = None
         self._begun = attempts.clock.now()
@@ -163,8 +166,15 @@ class MeteredCall:
         self._cost: float | None = 0.0
         self._is_uncertain = False
 
+    @property
+    def model(self) -> str:
+        """Under what name it is counted."""
+        model = self._model if isinstance(self._model, str) else self._model()
+        named = self._settings.get("model")
+        return f"{model.partition(':')[0]}:{named}" if isinstance(named, str) else model
+
     def __enter__(self) -> Self:
-        budgets = self._meter.budgets()
+        budgets = self._budgets
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
@@ -172,7 +182,7 @@ class MeteredCall:
         return self
 
     async def __aenter__(self) -> Self:
-        budgets = self._meter.budgets()
+        budgets = self._budgets
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
@@ -185,27 +195,31 @@ class MeteredCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._count_failures()
-        failures, sent = len(self._attempts.failures), self._attempts.sent
+        failures, sent, reply = len(self._attempts.failures), self._attempts.sent, self._reply
         # An attempt that ended neither in a reply nor in an error of the model: cancelled, interrupted, or user code
         # that raised. What raises an error of opto's own sent nothing.
-        is_cut_off = self._reply is None and sent > failures and not isinstance(error, OptoError)
-        reservation = self._reservation
-        if reservation is not None:
-            end_holding(reservation)
-            if self._reply is not None or failures or is_cut_off:
-                reservation.send()
-        usage = cost = None
-        if self._reply is not None:
-            usage = self._reply.usage
-            cost = self._meter.pricing.cost(self._model, usage, answered_by=self._reply.model)
-            used = self._meter.expectations.learn(self._model, self._reply, self._needed_messages())
-            if reservation is not None:
-                estimated = cost if usage is not None else self._meter.pricing.cost(self._model, used)
-                reservation.settle(used, estimated)
-        elif reservation is not None:
-            reservation.settle(None, None, uncertain=is_cut_off)
+        is_cut_off = reply is None and sent > failures and not isinstance(error, OptoError)
         self._is_uncertain |= is_cut_off
-        self._enter(usage, cost, error)
+        model, usage = self.model, None if reply is None else reply.usage
+        cost = None if reply is None else self._meter.pricing.cost(model, usage, answered_by=reply.model)
+        if usage is not None:
+            self._meter.expectations.learn(model, usage)
+        if self._reservation is not None:
+            end_holding(self._reservation)
+            if reply is not None or failures or is_cut_off:
+                self._reservation.send()
+            self._settle(self._reservation, cost, is_cut_off=is_cut_off)
+        self._enter(model, usage, cost, error)
+
+    def _settle(self, reservation: Reservation, cost: float | None, *, is_cut_off: bool) -> None:
+        usage = None if self._reply is None else self._reply.usage
+        if usage is None and reservation.is_outer:
+            # A function in place of a model that asks models itself: theirs is what it used.
+            is_cut_off = False
+        elif usage is None and self._reply is not None and self._limits_usage:
+            usage = self._meter.expectations.by_texts(self._messages, self._reply)
+            cost = self._meter.pricing.cost(self.model, usage)
+        reservation.settle(usage, cost, uncertain=is_cut_off)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,7 +235,7 @@ class MeteredCall:
         reservation = self._reservation
         if reservation is not None:
             self._count_failures()
-            for budget in self._meter.budgets():
+            for budget in self._budgets:
                 budget.check_time()
             reservation.check()
             reservation.send()
@@ -232,26 +246,26 @@ class MeteredCall:
         return reply
 
     def _estimate(self, budgets: Sequence[Budget]) -> tuple[int, float | None]:
-        expected = self._meter.expectations.of(self._model, self._messages, self._settings)
-        cost = self._meter.pricing.cost(self._model, expected)
-        if cost is None:
-            limits = [budget for budget in budgets if budget.limits_cost]
-            if limits:
-                raise BudgetError(
-                    f"What {self._model} costs is not known, and there is a budget of money.",
-                    mend=self._meter.pricing.mend(),
-                    resource="cost",
-                    limit=limits[0].left.cost or 0.0,
-                )
+        """Return what the call may take of what the budgets limit: estimating long texts takes its time."""
+        if not self._limits_usage:
+            return 0, None
+        expected = self._meter.expectations.of(self.model, self._messages, self._settings)
+        limits = [budget for budget in budgets if budget.limits_cost]
+        # As far as anybody knows, all that is read may be written to a cache, which may cost more.
+        dearest = replace(expected, cache_write_tokens=expected.input_tokens)
+        cost = self._meter.pricing.cost(self.model, dearest) if limits else None
+        if limits and cost is None:
+            raise BudgetError(
+                f"What {self.model} costs is not known, and there is a budget of money.",
+                mend=self._meter.pricing.mend(),
+                resource="cost",
+                limit=limits[0].limit.cost or 0.0,
+            )
         return expected.total_tokens, cost
 
     def _hold(self, reservation: Reservation) -> None:
         self._reservation = reservation
         begin_holding(reservation)
-
-    def _needed_messages(self) -> Sequence[Mapping[str, Any]]:
-        # Only budgets need to know what a reply that does not say so has used.
-        return self._messages if self._reservation is not None else ()
 
     def _count_failures(self) -> None:
         """Count what failed attempts cost that are not counted yet."""
@@ -263,7 +277,7 @@ class MeteredCall:
             is_uncertain = self._counted <= self._attempts.sent and _may_be_billed(failure)
             if usage is None and not is_uncertain:
                 continue
-            cost = None if usage is None else self._meter.pricing.cost(self._model, usage)
+            cost = None if usage is None else self._meter.pricing.cost(self.model, usage)
             if self._reservation is not None:
                 self._reservation.charge(usage, cost, uncertain=is_uncertain)
             self._is_uncertain |= is_uncertain
@@ -271,14 +285,14 @@ class MeteredCall:
                 self._wasted = usage + (self._wasted or Usage())
                 self._cost = None if self._cost is None or cost is None else self._cost + cost
 
-    def _enter(self, usage: Usage | None, cost: float | None, error: BaseException | None) -> None:
+    def _enter(self, model: str, usage: Usage | None, cost: float | None, error: BaseException | None) -> None:
         if self._reply is not None:
             known = None if cost is None or self._cost is None else cost + self._cost
         else:
             # Of a failure that may have been billed, nothing else is known.
             known = None if self._is_uncertain and not self._cost else self._cost
         record = CallRecord(
-            self._model,
+            model,
             role=self._labels.role,
             operator=self._labels.operator,
             step=self._labels.step,

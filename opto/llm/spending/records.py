@@ -7,7 +7,7 @@ from typing import Any
 
 from opto.llm.messages import Usage
 
-__all__ = ["CallRecord", "Totals"]
+__all__ = ["CallRecord", "Sum", "Totals"]
 
 
 _NO_USAGE = Usage()
@@ -136,26 +136,6 @@ class Totals:
         """US dollars in all; None if that of some call is not known."""
         return None if self.unpriced else self.known_cost
 
-    @classmethod
-    def of(cls, record: CallRecord) -> "Totals":
-        """Return what one call adds."""
-        usage, wasted = record.usage or Usage(), record.wasted or Usage()
-        return cls(
-            calls=1,
-            usage=wasted if record.replayed else usage + wasted,
-            wasted=wasted,
-            known_cost=record.cost or 0.0,
-            unpriced=int(not record.is_priced),
-            unreported=int(record.usage is None and record.error is None),
-            saved_usage=usage if record.replayed else Usage(),
-            saved=record.saved,
-            seconds=record.seconds,
-            retries=record.retries,
-            replayed=int(record.replayed),
-            failed=int(record.error is not None),
-            uncertain=int(record.uncertain),
-        )
-
     def __add__(self, other: "Totals") -> "Totals":
         if not isinstance(other, Totals):
             return NotImplemented
@@ -174,3 +154,57 @@ class Totals:
             self.failed + other.failed,
             self.uncertain + other.uncertain,
         )
+
+
+class Sum:
+    """Totals that grow: adding a call to them makes no new objects."""
+
+    __slots__ = ("_counts", "_known_cost", "_saved", "_saved_usage", "_seconds", "_usage", "_wasted")
+
+    def __init__(self) -> None:
+        self._usage, self._wasted, self._saved_usage = [0] * 5, [0] * 5, [0] * 5
+        self._counts = [0] * len(_COUNTS)
+        self._known_cost = self._seconds = 0.0
+        self._saved: float | None = 0.0
+
+    def add(self, record: CallRecord) -> None:
+        """Count a call."""
+        if record.usage is not None:
+            _add(self._saved_usage if record.replayed else self._usage, record.usage)
+        if record.wasted is not None:
+            _add(self._usage, record.wasted)
+            _add(self._wasted, record.wasted)
+        self._known_cost += record.cost or 0.0
+        self._saved = None if self._saved is None or record.saved is None else self._saved + record.saved
+        self._seconds += record.seconds
+        counts, has_failed = self._counts, record.error is not None
+        counts[0] += 1
+        counts[1] += not record.is_priced
+        counts[2] += record.usage is None and not has_failed
+        counts[3] += record.retries
+        counts[4] += record.replayed
+        counts[5] += has_failed
+        counts[6] += record.uncertain
+
+    def totals(self) -> Totals:
+        """Return what it adds up to now."""
+        return Totals(
+            usage=Usage(*self._usage),
+            wasted=Usage(*self._wasted),
+            saved_usage=Usage(*self._saved_usage),
+            known_cost=self._known_cost,
+            saved=self._saved,
+            seconds=self._seconds,
+            **dict(zip(_COUNTS, self._counts, strict=True)),
+        )
+
+
+_COUNTS = ("calls", "unpriced", "unreported", "retries", "replayed", "failed", "uncertain")
+
+
+def _add(counts: list[int], usage: Usage) -> None:
+    counts[0] += usage.input_tokens
+    counts[1] += usage.output_tokens
+    counts[2] += usage.cached_tokens
+    counts[3] += usage.reasoning_tokens
+    counts[4] += usage.cache_write_tokens

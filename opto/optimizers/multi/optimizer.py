@@ -11,7 +11,7 @@ from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
-from opto.llm import LLM, Message, Reply, Tool, as_llm, labels, named_for
+from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
@@ -61,7 +61,8 @@ class OptoPrimeMulti(OptoPrime):
         selection: Who chooses among those that can be used. ``validation``: the highest score; the default if there is
             *validate*. ``judge``: a model that is shown the problem and the candidates, and names one; the default
             otherwise. ``majority``: the most frequent values. ``last``: the last one.
-        judge: The model that judges.
+        judge: The model that judges; if left out, the one that is named for this role in particular (see `use_llm`),
+            else *llm*.
         selector: A function of your own that chooses: it gets the candidates, each a dict from parameter to new value,
             and returns one of them.
         allow_worse: False to keep the values in force if they score higher than what was chosen: where there is
@@ -288,8 +289,9 @@ class OptoPrimeMulti(OptoPrime):
         if source.temperature is not None:
             settings["temperature"] = source.temperature
         if self._generation == "independent":
-            # Which of several alike this is, for cassettes: they come in any order.
-            settings["rollout"] = ((labels().step or 1) - 1) * self.num_responses + item.number - 1
+            # Which of several alike this is, for cassettes: they come in any order. Steps are counted as this optimizer
+            # has taken them, so that a program that runs again in the folder of its run asks for the same.
+            settings["rollout"] = len(self.records) * len(self._sources) + item.number - 1
         self._settings = settings
         messages = as_expert(asked.messages, source.expert)
         item.shown = len(messages)
