@@ -101,7 +101,7 @@ class Allowance:
         running = self.running - stuck
         if running >= 1 and running + 1 > self.concurrency:
             return None
-        paced = self._starts[-1] + 1 / self.pace if self._starts else now
+        paced = self._starts[-1] + 1 / self.pace if self._starts and self.pace < math.inf else now
         timed = max(self._closed_until, paced) - now
         return max(0.0, timed, self.requests.delay(1, now), self.tokens.delay(tokens, now))
 

@@ -426,3 +426,58 @@ def test_those_who_wait_get_their_turn_in_order():
     for thread in threads:
         thread.join(60)
     assert order == list(range(10))
+
+
+def test_fewer_than_one_request_per_minute():
+    moments, clock = [], Steps()
+
+    def model(messages):
+        moments.append(clock.time)
+        return "ok"
+
+    llm = DummyLLM(model, requests_per_minute=0.5)
+    llm._clock = clock
+    for _ in range(3):
+        llm("hi")
+    assert moments == pytest.approx([0, 120, 240])
+
+
+def test_of_several_limits_the_lowest_is_kept():
+    window = Window()
+    for limit in (3, 0.5, 2, 0.25, 100):
+        window.restrict(limit)
+    window.use(1, 0.0)
+    assert window.delay(1, 0.0) == 240
+
+
+def test_an_absurd_pause_does_not_close_an_endpoint_for_good():
+    allowance = Allowance()
+    starts(allowance, 1, now=0.0)
+    allowance.end()
+    allowance.overloaded(0.0, 1e9, 0.0)
+    assert allowance.delay(0, 0.0) == 600
+    assert allowance.delay(0, 600.0) == 0
+
+
+def test_a_clock_that_goes_back_holds_nobody_up():
+    allowance = Allowance()
+    starts(allowance, 3, now=1e6)
+    assert allowance.delay(0, 0.0) == 0
+
+
+def test_concurrency_that_was_cut_to_one_comes_back():
+    clock, calls = Steps(), iter([errors.RateLimitError("no", mend="Wait.", status=429)] * 6)
+
+    def model(messages):
+        error = next(calls, None)
+        if error is not None:
+            raise error
+        return "ok"
+
+    llm = DummyLLM(model, requests_per_minute=1e9, retries=10)
+    llm._clock = clock
+    llm("hi")
+    assert llm._throttle._allowance.concurrency == 2
+    for _ in range(50):
+        llm("hi")
+    assert llm._throttle._allowance.concurrency > 9
