@@ -136,6 +136,10 @@ class LLM:
     @property
     def takes_tools(self) -> bool:
         """True if the model is known to call tools that it is offered (``tool=``)."""
+        cassette = cassette_in_force(self._cassette)
+        if cassette is not None and not cassette.asks:
+            # What is asked depends on this, and the server that was asked then may not be named now.
+            return cassette.has_tools
         # Adapters need not derive from the protocol.
         return bool(getattr(self._adapter, "takes_tools", False))
 
@@ -208,8 +212,8 @@ class LLM:
         if cassette is None or cassette.asks:
             return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
         # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if model is None and base_url is None and environment_model(self.role) is None:
-            model = cassette.only_model
+        if base_url is None and (model is not None or environment_model(self.role) is None):
+            model = cassette.recorded_as(model) or model
         return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:

@@ -274,7 +274,7 @@ def _with_default_model(provider: Provider, model: str | None, base_url: str | N
 
 def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool) -> Endpoint:
     """Choose the key; the environment's never goes to an address that the environment does not name."""
-    if endpoint.provider == "azure":
+    if endpoint.provider == "azure" and api_key != NO_KEY:  # else nobody is asked
         _check_azure(endpoint)
     api_key = endpoint.api_key if api_key is None else api_key
     if api_key is None and (from_environment or endpoint.is_at_home):
@@ -285,6 +285,12 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
         api_key = NO_KEY
     if api_key is None:
         raise no_key(endpoint)
+    api_key = api_key.strip()  # as read from a file, with the end of its line
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise AuthenticationError(
+            f"The key for {endpoint} holds characters that cannot be sent.",
+            mend=f"Check {endpoint.key_variable} or api_key=…: a key is one word of plain letters and signs.",
+        )
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
 
 

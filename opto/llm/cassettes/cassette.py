@@ -168,14 +168,33 @@ class Cassette:
     @property
     def only_model(self) -> str | None:
         """The model of all recorded requests; None if there are several, or none."""
+        return self.recorded_as(None)
+
+    def recorded_as(self, model: str | None) -> str | None:
+        """Return the ``"provider:model"`` that a client meant when its requests were recorded.
+
+        Args:
+            model: What it names: perhaps without a provider, or None for whatever the environment named then.
+
+        Returns:
+            None if there is none, or if there are several.
+        """
         with self._lock:
-            model = None
-            for line in self._read().values():
-                found = line.content["request"]["model"]
-                if model not in {None, found}:
+            lines = list(self._read().values())
+        found: str | None = None
+        for recorded in (line.content["request"]["model"] for line in lines):
+            if model in {None, recorded, recorded.partition(":")[2]}:
+                if found not in {None, recorded}:
                     return None
-                model = found
-            return model
+                found = recorded
+        return found
+
+    @property
+    def has_tools(self) -> bool:
+        """True if a model was offered a tool in one of the recorded requests."""
+        with self._lock:
+            lines = [line for line in self._read().values() if b'"tool": ' in line.data]
+        return any("tool" in line.content["request"]["settings"] for line in lines)
 
     def __len__(self) -> int:
         with self._lock:

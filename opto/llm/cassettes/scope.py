@@ -19,9 +19,12 @@ class Tape(Protocol):
     def asks(self) -> bool:
         """False if no model is ever asked."""
 
+    def recorded_as(self, model: str | None) -> str | None:
+        """Return the ``"provider:model"`` that a client meant when its requests were recorded."""
+
     @property
-    def only_model(self) -> str | None:
-        """The model of all recorded requests; None if there are several, or none."""
+    def has_tools(self) -> bool:
+        """True if a model was offered a tool in one of the recorded requests."""
 
     def find(self, request: Request) -> Reply | None:
         """Return the reply to *request*, or None if a model is to be asked."""
@@ -52,9 +55,12 @@ class _Copied(Tape):
     def asks(self) -> bool:
         return self.tape.asks
 
+    def recorded_as(self, model: str | None) -> str | None:
+        return self.tape.recorded_as(model)
+
     @property
-    def only_model(self) -> str | None:
-        return self.tape.only_model
+    def has_tools(self) -> bool:
+        return self.tape.has_tools
 
     def find(self, request: Request) -> Reply | None:
         reply = self.tape.find(request)

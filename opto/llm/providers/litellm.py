@@ -44,12 +44,15 @@ class LiteLLMAdapter(SDKAdapter):
         endpoint = {"api_base": self._endpoint.base_url, "api_key": self._endpoint.api_key}
         left = seconds_left()
         if left == 0:
-            # To be imported takes LiteLLM seconds, and a limit of 0 is none to it.
+            # A limit of 0 is none to LiteLLM.
             raise TimeoutError("the time for this attempt is over")
         limit = {} if left is None else {"timeout": left}
         known = {name: value for name, value in endpoint.items() if value is not None}
+        # Before it looks at tools, it imports what it needs for those of MCP servers, which few have installed.
+        tools = body.get("tools") or []
+        functions = {"_skip_mcp_handler": True} if all(dig(tool, "type") == "function" for tool in tools) else {}
         # Tried again in one place only.
-        return {**body, **known, **limit, "num_retries": 0, "max_retries": 0}
+        return {**body, **known, **limit, **(functions if tools else {}), "num_retries": 0, "max_retries": 0}
 
     def _read(self, response: Any, model: str) -> Reply | None:
         reply = chat_reply(response, model=model)
@@ -63,9 +66,9 @@ class LiteLLMAdapter(SDKAdapter):
     def _usage(self, usage: Any) -> Usage | None:
         return _reported(chat_usage(usage))
 
-    def _keep(self, error: Any, text: str) -> None:
-        # Its connections are not ours to listen to; errors that it translates still hold what came.
-        super()._keep(error, text or text_of_response(error.__cause__))
+    def _keep(self, error: Any, text: str) -> None:  # noqa: ARG002 - its connections are not ours to listen to
+        # Errors that it translates still hold what came.
+        super()._keep(error, text_of_response(error.__cause__))
 
 
 def _reported(usage: Usage | None) -> Usage | None:

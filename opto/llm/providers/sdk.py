@@ -13,7 +13,7 @@ from opto.llm.providers.adjusting import Adjustments
 from opto.llm.providers.clients import Clients
 from opto.llm.providers.failures import masked, not_an_answer, sdk_errors
 from opto.llm.providers.reading import dig, text_or_none
-from opto.llm.providers.receiving import receiving, usage_object
+from opto.llm.providers.receiving import Received, receiving, usage_object
 
 __all__ = ["SDKAdapter"]
 
@@ -68,15 +68,14 @@ class SDKAdapter(Adapter):
             create = self._create(client)
             while True:
                 body, left_out = self._request(messages, settings)
-                with receiving() as received:
-                    try:
-                        with sdk_errors(self._endpoint):
+                try:
+                    with receiving(self._keep) as received:
+                        with sdk_errors(self._endpoint, received):
                             response = create(**self._arguments(create, body))
-                        return self._checked(response, body["model"], left_out)
-                    except BaseException as error:
-                        self._keep(error, received.text)
-                        if not self._adjustments.learn(error, body, self.model):
-                            raise
+                        return self._checked(response, body["model"], left_out, received)
+                except BadRequestError as error:
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         async with self._clients.alent() as client:
@@ -88,15 +87,14 @@ class SDKAdapter(Adapter):
             create = self._create(client)
             while True:
                 body, left_out = self._request(messages, settings)
-                with receiving() as received:
-                    try:
-                        with sdk_errors(self._endpoint):
+                try:
+                    with receiving(self._keep) as received:
+                        with sdk_errors(self._endpoint, received):
                             response = await create(**self._arguments(create, body))
-                        return self._checked(response, body["model"], left_out)
-                    except BaseException as error:
-                        self._keep(error, received.text)
-                        if not self._adjustments.learn(error, body, self.model):
-                            raise
+                        return self._checked(response, body["model"], left_out, received)
+                except BadRequestError as error:
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     def close(self) -> None:
         self._clients.close()
@@ -165,9 +163,9 @@ class SDKAdapter(Adapter):
         old = self._endpoint
         self._endpoint = Endpoint(old.provider, model, old.base_url, old.api_key)
 
-    def _checked(self, response: Any, model: str, left_out: tuple[str, ...]) -> Reply:
+    def _checked(self, response: Any, model: str, left_out: tuple[str, ...], received: Received) -> Reply:
         reply = self._read(response, model)
         if reply is None:
             request_id = text_or_none(dig(response, "_request_id"))
-            raise not_an_answer(response, self._endpoint, request_id=request_id)
+            raise not_an_answer(response, self._endpoint, request_id=request_id, text=received.text)
         return replace(reply, left_out=left_out) if left_out else reply

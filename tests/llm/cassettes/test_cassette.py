@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from opto.errors import BadRequestError, CassetteError, LLMError
-from opto.llm import Cassette, cassette_in_force
+from opto.llm import LLM, Cassette, Tool, cassette_in_force
 from opto.llm.cassettes import Request
 from tests.llm.cassettes.made import asking, said
 
@@ -56,6 +56,18 @@ def test_auto_adds_what_is_missing_and_answers_the_rest(path):
 
     assert path.read_bytes().startswith(before)
     assert texts(path) == ["A", "B"]
+
+
+def test_auto_adds_more_replies_to_the_same_request(path):
+    for session in range(1, 4):
+        cassette = Cassette(path)
+        found = [cassette.find(asking()) for _ in range(session)]
+        assert [reply and reply.text for reply in found] == [*map(str, range(1, session)), None]
+        cassette.keep(asking(), said(f"{session}"))
+
+    assert texts(path) == ["1"] * 3
+    replay = Cassette(path, mode="replay")
+    assert [replay.find(asking()).text for _ in range(3)] == ["1", "2", "3"]
 
 
 def test_record_asks_always_and_replaces_the_file_with_its_first_reply(path, recorded):
@@ -200,6 +212,14 @@ def test_the_only_model_is_known(path, recorded):
     assert Cassette(path).only_model is None
 
 
+def test_what_a_model_was_offered_is_known_when_nobody_can_be_asked(path, recorded):
+    assert not recorded((asking("a", x={"tool": 1}), said("A"))).has_tools
+    with Cassette(path, mode="replay") as replay:
+        assert not LLM("openai:m").takes_tools, "as it was with the server that was asked"
+    assert recorded((asking("b", tool=Tool("t", "d", {})), said("B"))).has_tools
+    assert LLM("anthropic:m", cassette=Cassette(replay.path, mode="replay")).takes_tools
+
+
 def test_the_innermost_block_is_in_force(path):
     outer, inner = Cassette(path), Cassette(path)
 
@@ -265,7 +285,7 @@ def test_one_that_keeps_stands_in_nobodys_way(path, tmp_path, recorded):
 
     with replay, journal:
         assert not cassette_in_force().asks
-        assert cassette_in_force().only_model == "openai:m"
+        assert cassette_in_force().recorded_as(None) == "openai:m"
         assert cassette_in_force().find(asking("a")).text == "A"
         with pytest.raises(CassetteError, match="holds no reply"):
             cassette_in_force().find(asking("b"))

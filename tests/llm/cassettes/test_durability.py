@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -93,13 +95,27 @@ def caught():
         yield found
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_read_only_folder_costs_one_warning_and_no_reply(tmp_path, caught):
-    tmp_path.chmod(0o500)
-    try:
-        check_memory(tmp_path / "replies.jsonl", caught)
-    finally:
-        tmp_path.chmod(0o700)
+@pytest.fixture
+def read_only():
+    """A folder that may not be written, with a cassette in it that may not be either; root gives up its powers."""
+    folder = Path(tempfile.mkdtemp())  # not below pytest's, which is for one user only
+    path = folder / "replies.jsonl"
+    Cassette(path).keep(asking("there"), said("there"))
+    path.chmod(0o444)
+    folder.chmod(0o555)
+    powers = os.geteuid()
+    if powers == 0:
+        os.seteuid(65534)
+    yield path
+    os.seteuid(powers)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("mode", ["auto", "record", "keep"])
+def test_a_read_only_folder_costs_one_warning_and_no_reply(read_only, mode, caught, tmp_path):
+    check_memory(read_only, caught, mode)
+    assert Cassette(read_only).find(asking("there")).text == "there"
 
 
 @pytest.mark.parametrize("mode", ["auto", "record", "keep"])
@@ -122,6 +138,8 @@ def check_memory(path, caught, mode="auto", elsewhere=None):
 
     (message,) = one_warning(caught)
     assert "are kept in memory" in message
+    if mode == "auto":
+        assert [Cassette.find(cassette, asking(text, rollout=0)).text for text in ("a", "b", "c")] == ["a", "b", "c"]
     if elsewhere is not None:
         cassette.save(elsewhere / "saved.jsonl")
         assert replies(elsewhere / "saved.jsonl") == ["a", "b", "c"]
@@ -194,3 +212,17 @@ def test_a_file_that_cannot_be_read_is_an_error(path):
     for mode in ("auto", "replay"):
         with pytest.raises(Exception, match=r"cannot be read: Is a directory\. Give another file"):
             Cassette(path, mode=mode).find(asking())
+
+
+def test_a_reply_is_on_disk_when_it_is_acknowledged(path, monkeypatch):
+    synced = []
+
+    def sync(file):
+        synced.append(os.pread(file, 10_000, 0).count(b"\n"))
+        os.fsync(file)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    cassette = Cassette(path)
+    for number in range(3):
+        cassette.keep(asking(f"{number}"), said("x"))
+        assert synced == list(range(1, number + 2))

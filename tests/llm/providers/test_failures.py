@@ -6,6 +6,7 @@ import json
 import pickle
 import pkgutil
 import socket
+import time
 
 import pytest
 
@@ -112,17 +113,27 @@ def test_error_codes_in_details_are_read():
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
-        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "0"}, None),
+        ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e9"}, 1e9),
+        ({"retry-after-ms": "0", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "-1"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
-        ({"retry-after": "Sun, 22 Nov 2026 09:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0.0),
-        ({"retry-after": "Sun, 22 Nov 2015 09:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 +0200", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:30 -0000", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:30", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 22 Nov 2026 09:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, None),
+        ({"retry-after": "Sun, 22 Nov 2015 09:00:00 GMT"}, None),
         ({"retry-after": "Sun, 99 Nov 2026 09:00:00 GMT"}, None),
         ({}, None),
     ],
 )
-def test_retry_after(provider, headers, seconds):
+def test_retry_after(provider, headers, seconds, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     assert fail(provider, [Failure(429, headers={**ONCE, **headers})]).retry_after == seconds
 
 

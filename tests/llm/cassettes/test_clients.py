@@ -1,0 +1,67 @@
+"""Clients that replay: without a key, without an SDK, without the environment in which they were recorded."""
+
+import sys
+
+import pytest
+
+from opto.errors import AuthenticationError, BadRequestError, CassetteError
+from opto.llm import LLM, Cassette, Ledger, Tool
+from opto.testing import Failure, LLMServer
+from tests.llm.cassettes.made import asking, said
+
+MODELS = ["openai:m", "openai-responses:m", "anthropic:c", "azure:d", "ollama:llama3.2:1b", "litellm:x/y"]
+
+
+@pytest.fixture
+def no_sdk(monkeypatch):
+    for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "OPENAI_API_VERSION", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("openai", "anthropic", "litellm"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.usefixtures("no_sdk")
+@pytest.mark.parametrize("model", MODELS)
+def test_every_provider_is_replayed_with_nothing_there(model, recorded):
+    replay = recorded((asking(model=model), said("hi")))
+
+    with replay:
+        assert LLM(model)("hello").text == "hi"
+    assert LLM(cassette=Cassette(replay.path, mode="replay"))("hello").text == "hi"
+    assert LLM(model.partition(":")[2], cassette=Cassette(replay.path, mode="replay"))("hello").text == "hi"
+
+
+def test_a_name_that_means_several_models_is_not_guessed(recorded):
+    replay = recorded((asking("a", model="openai:m"), said("A")), (asking("b", model="anthropic:m"), said("B")))
+
+    with replay:
+        with pytest.raises(BadRequestError, match="names no provider"):
+            LLM("m")
+        with pytest.raises(AuthenticationError, match="No model is configured"):
+            LLM()
+        assert LLM("openai:m")("a").text == "A"
+        with pytest.raises(CassetteError, match="holds no reply"):
+            LLM("openai:other")("a")
+
+
+def test_what_replays_is_counted_and_costs_nothing(recorded):
+    with recorded((asking(), said("hi"))), Ledger() as ledger:
+        LLM("openai:m")("hello")
+
+    (record,) = ledger.records
+    assert (record.replayed, record.cost) == (True, 0)
+
+
+def test_a_model_that_refuses_tools_does_so_again(path):
+    tool = Tool("t", "d", {"type": "object", "properties": {}})
+
+    def program(llm):
+        try:
+            return llm("hello", tool=tool).text
+        except BadRequestError as error:
+            return f"{llm('hello').text} {error.status}"
+
+    with LLMServer([Failure(400, "No tools here."), "hi"]) as server, Cassette(path):
+        assert program(LLM("m", base_url=server.openai_url)) == "hi 400"
+    with Cassette(path, mode="replay"):
+        assert program(LLM("openai:m")) == "hi 400"
