@@ -13,6 +13,7 @@ from opto.llm.cassettes.lines import Line, is_lasting, line_of, read_lines
 from opto.llm.cassettes.nearest import first_difference, nearest
 from opto.llm.cassettes.request import Request
 from opto.llm.cassettes.scope import entered
+from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Cassette:
         self._was_there = False
         self._waiting: list[bytes] = []  # what could not be written
         self._has_warned = False
+        renew_after_fork(self)
 
     @property
     def asks(self) -> bool:
@@ -216,6 +218,11 @@ class Cassette:
             entered.set((*around[:last], *around[last + 1 :]))
         if self._waiting:
             self._write(b"")  # there may be room by now
+
+    def begin_again(self) -> None:
+        """Forget what belongs to the process that this one was forked from: a lock, and what it will write itself."""
+        self._lock = threading.Lock()
+        self._waiting = []
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # a copy of a program uses the same file

@@ -65,7 +65,6 @@ def test_auto_adds_more_replies_to_the_same_request(path):
         assert [reply and reply.text for reply in found] == [*map(str, range(1, session)), None]
         cassette.keep(asking(), said(f"{session}"))
 
-    assert texts(path) == ["1"] * 3
     replay = Cassette(path, mode="replay")
     assert [replay.find(asking()).text for _ in range(3)] == ["1", "2", "3"]
 
