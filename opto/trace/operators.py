@@ -5,10 +5,11 @@ Nodes do all this by Python's own syntax as well, which graphs show as expressio
 """
 
 import builtins
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from opto.llm import LLM, as_llm
+from opto.llm import as_llm
 from opto.nodes import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, node
 from opto.trace.bundle import FunModule, bundle
 
@@ -250,8 +251,8 @@ def call_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
     A client or a function of messages may come first; else the model of `opto.llm.use_llm` or of the environment
     is asked.
     """
-    llm, messages = _asked(system_prompt, *user_prompts)
-    return llm(messages, **settings).text
+    given = (system_prompt, *user_prompts)
+    return as_llm(_model_in(given))(_messages_in(given), **settings).text
 
 
 @bundle
@@ -260,12 +261,15 @@ async def acall_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> 
 
     As `call_llm`, without blocking the event loop.
     """
-    llm, messages = _asked(system_prompt, *user_prompts)
-    return (await llm.acall(messages, **settings)).text
+    given = (system_prompt, *user_prompts)
+    return (await as_llm(_model_in(given)).acall(_messages_in(given), **settings)).text
 
 
-def _asked(*given: Any) -> tuple[LLM, list[dict[str, Any]]]:
-    """Take a model off the front, if there is one, and make messages of the rest."""
-    llm, prompts = (given[0], given[1:]) if given[0] is None or callable(given[0]) else (None, given)
-    messages = [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]
-    return as_llm(llm), messages
+def _model_in(given: Sequence[Any]) -> Any:
+    """Return what comes before the prompts: a model, or None."""
+    return given[0] if callable(given[0]) else None
+
+
+def _messages_in(given: Sequence[Any]) -> list[dict[str, Any]]:
+    prompts = given[1:] if given[0] is None or callable(given[0]) else given
+    return [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]

@@ -324,9 +324,15 @@ def test_what_is_to_stop_a_loop_is_no_failure_of_an_operator(error):
         assert caught.value is error
 
 
-def test_it_ends_a_step_that_measures_its_candidates_too():
+@pytest.mark.parametrize("measured", [0, 1, 2])
+def test_it_ends_a_step_that_measures_its_candidates_too(measured):
+    scores = iter([0.5] * measured)
+
     def validate():
-        raise SPENT
+        try:
+            return next(scores)
+        except StopIteration:
+            raise SPENT from None
 
     prompt, answers = node("Be brief.", name="prompt", trainable=True), iter("ab")
     llm = ScriptedLLM(lambda _: json.dumps({"suggestion": {"prompt": next(answers)}}))
@@ -335,6 +341,7 @@ def test_it_ends_a_step_that_measures_its_candidates_too():
     with pytest.raises(BudgetError):
         optimizer.step()
     assert optimizer.records[-1].outcome == "failed"
+    assert prompt.data == "Be brief."
 
 
 @model
