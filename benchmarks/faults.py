@@ -45,8 +45,8 @@ WARM = "Are you there?"
 
 #: Those with a long Retry-After are here with a short one: what is measured is not how long a provider lets wait.
 SHORT = {
-    "rate limit, seconds": {"retry-after": "0.05"},
-    "rate limit, milliseconds": {"retry-after-ms": "50"},
+    "rate limit, seconds": {"retry-after": "0.02"},
+    "rate limit, milliseconds": {"retry-after-ms": "20"},
     "rate limit, date": {"date": "Sun, 22 Nov 2026 10:00:00 GMT", "retry-after": "Sun, 22 Nov 2026 10:00:00 GMT"},
 }
 KINDS = [
@@ -101,7 +101,7 @@ class Serving:
         return said
 
 
-called: ContextVar[str] = ContextVar("called")
+called: ContextVar[str] = ContextVar("called", default=WARM)
 
 
 class Waits(Clock):
@@ -123,7 +123,7 @@ def by_threads(llm, calls, at_once):
     def one(call):
         called.set(call)
         try:
-            return llm(call)
+            return llm(call, timeout=TIMEOUT)
         except LLMError as error:
             return error
 
@@ -138,7 +138,7 @@ def by_tasks(llm, calls, at_once):
         async with places:
             called.set(call)
             try:
-                return await llm.acall(call)
+                return await llm.acall(call, timeout=TIMEOUT)
             except LLMError as error:
                 return error
 
@@ -234,7 +234,7 @@ def play(provider, run, options):
     problems, waits = [], Waits()
     with nothing_left(problems):
         serving = Serving(options.seed)
-        with LLM(f"{provider}:test", base_url=serving.urls[provider], api_key="none", timeout=TIMEOUT) as llm:
+        with LLM(f"{provider}:test", base_url=serving.urls[provider], api_key="none") as llm:
             llm._clock = waits
             outcomes, seconds = run(llm, calls, options.at_once)
             ledger = llm.ledger
@@ -255,6 +255,7 @@ def main():
     parser.add_argument("--untimed", action="store_true", help="check everything but the time")
     parser.add_argument("--serve", nargs=3, type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     if options.serve:
         serve(int(options.serve[0]), *options.serve[1:])
         return 0

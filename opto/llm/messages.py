@@ -30,16 +30,19 @@ class Usage:
         output_tokens: Everything that the model wrote, its reasoning included.
         cached_tokens: The part of the input that was read from a cache; 0 if the provider does not say.
         reasoning_tokens: The part of the output that was reasoning; 0 if the provider does not say.
+        cache_write_tokens: The part of the input that was written to a cache, for which some providers charge more; 0
+            if the provider does not say.
 
     Example:
         >>> sum([Usage(10, 2), Usage(5, 1, cached_tokens=4)], Usage())
-        Usage(input_tokens=15, output_tokens=3, cached_tokens=4, reasoning_tokens=0)
+        Usage(input_tokens=15, output_tokens=3, cached_tokens=4, reasoning_tokens=0, cache_write_tokens=0)
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -53,6 +56,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
 

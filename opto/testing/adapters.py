@@ -54,7 +54,7 @@ class AdapterContract:
                 assert [ask(llm).text for _ in texts] == texts
 
     def test_usage_comes_back(self) -> None:
-        for usage in (Usage(12, 7, cached_tokens=4, reasoning_tokens=3), Usage(3, 0)):
+        for usage in (Usage(12, 7, cached_tokens=4, reasoning_tokens=3, cache_write_tokens=5), Usage(3, 0)):
             for ask in WAYS:
                 with self._asked([Reply("hello", "some-model", usage)]) as llm:
                     assert ask(llm).usage == usage

@@ -64,7 +64,10 @@ class OpenAIChat:
                 "prompt_tokens": usage.input_tokens,
                 "completion_tokens": usage.output_tokens,
                 "total_tokens": usage.total_tokens,
-                "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+                "prompt_tokens_details": {
+                    "cached_tokens": usage.cached_tokens,
+                    "cache_write_tokens": usage.cache_write_tokens,
+                },
                 "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
             },
         }
@@ -96,10 +99,10 @@ class AnthropicMessages:
             "stop_reason": finishes.get(reply.finish_reason, reply.finish_reason),
             "stop_sequence": None,
             "usage": {
-                # On this wire the cached part is not in the input.
-                "input_tokens": usage.input_tokens - usage.cached_tokens,
+                # On this wire what met a cache is not in the input.
+                "input_tokens": usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens,
                 "cache_read_input_tokens": usage.cached_tokens,
-                "cache_creation_input_tokens": 0,
+                "cache_creation_input_tokens": usage.cache_write_tokens,
                 "output_tokens": usage.output_tokens,
                 "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
             },
@@ -138,7 +141,10 @@ class OpenAIResponses(OpenAIChat):
             "tools": [],
             "usage": {
                 "input_tokens": usage.input_tokens,
-                "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+                "input_tokens_details": {
+                    "cached_tokens": usage.cached_tokens,
+                    "cache_write_tokens": usage.cache_write_tokens,
+                },
                 "output_tokens": usage.output_tokens,
                 "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
                 "total_tokens": usage.total_tokens,

@@ -159,8 +159,10 @@ def test_importing_loads_nothing_heavy():
 
 
 def test_a_process_ends_quietly_with_clients_in_use():
+    # On a busy machine anything takes long, which asyncio's debug mode would tell.
     code = """
-import asyncio
+import asyncio, logging
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 from opto.llm import LLM
 from opto.testing import LLMServer
 server = LLMServer(lambda messages: "ok").__enter__()

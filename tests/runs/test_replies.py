@@ -1,11 +1,12 @@
 """The replies of a run: on disk before they are used, and an answer to whoever asks the same again."""
 
 import json
+import threading
 from itertools import count
 
 import pytest
 
-from opto.llm import Cassette, ScriptedLLM, use_llm
+from opto.llm import Cassette, DummyLLM, ScriptedLLM, use_llm
 from opto.nodes import node
 from opto.optimizers import OptoPrime, OptoPrimeMulti, TextGrad
 from opto.runs import Run
@@ -63,6 +64,43 @@ def test_a_program_that_runs_again_pays_for_nothing(tmp_path, settings, in_same_
     assert stored(tmp_path / "run") == before, "what came from there is not written there again"
     if not in_same_folder:
         assert sorted(stored(tmp_path / "other")) == sorted(before)
+
+
+class Crossing:
+    """A model whose replies come in the reverse of the order in which they are asked for, in rounds of three."""
+
+    def __init__(self):
+        self.asked = 0
+        self._lock = threading.Condition()
+        self._left = 3
+
+    def __call__(self, messages):
+        with self._lock:
+            self.asked += 1
+            number, turn = self.asked, (self.asked - 1) % 3 + 1
+            assert self._lock.wait_for(lambda: self._left == turn, 60)
+            self._left = 3 if turn == 1 else turn - 1
+            self._lock.notify_all()
+            return f"<reasoning>{number}</reasoning>{answer(1)}"
+
+
+@pytest.mark.parametrize("mode", ["auto", "record"])
+def test_candidates_get_their_own_replies_again(tmp_path, mode):
+    model, said = Crossing(), []
+    for llm in (model, None):
+        x = node(1, name="x", trainable=True)
+        settings = {"num_responses": 3, "max_workers": 3, "selection": "last", "temperature_range": (1, 1)}
+        with Cassette(tmp_path / "replies.jsonl", mode if llm else "replay"):
+            optimizer = OptoPrimeMulti([x], llm or DummyLLM(model), memory_size=0, **settings)
+            for _ in range(2):  # which changes nothing, so that the same is asked twice
+                optimizer.zero_feedback()
+                optimizer.backward(x * 3, "Larger.")
+                optimizer.step()
+        assert len({json.dumps(record.messages) for record in optimizer.records}) == 1
+        said.append([[item.reply for item in record.candidates] for record in optimizer.records])
+
+    assert said[0] == said[1]
+    assert model.asked == 6
 
 
 def test_a_program_that_stopped_pays_for_the_rest_only(tmp_path):

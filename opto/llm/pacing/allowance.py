@@ -7,6 +7,10 @@ __all__ = ["Allowance", "Entry", "Window"]
 
 #: What is left of a pace after a refusal, and how much of that comes back in each second without one.
 _CUT, _RECOVERY = 0.8, 0.1
+#: The part of a second's requests that may be refused: a server that refuses one now and then has not too much to do.
+_TOLERATED = 0.04
+#: By how much one refusal lowers what may run at once: half of it has gone when all that run are refused.
+_STEP = 0.5
 #: Requests per second that are never paced: whoever asks no faster is held back by waits between attempts.
 _SLOWEST = 4.0
 #: Seconds over which a pace is measured.
@@ -80,6 +84,8 @@ class Allowance:
         self.concurrency = math.inf
         self.pace = math.inf
         self._starts: deque[float] = deque()
+        self._refusals: deque[float] = deque()
+        self._most = 0
         self._closed_until = -math.inf
         self._grown_at = self._cut_at = -math.inf
         self._recovery = 0.0
@@ -95,13 +101,14 @@ class Allowance:
         running = self.running - stuck
         if running >= 1 and running + 1 > self.concurrency:
             return None
-        paced = self._starts[-1] + 1 / self.pace if self._starts else now
+        paced = self._starts[-1] + 1 / self.pace if self._starts and self.pace < math.inf else now
         timed = max(self._closed_until, paced) - now
         return max(0.0, timed, self.requests.delay(1, now), self.tokens.delay(tokens, now))
 
     def start(self, tokens: float, now: float) -> Entry:
         """Count a request; its tokens may still be set right."""
         self.running += 1
+        self._most = max(self._most, self.running)
         self._starts.append(now)
         while self._starts[0] < now - _MEASURED:
             self._starts.popleft()
@@ -117,13 +124,25 @@ class Allowance:
         self.pace += self._recovery * max(0.0, now - self._grown_at) if self.pace < math.inf else 0
         self._grown_at = max(now, self._grown_at)
 
-    def overloaded(self, started: float, pause: float, now: float) -> None:
-        """Fall, after the refusal of a request that was *started* then; begin none for *pause* seconds."""
+    def overloaded(self, started: float, pause: float, now: float, *, wanted: float = 0.0) -> None:
+        """Fall a little, after the refusal of a request that was *started* then.
+
+        If they are many, fall by much, and begin none for *pause* seconds; in any case begin none for those that the
+        endpoint has *wanted*. So an endpoint that is at its limit is left alone, and one that refuses at random is used
+        all the same: each of its refusals would else halve what the last one left.
+        """
+        self._closed_until = max(self._closed_until, now + min(wanted, _LONGEST_PAUSE))
+        self.concurrency = max(1.0, min(self.concurrency, max(self._most, self.running + 1)) - _STEP)
+        self._most = self.running
+        self._refusals.append(now)
+        while self._refusals[0] < now - _MEASURED:
+            self._refusals.popleft()
+        recent = sum(moment >= now - _MEASURED for moment in self._starts)
+        if len(self._refusals) <= _TOLERATED * recent:
+            return
         self._closed_until = max(self._closed_until, now + min(pause, _LONGEST_PAUSE))
         if started <= self._cut_at:
             return  # of the same crowd as the refusal that was answered already
         self._cut_at = now
-        self.concurrency = max(1.0, (self.running + 1) / 2)
-        recent = sum(moment >= now - _MEASURED for moment in self._starts) / _MEASURED
-        self.pace = max(_SLOWEST, min(self.pace, recent) * _CUT)
+        self.pace = max(_SLOWEST, min(self.pace, recent / _MEASURED) * _CUT)
         self._recovery, self._grown_at = self.pace * _RECOVERY, self._closed_until

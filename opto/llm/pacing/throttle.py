@@ -137,14 +137,14 @@ class Throttle:
     def finish(self, turn: "Turn", *, outcome: Reply | LLMError | None, pause: float, now: float) -> None:
         """End a turn, if it was not yet, and learn from what came of it."""
         with self._lock:
-            turn.lost = None
             if self._running.pop(turn.number, None) is None:
                 return
+            turn.lost = None
             self._allowance.end()
             if isinstance(outcome, Reply):
                 self._allowance.succeeded(now)
             elif isinstance(outcome, RateLimitError | ServerError) and outcome.status in _OVERLOADED:
-                self._allowance.overloaded(turn.begun, max(pause, outcome.retry_after or 0.0), now)
+                self._allowance.overloaded(turn.begun, pause, now, wanted=outcome.retry_after or 0.0)
             usage = getattr(outcome, "usage", None)
             if usage is not None:
                 self._allowance.tokens.correct(turn.entry, usage.total_tokens)
@@ -159,15 +159,15 @@ class Throttle:
             return self._start(tokens, caller, now)
 
     def _start(self, tokens: float, caller: "_Caller", now: float) -> "Turn":
-        number = next(self._numbers)
-        self._running[number] = caller
-        return Turn(number, now, self._allowance.start(tokens, now), self._lost)
+        turn = Turn(next(self._numbers), now, self._allowance.start(tokens, now), self._lost)
+        self._running[turn.number] = caller
+        return turn
 
     def _take_back(self) -> None:
-        """End the turns that nobody gave back."""
+        """End the turns that nobody gave back, and forget those that were interrupted before they were had."""
         while self._lost:
-            if self._running.pop(self._lost.popleft(), None) is not None:
-                self._allowance.end()
+            self._running.pop(self._lost.popleft(), None)
+        self._allowance.running = len(self._running)
 
     def _join(self, tokens: float, caller: "_Caller", wake: Callable[[], None]) -> "_Waiter":
         waiter = _Waiter(tokens, caller, wake)
@@ -246,8 +246,9 @@ class Turn:
 
     def __del__(self) -> None:
         # Whoever had it was interrupted before it could give it back.
-        if self.lost is not None:
-            self.lost.append(self.number)
+        lost = getattr(self, "lost", None)
+        if lost is not None:
+            lost.append(self.number)
 
 
 class _Caller:

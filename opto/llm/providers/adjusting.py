@@ -91,10 +91,8 @@ class Adjustments:
                     body.setdefault(adjustment.instead, value)
         return tuple(left_out)
 
-    def learn(self, error: BaseException, body: Mapping[str, Any], name_of_model: str) -> bool:
+    def learn(self, error: BadRequestError, body: Mapping[str, Any], name_of_model: str) -> bool:
         """Tell whether *body* is worth sending again, changed by what *error* says about it."""
-        if not isinstance(error, BadRequestError):
-            return False
         said = _Complaint(error)
         adjustment = said.adjustment(body, self._renames)
         if adjustment is None:

@@ -108,6 +108,9 @@ def chat_usage(usage: Any) -> Usage | None:
         output_tokens=written,
         cached_tokens=count(dig(usage, "prompt_tokens_details", "cached_tokens")) or 0,
         reasoning_tokens=count(dig(usage, "completion_tokens_details", "reasoning_tokens")) or 0,
+        cache_write_tokens=count(dig(usage, "prompt_tokens_details", "cache_write_tokens"))
+        or count(dig(usage, "cache_creation_input_tokens"))  # LiteLLM's name for it
+        or 0,
     )
 
 
@@ -146,6 +149,7 @@ def anthropic_usage(usage: Any) -> Usage | None:
         output_tokens=written,
         cached_tokens=cached,
         reasoning_tokens=count(dig(usage, "output_tokens_details", "thinking_tokens")) or 0,
+        cache_write_tokens=stored,
     )
 
 
@@ -196,6 +200,7 @@ def response_usage(usage: Any) -> Usage | None:
         output_tokens=written,
         cached_tokens=count(dig(usage, "input_tokens_details", "cached_tokens")) or 0,
         reasoning_tokens=count(dig(usage, "output_tokens_details", "reasoning_tokens")) or 0,
+        cache_write_tokens=count(dig(usage, "input_tokens_details", "cache_write_tokens")) or 0,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -46,18 +46,27 @@ class Received:
 
 
 class receiving:  # noqa: N801 - used like a function; a class, because every call goes through it
-    """Keep what responses inside bring."""
+    """Keep what responses inside bring.
 
-    __slots__ = ()
+    Args:
+        keep: Called with whatever ends the block too soon, and with what had come until then.
+    """
+
+    __slots__ = ("_keep", "_received")
+
+    def __init__(self, keep: Callable[[BaseException, str], None]) -> None:
+        self._keep = keep
 
     def __enter__(self) -> Received:
-        received = Received()
-        _received.set(received)
-        return received
+        self._received = Received()
+        _received.set(self._received)
+        return self._received
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # Not a reset: an event loop that was left in the middle of a call ends it in another context.
         _received.set(None)
+        if error is not None:
+            self._keep(error, self._received.text)
 
 
 class Redirected(Exception):  # noqa: N818 - what happened

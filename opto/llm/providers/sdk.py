@@ -68,15 +68,14 @@ class SDKAdapter(Adapter):
             create = self._create(client)
             while True:
                 body, left_out = self._request(messages, settings)
-                with receiving() as received:
-                    try:
+                try:
+                    with receiving(self._keep) as received:
                         with sdk_errors(self._endpoint, received):
                             response = create(**self._arguments(create, body))
                         return self._checked(response, body["model"], left_out, received)
-                    except BaseException as error:
-                        self._keep(error, received.text)
-                        if not self._adjustments.learn(error, body, self.model):
-                            raise
+                except BadRequestError as error:
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         async with self._clients.alent() as client:
@@ -88,15 +87,14 @@ class SDKAdapter(Adapter):
             create = self._create(client)
             while True:
                 body, left_out = self._request(messages, settings)
-                with receiving() as received:
-                    try:
+                try:
+                    with receiving(self._keep) as received:
                         with sdk_errors(self._endpoint, received):
                             response = await create(**self._arguments(create, body))
                         return self._checked(response, body["model"], left_out, received)
-                    except BaseException as error:
-                        self._keep(error, received.text)
-                        if not self._adjustments.learn(error, body, self.model):
-                            raise
+                except BadRequestError as error:
+                    if not self._adjustments.learn(error, body, self.model):
+                        raise
 
     def close(self) -> None:
         self._clients.close()

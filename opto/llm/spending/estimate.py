@@ -1,7 +1,7 @@
 """What a long run will take, by a sample of it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from opto.errors import OptoError
 from opto.llm.messages import Usage
@@ -68,7 +68,7 @@ class Estimate:
             times=times,
             at_once=at_once,
             calls=round(sample.calls * times),
-            usage=Usage(*(round(count * times) for count in _counts(both))),
+            usage=Usage(*(round(count * times) for count in astuple(both))),
             cost=known * times if is_known else None,
             known_cost=known * times,
             seconds=None if sample.replayed else seconds * rounds,
@@ -105,10 +105,6 @@ class Estimate:
         if not self.is_wall_time and self.seconds is not None:
             notes.append("Time is that of the calls, one after the other: use `with ledger:` to measure all of it.")
         return notes
-
-
-def _counts(usage: Usage) -> tuple[int, ...]:
-    return usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens
 
 
 def _calls(count: int) -> str:

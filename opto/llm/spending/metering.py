@@ -1,6 +1,7 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -250,7 +251,9 @@ class MeteredCall:
             return 0, None
         expected = self._meter.expectations.of(self.model, self._messages, self._settings)
         limits = [budget for budget in budgets if budget.limits_cost]
-        cost = self._meter.pricing.cost(self.model, expected) if limits else None
+        # As far as anybody knows, all that is read may be written to a cache, which may cost more.
+        dearest = replace(expected, cache_write_tokens=expected.input_tokens)
+        cost = self._meter.pricing.cost(self.model, dearest) if limits else None
         if limits and cost is None:
             raise BudgetError(
                 f"What {self.model} costs is not known, and there is a budget of money.",

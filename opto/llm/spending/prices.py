@@ -1,7 +1,8 @@
 """What a call cost in US dollars: by what the user says, else by a table, else unknown."""
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,8 +18,15 @@ _PER = 1_000_000
 _INSTALL = 'pip install "opto-trace[prices]"'
 #: What the table calls a provider that has another name here.
 _PROVIDERS = {"openai-responses": "openai"}
-#: Prices of plain text in the table; those of what a model was not asked for do not matter.
-_PLAIN = {"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "input_audio_mtok", "output_audio_mtok"}
+#: What `Price` holds, in the words of the table, and what does not matter to calls of these adapters.
+_USED = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_UNUSED = {
+    "cache_write_1h_mtok",
+    "input_audio_mtok",
+    "output_audio_mtok",
+    "web_searches_kcount",
+    "storage_searches_kcount",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,7 @@ class Price:
         input: For what the model reads.
         output: For what it writes, its reasoning included.
         cached_input: For the part of the input that comes from a cache; None if it costs as much as the rest.
+        cache_write: For the part of it that is written to a cache; None likewise.
 
     Example:
         >>> from opto.llm import Usage
@@ -39,12 +48,13 @@ class Price:
     input: float
     output: float
     cached_input: float | None = None
+    cache_write: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("input", "output", "cached_input"):
+        for name in ("input", "output", "cached_input", "cache_write"):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (is_number and 0 <= value < math.inf) and not (name == "cached_input" and value is None):
+            if not (is_number and 0 <= value < math.inf) and not ("cache" in name and value is None):
                 raise BadRequestError(
                     f"The price of {name} is {value!r:.80}.",
                     mend="Give US dollars per million tokens, such as Price(input=2.5, output=15).",
@@ -68,14 +78,23 @@ class Price:
 
     def of(self, usage: Usage) -> float:
         """Return what *usage* costs, in US dollars."""
-        cached = min(usage.cached_tokens, usage.input_tokens)
-        cheaper = self.input if self.cached_input is None else self.cached_input
-        amounts = ((usage.input_tokens - cached, self.input), (cached, cheaper), (usage.output_tokens, self.output))
-        return sum(tokens * price for tokens, price in amounts) / _PER
+        cached, stored = _parts(usage)
+        return (
+            (usage.input_tokens - cached - stored) * self.input
+            + cached * (self.input if self.cached_input is None else self.cached_input)
+            + stored * (self.input if self.cache_write is None else self.cache_write)
+            + usage.output_tokens * self.output
+        ) / _PER
 
     @property
     def is_free(self) -> bool:
-        return not (self.input or self.output or self.cached_input)
+        return not (self.input or self.output or self.cached_input or self.cache_write)
+
+
+def _parts(usage: Usage) -> tuple[int, int]:
+    """Return how much of the input came from a cache and went to one: never more than there is."""
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    return cached, min(usage.cache_write_tokens, usage.input_tokens - cached)
 
 
 class Pricing:
@@ -148,36 +167,59 @@ class _Table:
             _, found = self._snapshot.find_provider_model(model, None, provider, None)
         except LookupError:
             return None
-        prices = found.prices
-        if isinstance(prices, list) or not hasattr(prices, "__dict__"):
-            return self._exactly(provider, model)
-        said = {name: price for name, price in vars(prices).items() if price is not None}
-        if not said:
-            return None
-        is_plain = {"input_mtok", "output_mtok"} <= set(said) <= _PLAIN
-        if is_plain and not any(hasattr(price, "tiers") for price in said.values()):
-            cached = said.get("cache_read_mtok")
-            per_token = Price(
-                float(said["input_mtok"]), float(said["output_mtok"]), None if cached is None else float(cached)
-            )
-            return lambda usage, _: per_token.of(usage)
-        return self._exactly(provider, model)
-
-    def _exactly(self, provider: str, model: str) -> _Cost:
-        """For prices that depend on the day or on the length of a prompt, which takes the table longer."""
+        #: By the prices that hold on a day: the table keeps them.
+        rates: dict[int, _Rates] = {}
 
         def cost(usage: Usage, at: datetime) -> float | None:
-            counts = self._usage(
-                input_tokens=usage.input_tokens,
-                cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
-                output_tokens=usage.output_tokens,
-            )
-            try:
-                return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
-            except (LookupError, ValueError, ArithmeticError):
-                return None
+            prices = found.get_prices(at)
+            if id(prices) not in rates:
+                rates[id(prices)] = _Rates(vars(prices))
+            said = rates[id(prices)]
+            if said.is_plain:
+                return said.of(usage)
+            return self._exactly(provider, model, usage, at) if said.prices else None
 
         return cost
+
+    def _exactly(self, provider: str, model: str, usage: Usage, at: datetime) -> float | None:
+        """Let the table itself find out, which takes it longer."""
+        cached, stored = _parts(usage)
+        counts = self._usage(
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=cached,
+            cache_write_tokens=stored,
+            output_tokens=usage.output_tokens,
+        )
+        try:
+            return float(self._snapshot.calc(counts, model, provider, None, at).total_price)
+        except (LookupError, ValueError, ArithmeticError):
+            return None
+
+
+class _Rates:
+    """Prices of the table, which may be others for long prompts."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self.prices = {name: price for name, price in said.items() if price is not None}
+        self.is_plain = set(_USED[:2]) <= set(self.prices) <= {*_USED, *_UNUSED}
+        tiers = (tier for price in self.prices.values() for tier in getattr(price, "tiers", ()))
+        self._starts = sorted({tier.start for tier in tiers})
+        self._by_length = [self._above(start) for start in (-1, *self._starts)] if self.is_plain else []
+
+    def of(self, usage: Usage) -> float:
+        """Return what *usage* costs: the length of the whole prompt decides the price of all of it."""
+        return self._by_length[bisect_left(self._starts, usage.input_tokens)].of(usage)
+
+    def _above(self, start: int) -> Price:
+        """Return the prices of prompts that are longer than that, up to the next start."""
+        return Price(*(_above(self.prices.get(name), start) for name in _USED))  # type: ignore[arg-type]
+
+
+def _above(price: Any, start: int) -> float | None:
+    if not hasattr(price, "tiers"):
+        return None if price is None else float(price)
+    reached = [tier for tier in price.tiers if tier.start <= start]
+    return float(max(reached, key=lambda tier: tier.start).price if reached else price.base)
 
 
 @lru_cache(maxsize=1)

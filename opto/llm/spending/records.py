@@ -162,7 +162,7 @@ class Sum:
     __slots__ = ("_counts", "_known_cost", "_saved", "_saved_usage", "_seconds", "_usage", "_wasted")
 
     def __init__(self) -> None:
-        self._usage, self._wasted, self._saved_usage = [0] * 4, [0] * 4, [0] * 4
+        self._usage, self._wasted, self._saved_usage = [0] * 5, [0] * 5, [0] * 5
         self._counts = [0] * len(_COUNTS)
         self._known_cost = self._seconds = 0.0
         self._saved: float | None = 0.0
@@ -207,3 +207,4 @@ def _add(counts: list[int], usage: Usage) -> None:
     counts[1] += usage.output_tokens
     counts[2] += usage.cached_tokens
     counts[3] += usage.reasoning_tokens
+    counts[4] += usage.cache_write_tokens

@@ -58,6 +58,18 @@ def test_auto_adds_what_is_missing_and_answers_the_rest(path):
     assert texts(path) == ["A", "B"]
 
 
+def test_auto_adds_more_replies_to_the_same_request(path):
+    for session in range(1, 4):
+        cassette = Cassette(path)
+        found = [cassette.find(asking()) for _ in range(session)]
+        assert [reply and reply.text for reply in found] == [*map(str, range(1, session)), None]
+        cassette.keep(asking(), said(f"{session}"))
+
+    assert texts(path) == ["1"] * 3
+    replay = Cassette(path, mode="replay")
+    assert [replay.find(asking()).text for _ in range(3)] == ["1", "2", "3"]
+
+
 def test_record_asks_always_and_replaces_the_file_with_its_first_reply(path, recorded):
     recorded((asking("old"), said("old")), (asking("a"), said("old")))
     again = Cassette(path, mode="record")

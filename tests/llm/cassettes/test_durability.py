@@ -212,3 +212,17 @@ def test_a_file_that_cannot_be_read_is_an_error(path):
     for mode in ("auto", "replay"):
         with pytest.raises(Exception, match=r"cannot be read: Is a directory\. Give another file"):
             Cassette(path, mode=mode).find(asking())
+
+
+def test_a_reply_is_on_disk_when_it_is_acknowledged(path, monkeypatch):
+    synced = []
+
+    def sync(file):
+        synced.append(os.pread(file, 10_000, 0).count(b"\n"))
+        os.fsync(file)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    cassette = Cassette(path)
+    for number in range(3):
+        cassette.keep(asking(f"{number}"), said("x"))
+        assert synced == list(range(1, number + 2))

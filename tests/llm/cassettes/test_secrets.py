@@ -33,7 +33,7 @@ def test_what_looks_like_a_key_is_struck_out(secret):
     request = asking(f"My key is {secret}, keep it.")
 
     assert request.content["messages"][0]["content"] == "My key is [secret], keep it."
-    assert request.key == asking("My key is [secret], keep it.").key
+    assert request.key == asking("My key is [secret], keep it.").key == Request(**request.content).key
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,25 @@ def test_a_wait_beyond_the_deadline_is_not_begun(provider, how):
     assert (waits.list, info.value.retry_after, len(server.requests)) == ([], 300, 1)
 
 
+def test_nobody_waits_for_what_never_comes():
+    """Without a deadline too: the longest sleep of a machine is some hundred years."""
+    clock = Waits()
+    error = errors.RateLimitError("no", mend="Wait.", retry_after=1e300)
+    llm = ScriptedLLM(lambda messages: error, retries=4, deadline=None)
+    llm._clock = clock
+    with pytest.raises(errors.RateLimitError):
+        llm("hi")
+    assert clock.list == []
+
+
+def test_a_server_that_says_to_come_back_at_once_is_not_stormed(provider, how):
+    clock = Waits()
+    busy = Failure(429, headers={"retry-after": "0"})
+    with LLMServer([busy, busy, "hello"]) as server, client(server, provider, clock) as llm:
+        assert ask(llm, how).text == "hello"
+    assert clock.list == [0.25, 0.5]
+
+
 def test_all_waits_together_keep_the_deadline():
     clock = Waits()
     llm = ScriptedLLM(lambda messages: errors.ServerError("no", mend="Wait."), retries=100, deadline=10)

@@ -67,34 +67,73 @@ def test_nothing_is_held_back_before_anything_was_refused():
     assert allowance.delay(0, 0.0) == 0
 
 
-def test_concurrency_and_pace_fall_when_a_request_is_refused():
+def test_concurrency_and_pace_fall_when_requests_are_refused():
     allowance = Allowance()
     starts(allowance, 32, now=0.0)
-    allowance.end()
-    allowance.overloaded(0.0, 2.0, 0.1)
-    assert (allowance.concurrency, allowance.pace) == (16, pytest.approx(25.6))
-    assert allowance.delay(0, 0.1) is None, "31 are running"
-    for _ in range(31):
+    for _ in range(2):
+        allowance.end()
+        allowance.overloaded(0.0, 2.0, 0.1)
+    assert (allowance.concurrency, allowance.pace) == (30.5, pytest.approx(25.6))
+    for _ in range(30):
         allowance.end()
     assert allowance.delay(0, 0.1) == pytest.approx(2.0)
     assert allowance.delay(0, 2.1) == 0
 
 
-def test_a_crowd_that_is_refused_counts_once():
+def test_what_runs_at_once_falls_by_what_was_refused():
+    allowance = Allowance()
+    starts(allowance, 32, now=0.0)
+    for _ in range(20):
+        allowance.end()
+    for _ in range(12):
+        allowance.end()
+        allowance.overloaded(0.0, 0.0, 0.1)
+    assert allowance.concurrency < 16
+    assert allowance.delay(0, 5.0) == 0
+
+
+def test_the_pace_falls_once_for_a_crowd_that_is_refused():
     allowance = Allowance()
     starts(allowance, 32, now=0.0)
     for _ in range(12):
         allowance.end()
         allowance.overloaded(0.0, 0.0, 0.1)
-    assert allowance.concurrency == 16
+    assert allowance.pace == pytest.approx(25.6)
     starts(allowance, 1, now=0.2)
     allowance.overloaded(0.2, 0.0, 0.3)
-    assert allowance.concurrency < 16
+    assert allowance.pace < 25.6
+
+
+def test_refusals_at_random_do_not_add_up():
+    """One in fifty, of 64 at once: each of them alone would halve what the last one left, if it counted in full."""
+    allowance = Allowance()
+    now = 0.0
+    starts(allowance, 64, now=now)
+    for number in range(1, 5000):
+        now += 0.001
+        allowance.end()
+        if number % 50:
+            allowance.succeeded(now)
+        else:
+            allowance.overloaded(now - 0.05, 0.25, now)
+        while allowance.running < 64 and allowance.delay(0, now) == 0:
+            allowance.start(0, now)
+        assert allowance.running > 55
+
+
+def test_an_endpoint_is_left_alone_when_it_asks_for_that_however_rarely_it_refuses():
+    allowance = Allowance()
+    starts(allowance, 100, now=0.0)
+    for _ in range(100):
+        allowance.end()
+    allowance.overloaded(0.0, 2.0, 0.1, wanted=0.5)
+    assert allowance.delay(0, 0.1) == pytest.approx(0.5)
+    assert allowance.delay(0, 0.6) == 0
 
 
 def test_both_recover_while_all_goes_well():
     allowance = Allowance()
-    starts(allowance, 40, now=0.0)
+    starts(allowance, 19, now=0.0)
     allowance.overloaded(0.0, 0.0, 0.0)
     concurrency, pace = allowance.concurrency, allowance.pace
     for second in range(1, 11):
@@ -108,7 +147,8 @@ def test_requests_are_paced_after_a_refusal():
     starts(allowance, 25, now=0.0)
     for _ in range(25):
         allowance.end()
-    allowance.overloaded(0.0, 0.0, 0.0)
+    for _ in range(2):
+        allowance.overloaded(0.0, 0.0, 0.0)
     assert allowance.pace == 20
     assert allowance.delay(0, 0.01) == pytest.approx(0.04)
     allowance.start(0, 0.05)
@@ -386,3 +426,58 @@ def test_those_who_wait_get_their_turn_in_order():
     for thread in threads:
         thread.join(60)
     assert order == list(range(10))
+
+
+def test_fewer_than_one_request_per_minute():
+    moments, clock = [], Steps()
+
+    def model(messages):
+        moments.append(clock.time)
+        return "ok"
+
+    llm = DummyLLM(model, requests_per_minute=0.5)
+    llm._clock = clock
+    for _ in range(3):
+        llm("hi")
+    assert moments == pytest.approx([0, 120, 240])
+
+
+def test_of_several_limits_the_lowest_is_kept():
+    window = Window()
+    for limit in (3, 0.5, 2, 0.25, 100):
+        window.restrict(limit)
+    window.use(1, 0.0)
+    assert window.delay(1, 0.0) == 240
+
+
+def test_an_absurd_pause_does_not_close_an_endpoint_for_good():
+    allowance = Allowance()
+    starts(allowance, 1, now=0.0)
+    allowance.end()
+    allowance.overloaded(0.0, 1e9, 0.0)
+    assert allowance.delay(0, 0.0) == 600
+    assert allowance.delay(0, 600.0) == 0
+
+
+def test_a_clock_that_goes_back_holds_nobody_up():
+    allowance = Allowance()
+    starts(allowance, 3, now=1e6)
+    assert allowance.delay(0, 0.0) == 0
+
+
+def test_concurrency_that_was_cut_to_one_comes_back():
+    clock, calls = Steps(), iter([errors.RateLimitError("no", mend="Wait.", status=429)] * 6)
+
+    def model(messages):
+        error = next(calls, None)
+        if error is not None:
+            raise error
+        return "ok"
+
+    llm = DummyLLM(model, requests_per_minute=1e9, retries=10)
+    llm._clock = clock
+    llm("hi")
+    assert llm._throttle._allowance.concurrency == 2
+    for _ in range(50):
+        llm("hi")
+    assert llm._throttle._allowance.concurrency > 9

@@ -171,7 +171,7 @@ def test_anthropic_input_counts_reads_and_writes_of_the_cache():
     with LLMServer([Raw(body)]) as server, LLM("anthropic:m", base_url=server.anthropic_url) as llm:
         reply = llm("hi")
     assert reply.text == "ab"
-    assert reply.usage == Usage(3210, 5, cached_tokens=200)
+    assert reply.usage == Usage(3210, 5, cached_tokens=200, cache_write_tokens=3000)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from opto.llm.spending import Totals, ledgers_in_force
 from opto.llm.spending.table import dollars
 
 PRICED = CallRecord(
-    "openai:gpt-5.4-mini", "judge", "score", 3, usage=Usage(1000, 200, 400, 50), cost=0.002, seconds=1.5, retries=1
+    "openai:gpt-5.4-mini", "judge", "score", 3, usage=Usage(1000, 200, 400, 50, 25), cost=0.002, seconds=1.5, retries=1
 )
 FAILED = CallRecord("openai:gpt-5.4-mini", "task", wasted=Usage(100, 5), cost=0.0001, seconds=9, error="ServerError")
 CUT = CallRecord("openai:gpt-5.4-mini", "task", seconds=60, error="LLMTimeoutError", uncertain=True)
@@ -37,7 +37,7 @@ def ledger_of(*records, **settings):
 def test_a_ledger_adds_up_what_was_billed():
     ledger = ledger_of(PRICED, FAILED, REPLAYED)
     assert ledger.calls == len(ledger) == 3
-    assert ledger.usage == Usage(1100, 205, 400, 50), "failed attempts too, replies that were replayed not"
+    assert ledger.usage == Usage(1100, 205, 400, 50, 25), "failed attempts too, replies that were replayed not"
     assert ledger.cost == ledger.known_cost == pytest.approx(0.0021)
     totals = ledger.totals
     assert (totals.failed, totals.retries, totals.replayed, totals.seconds) == (1, 1, 1, 10.5)
@@ -63,7 +63,7 @@ def test_totals_can_be_split_by_any_labels():
     assert {key: total.calls for key, total in ledger.by("role").items()} == {"judge": 2, "task": 2, "optimizer": 1}
     assert {key: total.calls for key, total in ledger.by("step").items()} == {3: 2, None: 2, 4: 1}
     by = ledger.by("operator", "model")
-    assert by["score", "openai:gpt-5.4-mini"].usage == Usage(2000, 400, 800, 100)
+    assert by["score", "openai:gpt-5.4-mini"].usage == Usage(2000, 400, 800, 100, 50)
     assert by["plan", "anthropic:claude"].cost == 0
     assert by[None, "function:f"].cost is None
     assert sum((total for total in ledger.by("role", "operator", "step", "model").values()), Totals()) == ledger.totals
@@ -103,7 +103,7 @@ def test_threads_enter_records_at_once():
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(ledger.enter, [PRICED] * 4000))
     assert ledger.calls == 4000
-    assert ledger.usage == Usage(4_000_000, 800_000, 1_600_000, 200_000)
+    assert ledger.usage == Usage(4_000_000, 800_000, 1_600_000, 200_000, 100_000)
     assert ledger.cost == pytest.approx(8.0)
 
 
@@ -163,7 +163,7 @@ def test_small_amounts_keep_their_digits(amount, text):
 # Kept in files.
 
 
-usages = st.none() | st.builds(Usage, *[st.integers(0, 10**9)] * 4)
+usages = st.none() | st.builds(Usage, *[st.integers(0, 10**9)] * 5)
 records = st.builds(
     CallRecord,
     model=st.text(),

@@ -32,16 +32,17 @@ def no_table(monkeypatch):
         (Usage(0, 1_000_000), 10.0),
         (Usage(1_000_000, 0, cached_tokens=400_000), 1.2 + 0.08),
         (Usage(0, 1_000_000, reasoning_tokens=900_000), 10.0),
+        (Usage(1_000_000, 0, cached_tokens=400_000, cache_write_tokens=100_000), 1.0 + 0.08 + 0.25),
         # A provider that reports nonsense does not make anything cheaper than its input.
         (Usage(100, 0, cached_tokens=1_000_000), 0.00002),
     ],
 )
 def test_a_price_is_per_million_tokens(usage, cost):
-    assert Price(2, 10, cached_input=0.2).of(usage) == pytest.approx(cost)
+    assert Price(2, 10, cached_input=0.2, cache_write=2.5).of(usage) == pytest.approx(cost)
 
 
 def test_cached_input_costs_as_much_as_the_rest_if_nothing_is_said():
-    assert Price(2, 10).of(Usage(1_000_000, 0, cached_tokens=1_000_000)) == 2
+    assert Price(2, 10).of(Usage(1_000_000, 0, cached_tokens=600_000, cache_write_tokens=400_000)) == 2
 
 
 @pytest.mark.parametrize("given", [(1,), "cheap", (1, 2, 3, 4), (1, -2), (1, float("nan")), (True, 1), (1, "2"), 3])
@@ -85,23 +86,31 @@ def test_the_table_knows_other_providers():
         0.03
     )
 
+    stored = Usage(100_000, 0, cache_write_tokens=100_000)
+    assert Pricing().cost("anthropic:claude-sonnet-4-5", stored) == pytest.approx(0.375)
+
 
 def test_prices_that_depend_on_the_length_of_a_prompt_are_taken_as_they_are():
     short, long = (Pricing().cost("litellm:gemini/gemini-2.5-pro", Usage(size, 0)) for size in (200_000, 400_000))
     assert long == pytest.approx(4 * short)
 
 
-def test_the_quick_way_costs_what_the_table_itself_says():
-    table = prices._table()
-    compared = 0
+@pytest.mark.parametrize("size", [30_000, 128_000, 200_000, 200_001, 272_000, 272_001, 900_000])
+def test_the_quick_way_costs_what_the_table_itself_says(size):
+    table, now = prices._table(), datetime.now(UTC)
+    usage, compared, plain = Usage(size, 700, 20_000, 100, 3000), 0, 0
     for provider in table._snapshot.providers:
         for model in provider.models:
-            quick, exact = table.price(provider.id, model.id), table._exactly(provider.id, model.id)
-            usage, now = Usage(30_000, 700, cached_tokens=20_000, reasoning_tokens=100), datetime.now(UTC)
-            if quick is not None and (amount := exact(usage, now)) is not None:
-                assert quick(usage, now) == pytest.approx(amount, rel=1e-9, abs=1e-12), (provider.id, model.id)
-                compared += quick.__qualname__.endswith("<lambda>")
-    assert compared > 300
+            quick, exact = table.price(provider.id, model.id), table._exactly(provider.id, model.id, usage, now)
+            if quick is None or (amount := quick(usage, now)) is None:
+                continue
+            assert amount == pytest.approx(exact, rel=1e-9, abs=1e-12), (provider.id, model.id)
+            compared += 1
+            plain += prices._Rates(
+                vars(table._snapshot.find_provider_model(model.id, None, provider.id, None)[1].get_prices(now))
+            ).is_plain
+    assert compared > 500
+    assert plain > 0.8 * compared
 
 
 @pytest.mark.parametrize(
