@@ -68,10 +68,11 @@ class Call:
             return self._formed(known)
         with self._metered() as metered:
             try:
-                reply = metered.replied(ask(self._adapter, self._messages, self._settings, self._attempts))
+                reply = ask(self._adapter, self._messages, self._settings, self._attempts, before_each=metered.begin)
             except LLMError as error:
                 self._keep(error)
                 raise
+            metered.replied(reply)
             self._keep(reply)
             return self._formed(reply)
 
@@ -82,10 +83,13 @@ class Call:
             return self._formed(known)
         async with self._metered() as metered:
             try:
-                reply = metered.replied(await ask_async(self._adapter, self._messages, self._settings, self._attempts))
+                reply = await ask_async(
+                    self._adapter, self._messages, self._settings, self._attempts, before_each=metered.begin
+                )
             except LLMError as error:
                 self._keep(error)
                 raise
+            metered.replied(reply)
             self._keep(reply)
             return self._formed(reply)
 
@@ -107,8 +111,6 @@ class Call:
         return reply if self._form is None else replace(reply, form=self._form)
 
     def _metered(self) -> MeteredCall:
-        metered = self._meter.call(
+        return self._meter.call(
             lambda: self._adapter.model, self._messages, self._settings, labels=self._labels, attempts=self._attempts
         )
-        self._attempts.before_each = metered.begin
-        return metered

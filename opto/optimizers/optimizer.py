@@ -261,7 +261,8 @@ class Optimizer(OptimizerState):
             # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
             # parameter.
             names = {parameter: name for name, parameter in self.variables.items()}
-            said = trace_step()
+            with labelled(role="optimizer"):
+                said = trace_step()
             if not isinstance(said, Mapping) or not all(isinstance(item, Node) and item in names for item in said):
                 raise OptimizerError(
                     f"{type(self).__name__}._step() returned {said!r:.80}.",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
+from contextlib import suppress
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
@@ -339,7 +340,9 @@ class _Body:
     def __exit__(
         self, kind: type[BaseException] | None, cause: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        (leave_open_scope if self._is_open else leave_scope)(self._token)
+        # A coroutine may be closed by somebody else than who ran it, who has nothing to leave.
+        with suppress(ValueError):
+            (leave_open_scope if self._is_open else leave_scope)(self._token)
         passing, self._passing = self._passing, None
         if isinstance(cause, Exception) and cause is not passing:
             self._call.fail(self._bound[0], self._bound[1], self.reads, cause)

@@ -187,6 +187,7 @@ def test_a_call_may_have_another_form_than_its_client_or_none():
             Order(items=[Item(name="pen")], color=Color.RED, when=dt.date(2026, 11, 22)),
         ),
         (Literal["yes", "no"], '"yes"', "yes"),
+        (str, '"one\ntwo"', "one\ntwo"),
         (Annotated[int, pydantic.Field(ge=3)], "4", 4),
         (int, "{'a': 1} 7", None),
     ],

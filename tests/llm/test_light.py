@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(importlib.util.find_spec("opto").origin).parent.parent
 HEAVY = [
     *("openai", "anthropic", "litellm", "httpx", "httpx2", "genai_prices", "tiktoken", "pydantic", "numpy", "optuna"),
-    *("asyncio", "socket", "_socket", "ssl", "http", "email", "multiprocessing", "concurrent", "queue"),
+    *("asyncio", "socket", "_socket", "ssl", "http.client", "email", "multiprocessing", "concurrent", "queue"),
 ]
 
 
@@ -35,7 +35,7 @@ import json, os, threading
 before = set(sys.modules), set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()
 import {module}
 after = set(sys.modules), set(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else set()
-loaded = sorted(name for name in after[0] - before[0] if "." not in name)
+loaded = sorted(after[0] - before[0])
 print(json.dumps([loaded, len(after[1]) - len(before[1]), threading.active_count()]))
 """)
     )

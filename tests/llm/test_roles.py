@@ -8,7 +8,7 @@ import pytest
 from opto.errors import AuthenticationError, BadRequestError
 from opto.llm import LLM, Ledger, ScriptedLLM, as_llm, environment_model, labelled, labels, named_for, use_llm
 from opto.nodes import node
-from opto.optimizers import OPRO, LocalSearch, Mixed, OptoPrime, OptoPrimeMulti, OptoPrimeV2, TextGrad
+from opto.optimizers import OPRO, LocalSearch, Mixed, Optimizer, OptoPrime, OptoPrimeMulti, OptoPrimeV2, TextGrad
 from opto.testing import LLMServer
 from opto.trace import bundle
 from opto.trace.operators import call_llm
@@ -146,6 +146,27 @@ def test_what_judges_candidates_asks_as_judge():
     assert step.outcome == "updated"
     assert {(item.role, item.step) for item in seen} == {("optimizer", 1)}
     assert {(item.role, item.step) for item in judged} == {("judge", 1)}
+
+
+def test_a_judge_that_is_never_asked_needs_no_key(monkeypatch):
+    monkeypatch.setenv("OPTO_JUDGE_MODEL", "openai:judge")
+    with pytest.raises(AuthenticationError, match="OPENAI_API_KEY"):
+        multi(llm=saying(ANSWER))
+    assert multi(llm=saying(ANSWER), validate=lambda: 1.0).outcome == "updated"
+
+
+def test_optimizers_written_for_trace_ask_as_optimizers():
+    class Simple(Optimizer):
+        def _step(self):
+            said = llm([{"role": "user", "content": "What now?"}]).text
+            return {parameter: int(said) for parameter in self.parameters}
+
+    llm, x = saying("2", seen := []), node(1, name="x", trainable=True)
+    optimizer = Simple([x])
+    optimizer.backward(x * 3, "It should be 6.")
+    optimizer.step()
+    assert x.data == 2
+    assert [(item.role, item.step) for item in seen] == [("optimizer", 1)]
 
 
 def test_without_a_judge_of_its_own_the_model_judges_in_that_role():

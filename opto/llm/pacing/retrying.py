@@ -61,7 +61,6 @@ class Attempts:
     Attributes:
         sent: How many were begun, and so may have been billed.
         failures: How they failed, in order, the last one included.
-        before_each: Called before each is sent; what it raises ends the call.
     """
 
     def __init__(self, patience: Patience, *, model: str, throttle: Throttle | None, clock: Clock) -> None:
@@ -74,7 +73,6 @@ class Attempts:
         self._turn: Turn | None = None
         self.sent = 0
         self.failures: list[LLMError] = []
-        self.before_each: Callable[[], None] | None = None
 
     @property
     def left(self) -> float | None:
@@ -114,11 +112,10 @@ class Attempts:
         """Leave them out of the deadline: a call has not begun before its SDK is loaded."""
         self._begun += seconds
 
-    def begun(self, turn: Turn | None) -> float | None:
+    def begun(self, turn: Turn | None, before: Callable[[], None]) -> float | None:
         """Count an attempt, and return what it may take."""
         self._turn = turn
-        if self.before_each is not None:
-            self.before_each()
+        before()
         self.sent += 1
         return self.seconds
 
@@ -163,8 +160,15 @@ class Attempts:
         return error
 
 
-def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts) -> Reply:
-    """Ask until there is a reply, or an error that is final."""
+def ask(
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    attempts: Attempts,
+    *,
+    before_each: Callable[[], None],
+) -> Reply:
+    """Ask until there is a reply, or an error that is final; also one that *before_each* attempt raises."""
     prepare = getattr(adapter, "prepare", None)  # adapters need not derive from the protocol
     if prepare is not None:
         began = attempts.clock.now()
@@ -173,7 +177,7 @@ def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, An
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            with within(attempts.begun(attempts.enter(tokens))):
+            with within(attempts.begun(attempts.enter(tokens), before_each)):
                 return attempts.succeeded(adapter.complete(messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
@@ -185,7 +189,12 @@ def ask(adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, An
 
 
 async def ask_async(
-    adapter: Adapter, messages: Sequence[Message], settings: Mapping[str, Any], attempts: Attempts
+    adapter: Adapter,
+    messages: Sequence[Message],
+    settings: Mapping[str, Any],
+    attempts: Attempts,
+    *,
+    before_each: Callable[[], None],
 ) -> Reply:
     """Do the same without blocking the event loop."""
     from asyncio import timeout  # noqa: PLC0415 - as in Clock
@@ -198,7 +207,7 @@ async def ask_async(
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            timer = timeout(attempts.begun(await attempts.aenter(tokens)))
+            timer = timeout(attempts.begun(await attempts.aenter(tokens), before_each))
             try:
                 async with timer:
                     return attempts.succeeded(await adapter.acomplete(messages, settings))

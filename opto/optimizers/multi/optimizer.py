@@ -192,8 +192,9 @@ class OptoPrimeMulti(OptoPrime):
         self._validate = validate
         self._selector = selector
         self._allow_worse = allow_worse
+        named = named_for("judge") if judge is None and self._selection == "judge" else None
         self._judge = Judge(
-            as_llm(judge, role="judge") if judge is not None else named_for("judge") or self.llm,
+            as_llm(judge, role="judge") if judge is not None else named or self.llm,
             max_tokens=max_tokens,
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,
