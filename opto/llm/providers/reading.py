@@ -45,20 +45,35 @@ def dig(value: Any, *path: str | int) -> Any:
         'hi'
     """
     for step in path:
-        if isinstance(step, int) or _has_keys(type(value)):  # type: ignore[arg-type]  # mypy thinks that classes have no hash
+        if value is None:
+            return None
+        way = _way(type(value), step)  # type: ignore[arg-type]  # mypy thinks that classes have no hash
+        if way == _FIELD:
+            held, more = value.__dict__, value.__pydantic_extra__
+            value = held[step] if step in held else more.get(step) if more else None
+        elif way == _ITEM:
             try:
                 value = value[step]
             except (TypeError, LookupError):
                 return None
         else:
-            value = getattr(value, step, None)
+            value = getattr(value, step, None)  # type: ignore[arg-type]  # numbers are items
     return value
 
 
-@lru_cache(maxsize=128)
-def _has_keys(kind: type) -> bool:
-    # Objects of pydantic take long to say that they have not, and every reply is made of them.
-    return hasattr(kind, "keys")
+_FIELD, _ITEM, _ATTRIBUTE = range(3)
+
+
+@lru_cache(maxsize=1024)
+def _way(kind: type, step: str | int) -> int:
+    """Tell how objects of a class are asked for what has this name.
+
+    Objects of pydantic, of which every reply is made, take long to say that there is no such thing.
+    """
+    if isinstance(step, int) or hasattr(kind, "keys"):
+        return _ITEM
+    is_field = hasattr(kind, "__pydantic_extra__") and not any(step in base.__dict__ for base in kind.__mro__)
+    return _FIELD if is_field else _ATTRIBUTE
 
 
 def count(value: Any) -> int | None:
