@@ -21,7 +21,7 @@ from opto.errors import (
     RateLimitError,
     ServerError,
 )
-from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Reply, ScriptedLLM, Usage
+from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Price, Reply, ScriptedLLM, Usage
 from opto.llm.spending import Expectations, Meter
 from opto.llm.spending.budget import _outer as reservations_around
 from opto.llm.spending.expecting import FIRST_OUTPUT
@@ -382,6 +382,14 @@ def test_a_server_of_ones_own_has_no_price_unless_it_is_given(how):
             assert budget.spent.cost == pytest.approx(15e-6)
 
 
+def test_what_is_read_may_be_written_to_a_cache_which_costs_more(how):
+    read = estimate_tokens(PROMPT)
+    llm = ScriptedLLM([HELLO], price=Price(1, 1, cache_write=2), budget=Budget(cost=1e-9))
+    with pytest.raises(BudgetError) as caught:
+        ask(llm, how, max_tokens=10)
+    assert caught.value.needed == pytest.approx((2 * read + 10) / 1e6)
+
+
 def test_what_is_free_can_be_said_to_be(how):
     llm = DummyLLM(lambda messages: "hello", price=(0, 0), budget=Budget(cost=0))
     ask(llm, how)
@@ -415,6 +423,13 @@ def test_a_call_counts_where_it_began(how):
     with outer:
         assert ask(DummyLLM(model), how).text == "0"
     assert outer.calls == 1
+
+
+def test_a_ledger_that_is_around_its_own_client_counts_once(how):
+    ledger = Ledger()
+    with ledger, ledger:
+        ask(ScriptedLLM([HELLO], ledger=ledger), how)
+    assert ledger.calls == 1
 
 
 @pytest.mark.parametrize("budget", [3, "much", [Budget(calls=1), 3], {"calls": 3}])
