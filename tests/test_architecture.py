@@ -52,6 +52,7 @@ BROAD_EXCEPTS = {
     "opto.optimizers.multi.choosing",
     "opto.optimizers.optimizer",
     "opto.runs.record",
+    "opto.testing.asking",
     "opto.trace.calls",
     "opto.trace.definition",
 }
