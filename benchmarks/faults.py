@@ -39,7 +39,7 @@ from opto.llm import LLM, Reply, Usage
 from opto.llm.pacing import Clock
 from opto.testing import FAULTS, Failure, Faults, LLMServer, Slow
 
-LATENCY, RATE, TIMEOUT = 0.05, 0.1, 1.0
+LATENCY, RATE, TIMEOUT = 0.05, 0.1, 3.0
 MOST = 1.25
 WARM = "Are you there?"
 

@@ -6,7 +6,9 @@ from collections import deque
 __all__ = ["Allowance", "Entry", "Window"]
 
 #: What is left of a pace after a refusal, and how much of that comes back in each second without one.
-_CUT, _RECOVERY = 0.7, 0.1
+_CUT, _RECOVERY = 0.7, 0.05
+#: By how much that grows in each second.
+_HURRY = 0.3
 #: The part of requests that may be refused, of a second or of so many: a server that refuses one now and then has not
 #: too much to do. What chance adds to it is allowed for.
 _TOLERATED, _SAMPLE = 0.03, 50
@@ -122,7 +124,11 @@ class Allowance:
     def succeeded(self, now: float) -> None:
         """Recover a little."""
         self.concurrency += 1 / self.concurrency
-        self.pace += self._recovery * max(0.0, now - self._grown_at) if self.pace < math.inf else 0
+        if self.pace < math.inf:
+            seconds = max(0.0, now - self._grown_at)
+            self.pace += self._recovery * seconds
+            # Faster and faster: the pace that was measured may have been that of a lull.
+            self._recovery *= 1 + _HURRY * seconds
         self._grown_at = max(now, self._grown_at)
 
     def overloaded(self, started: float, pause: float, now: float, *, wanted: float = 0.0) -> None:
@@ -133,8 +139,8 @@ class Allowance:
         all the same: each of its refusals would else halve what the last one left.
         """
         self._closed_until = max(self._closed_until, now + min(wanted, _LONGEST_PAUSE))
-        self.concurrency = max(1.0, min(self.concurrency, max(self._most, self.running + 1)) - _STEP)
-        self._most = self.running
+        # Not of what runs now: after a pause, that is little.
+        self.concurrency = max(1.0, min(self.concurrency, self._most) - _STEP)
         pause = min(pause, _LONGEST_PAUSE)
         if started <= self._cut_at:  # of the same crowd as the refusal that was answered already
             self._closed_until = max(self._closed_until, now + pause)

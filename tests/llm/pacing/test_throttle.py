@@ -73,7 +73,7 @@ def test_concurrency_and_pace_fall_when_requests_are_refused():
     for _ in range(4):
         allowance.end()
         allowance.overloaded(0.0, 2.0, 0.1)
-    assert (allowance.concurrency, allowance.pace) == (28.5, pytest.approx(22.4))
+    assert (allowance.concurrency, allowance.pace) == (30.0, pytest.approx(22.4))
     for _ in range(28):
         allowance.end()
     assert allowance.delay(0, 0.1) == pytest.approx(2.0)
@@ -83,12 +83,10 @@ def test_concurrency_and_pace_fall_when_requests_are_refused():
 def test_what_runs_at_once_falls_by_what_was_refused():
     allowance = Allowance()
     starts(allowance, 32, now=0.0)
-    for _ in range(20):
-        allowance.end()
-    for _ in range(12):
+    for _ in range(32):
         allowance.end()
         allowance.overloaded(0.0, 0.0, 0.1)
-    assert allowance.concurrency < 16
+    assert allowance.concurrency == 16
     assert allowance.delay(0, 5.0) == 0
 
 
@@ -140,7 +138,7 @@ def test_both_recover_while_all_goes_well():
     for second in range(1, 11):
         allowance.succeeded(float(second))
     assert concurrency < allowance.concurrency < concurrency + 1
-    assert allowance.pace == pytest.approx(2 * pace)
+    assert allowance.pace > 2 * pace
 
 
 def test_requests_are_paced_after_a_refusal():
