@@ -22,7 +22,7 @@ test: $(VENV)/.dev lint
 	@$(MAKE) --no-print-directory test-litellm
 
 test-litellm: $(LITELLM_VENV)/.installed
-	$(LITELLM_VENV)/bin/python -m pytest tests/llm
+	$(LITELLM_VENV)/bin/python -m pytest tests/llm/providers tests/llm/test_*.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ def append_lines(file_name: "str | os.PathLike[str]", lines: bytes) -> None:
     """
     folder = os.path.dirname(os.path.abspath(file_name))
     os.makedirs(folder, exist_ok=True)
-    file = os.open(file_name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    file = os.open(file_name, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
     try:
         is_new = os.fstat(file).st_size == 0
         if not _stand_alone(file, lines):

@@ -36,7 +36,8 @@ class LLM:
         LLM()  # what the environment names
 
     ``LLM()`` takes the first of these environment variables that is set: ``OPTO_MODEL`` (``provider:model``), which
-    ``OPTO_OPTIMIZER_MODEL``, ``OPTO_JUDGE_MODEL`` and ``OPTO_TASK_MODEL`` precede for a client with that role;
+    ``OPTO_OPTIMIZER_MODEL``, ``OPTO_JUDGE_MODEL`` and ``OPTO_TASK_MODEL`` precede for a client with that role; those of
+    Trace, such as ``TRACE_LITELLM_MODEL``;
     ``OPENAI_BASE_URL`` or ``OPENAI_API_KEY``, with the model in ``OPENAI_MODEL``; ``ANTHROPIC_API_KEY``.
     Without a name, a provider's default model is used, and of a server of your own the first model that it
     lists.

@@ -48,6 +48,15 @@ class TestOllama(EndpointContract):
         return connected("ollama", server, self.key)
 
 
+class TestAzure(EndpointContract):
+    @pytest.fixture(autouse=True)
+    def _version(self, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_VERSION", "2026-10-21")
+
+    def connect(self, server):
+        return LLM("azure:some-model", base_url=server.anthropic_url, api_key=self.key)._adapter
+
+
 class TestAnthropic(EndpointContract):
     always = frozenset({"model", "messages", "max_tokens"})
 

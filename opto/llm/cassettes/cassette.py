@@ -13,6 +13,7 @@ from opto.llm.cassettes.lines import Line, is_lasting, line_of, read_lines
 from opto.llm.cassettes.nearest import first_difference, nearest
 from opto.llm.cassettes.request import Request
 from opto.llm.cassettes.scope import entered
+from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Cassette:
             raise CassetteError(
                 f"There is no mode {mode!r} of a cassette.", mend=f"Choose one of {', '.join(get_args(Mode))}."
             )
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # wherever the program goes meanwhile
+        self._name = str(path)
         self.mode: Mode = mode
         self._recorded_by = recorded_by
         self._lock = threading.Lock()
@@ -82,6 +84,7 @@ class Cassette:
         self._was_there = False
         self._waiting: list[bytes] = []  # what could not be written
         self._has_warned = False
+        renew_after_fork(self)
 
     @property
     def asks(self) -> bool:
@@ -100,12 +103,13 @@ class Cassette:
         if self.mode == "record":
             request.key  # noqa: B018 - what cannot be recorded is refused before it is paid for
             return None
+        first = request.key
         with self._lock:
             lines = self._read()
             rollout = request.rollout
             if rollout is None:
-                rollout = self._asked.get(request.key, 0)
-                self._asked[request.key] = rollout + 1
+                rollout = self._asked.get(first, 0)
+                self._asked[first] = rollout + 1
             key = request.key_of(rollout)
             line = lines.get(key)
             if line is None and self.asks:
@@ -127,14 +131,15 @@ class Cassette:
             return
         if self.mode == "keep":  # nobody asked for it by name, so that nothing may fail for it
             request = request.leniently()
+        first = request.key
         with self._lock:
             lines = self._read()
             rollout = request.rollout
             if rollout is None:
-                rollout = self._kept.get(request.key, 0)
+                rollout = self._kept.get(first, 0)
                 while request.key_of(rollout) in lines:
                     rollout += 1
-                self._kept[request.key] = rollout + 1
+                self._kept[first] = rollout + 1
             key, data = line_of(request, rollout, outcome)
             if self.mode != "keep":
                 lines[key] = Line(len(lines) + 1, data.rstrip())
@@ -217,6 +222,11 @@ class Cassette:
         if self._waiting:
             self._write(b"")  # there may be room by now
 
+    def begin_again(self) -> None:
+        """Forget what belongs to the process that this one was forked from: a lock, and what it will write itself."""
+        self._lock = threading.Lock()
+        self._waiting = []
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # a copy of a program uses the same file
 
@@ -224,7 +234,7 @@ class Cassette:
         return type(self), (self.path, self.mode)
 
     def __repr__(self) -> str:
-        return f"Cassette({str(self.path)!r}, mode={self.mode!r})"
+        return f"Cassette({self._name!r}, mode={self.mode!r})"
 
     def _read(self) -> dict[str, Line]:
         """Return the lines by key, the newest for each."""
@@ -240,10 +250,10 @@ class Cassette:
         except FileNotFoundError as error:
             if self.asks:
                 return {}
-            raise CassetteError(f"There is no cassette {str(self.path)!r}.", mend=self._recorded_by) from error
+            raise CassetteError(f"There is no cassette {self._name!r}.", mend=self._recorded_by) from error
         except OSError as error:
             raise CassetteError(
-                f"The cassette {str(self.path)!r} cannot be read: {error.strerror or error}.",
+                f"The cassette {self._name!r} cannot be read: {error.strerror or error}.",
                 mend="Give another file, or make it readable.",
             ) from error
         self._was_there = True
@@ -287,14 +297,14 @@ class Cassette:
             return
         self._has_warned = True
         message = (
-            f"Replies cannot be written to {str(self.path)!r}, and are kept in memory: {error.strerror or error}. Make"
+            f"Replies cannot be written to {self._name!r}, and are kept in memory: {error.strerror or error}. Make"
             " room and permissions there, and the next reply writes them all; or write them elsewhere with save()."
         )
         logger.warning("%s", message)
         warnings.warn(message, CassetteWarning, stacklevel=2)
 
     def _missing(self, request: Request, rollout: int, lines: dict[str, Line]) -> CassetteError:
-        place = f"The cassette {str(self.path)!r}"
+        place = f"The cassette {self._name!r}"
         times = sum(request.key_of(number) in lines for number in range(rollout))
         if times:
             replies = "1 reply" if times == 1 else f"{times} replies"

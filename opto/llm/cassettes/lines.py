@@ -44,7 +44,7 @@ def line_of(request: Request, rollout: int, outcome: Reply | LLMError) -> tuple[
     plain = Plain(request.secrets, lenient=True, shorten=False)
     came = ("reply", _told(outcome)) if isinstance(outcome, Reply) else ("error", _failure(outcome))
     text = (
-        f'{{"key": "{key}", "request": {as_text({**request.content, "rollout": rollout})}, '
+        f'{{"key": "{key}", "request": {request.text[:-1]}, "rollout": {rollout}}}, '
         f'"{came[0]}": {as_text(plain(came[1], came[0]))}, "when": "{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"'
     )
     # A lone surrogate becomes its escape, which is JSON again.

@@ -6,9 +6,10 @@ from collections import deque
 __all__ = ["Allowance", "Entry", "Window"]
 
 #: What is left of a pace after a refusal, and how much of that comes back in each second without one.
-_CUT, _RECOVERY = 0.8, 0.1
-#: The part of a second's requests that may be refused: a server that refuses one now and then has not too much to do.
-_TOLERATED = 0.04
+_CUT, _RECOVERY = 0.7, 0.1
+#: The part of requests that may be refused, of a second or of so many: a server that refuses one now and then has not
+#: too much to do. What chance adds to it is allowed for.
+_TOLERATED, _SAMPLE = 0.03, 50
 #: By how much one refusal lowers what may run at once: half of it has gone when all that run are refused.
 _STEP = 0.5
 #: Requests per second that are never paced: whoever asks no faster is held back by waits between attempts.
@@ -117,7 +118,7 @@ class Allowance:
         self.running += 1
         self._most = max(self._most, self.running)
         self._starts.append(now)
-        while self._starts[0] < now - _MEASURED:
+        while self._starts[0] < now - _MEASURED and len(self._starts) > _SAMPLE:
             self._starts.popleft()
         self.requests.use(1, now)
         return self.tokens.use(tokens, now)
@@ -141,15 +142,20 @@ class Allowance:
         self._closed_until = max(self._closed_until, now + min(wanted, _LONGEST_PAUSE))
         self.concurrency = max(1.0, min(self.concurrency, max(self._most, self.running + 1)) - _STEP)
         self._most = self.running
-        self._refusals.append(now)
-        while self._refusals[0] < now - _MEASURED:
-            self._refusals.popleft()
-        recent = sum(moment >= now - _MEASURED for moment in self._starts)
-        if len(self._refusals) <= _TOLERATED * recent:
+        pause = min(pause, _LONGEST_PAUSE)
+        if started <= self._cut_at:  # of the same crowd as the refusal that was answered already
+            self._closed_until = max(self._closed_until, now + pause)
             return
-        self._closed_until = max(self._closed_until, now + min(pause, _LONGEST_PAUSE))
-        if started <= self._cut_at:
-            return  # of the same crowd as the refusal that was answered already
+        self._refusals.append(now)
+        since = max(self._starts[0], self._cut_at) if self._starts else now
+        while self._refusals[0] < since:
+            self._refusals.popleft()
+        tolerated = _TOLERATED * sum(moment >= since for moment in self._starts)
+        if len(self._refusals) <= tolerated + 1.5 * math.sqrt(tolerated):
+            return
+        self._closed_until = max(self._closed_until, now + pause)
         self._cut_at = now
-        self.pace = max(_SLOWEST, min(self.pace, recent / _MEASURED) * _CUT)
+        self._refusals.clear()
+        recent = sum(moment >= now - _MEASURED for moment in self._starts) / _MEASURED
+        self.pace = max(_SLOWEST, min(self.pace, recent) * _CUT)
         self._recovery, self._grown_at = self.pace * _RECOVERY, self._closed_until

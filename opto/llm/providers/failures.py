@@ -23,7 +23,7 @@ from opto.errors import (
 )
 from opto.llm.environment import NO_KEY, Endpoint
 from opto.llm.providers.pausing import retry_after, should_retry
-from opto.llm.providers.reading import dig, text_or_none
+from opto.llm.providers.reading import count, dig, text_or_none
 from opto.llm.providers.receiving import Received, Redirected
 from opto.llm.providers.saying import message_in, on_one_line
 
@@ -196,7 +196,7 @@ def translate(error: Exception, endpoint: Endpoint, text: str = "") -> LLMError:
     return kind(
         f"{problem}: {_detail(error, endpoint, text)}",
         mend=_mend(kind, endpoint, status),
-        status=status or dig(error, "status_code"),
+        status=status or count(dig(error, "status_code")),
         request_id=text_or_none(dig(error, "request_id")) or _request_id(headers),
         retry_after=retry_after(headers) if headers is not None else None,
         should_retry=should_retry(headers) if headers is not None else None,

@@ -51,6 +51,8 @@ class LiteLLMAdapter(SDKAdapter):
         # Before it looks at tools, it imports what it needs for those of MCP servers, which few have installed.
         tools = body.get("tools") or []
         functions = {"_skip_mcp_handler": True} if all(dig(tool, "type") == "function" for tool in tools) else {}
+        # It writes notes of its own into some of them, such as metadata.
+        body = {name: dict(value) if isinstance(value, dict) else value for name, value in body.items()}
         # Tried again in one place only.
         return {**body, **known, **limit, **(functions if tools else {}), "num_retries": 0, "max_retries": 0}
 

@@ -53,8 +53,8 @@ class Account:
     def __init__(self, calls: int | None, tokens: int | None, cost: float | None) -> None:
         self.limits = (calls, tokens, None if cost is None else units(cost))
         self.spent = self.held = _NOTHING
-        #: The part of `held` that does not come back before a waiting call is let go: calls around it hold it.
-        self.stuck = _NOTHING
+        #: How many of those who hold something do not wait themselves, and so will give it back.
+        self.running = 0
         #: Whether something was spent of which the cost is not known.
         self.is_unpriced = False
         self.queue: deque[Waiter] = deque()
@@ -73,10 +73,15 @@ class Account:
         return self.lacks(need, self.spent.plus(self.held))
 
     def lacks_for_good(self, need: Amounts, around: Sequence["Reservation"]) -> int | None:
-        """Do the same if all calls in flight came back as nothing, except for those that wait for this one."""
-        taken = self.spent.plus(self.stuck)
+        """Do the same if all calls in flight came back as nothing, except for those *around*, which wait for this one.
+
+        If all of them wait, somebody has to give way.
+        """
+        if not self.running:
+            return self.lacks_now(need)
+        taken = self.spent
         for reservation in around:
-            if not reservation.waiting and self in reservation.accounts:
+            if self in reservation.accounts:
                 taken = taken.plus(reservation.held)
         return self.lacks(need, taken)
 
@@ -120,18 +125,19 @@ _MENDS = (
 class Reservation:
     """What one call holds of all its budgets, until it is settled: exactly once, whatever comes of it."""
 
-    __slots__ = ("accounts", "estimate", "held", "is_outer", "is_sent", "is_settled", "waiting")
+    __slots__ = ("_waiting", "accounts", "estimate", "held", "is_outer", "is_sent", "is_settled")
 
     def __init__(self, accounts: Sequence[Account], estimate: Amounts) -> None:
         self.accounts = accounts
         self.estimate = estimate
         self.held = _NOTHING
         #: How many calls inside of this one wait for their turn: what it holds does not come back before they have it.
-        self.waiting = 0
+        self._waiting = 0
         #: Whether calls inside of this one were held to the same budgets.
         self.is_outer = False
         self.is_sent = self.is_settled = False
         self._hold(estimate)
+        self._run(1)
 
     def send(self) -> None:
         """Count the call: from now on it is one that was made."""
@@ -171,16 +177,17 @@ class Reservation:
         with LOCK:
             assert not self.is_settled, "a reservation is settled once"
             self._charge(usage, cost, uncertain=uncertain)
-            self.is_settled = True
             self._hold(_NOTHING)
+            if not self._waiting:
+                self._run(-1)
+            self.is_settled = True
             advance(self.accounts)
 
     def wait(self, more: int) -> None:
         """Count calls inside of this one that wait."""
-        was, self.waiting = self.waiting, self.waiting + more
-        if bool(was) != bool(self.waiting):
-            for account in self.accounts:
-                account.stuck = account.stuck.plus(self.held) if self.waiting else account.stuck.minus(self.held)
+        waited, self._waiting = bool(self._waiting), self._waiting + more
+        if waited != bool(self._waiting) and not self.is_settled:
+            self._run(1 if waited else -1)
 
     def _charge(self, usage: Usage | None, cost: float | None, *, uncertain: bool) -> None:
         if usage is None and cost is None and not uncertain:
@@ -194,8 +201,10 @@ class Reservation:
         more, self.held = amounts.minus(self.held), amounts
         for account in self.accounts:
             account.held = account.held.plus(more)
-            if self.waiting:
-                account.stuck = account.stuck.plus(more)
+
+    def _run(self, more: int) -> None:
+        for account in self.accounts:
+            account.running += more
 
     def _spend(self, amounts: Amounts) -> None:
         for account in self.accounts:
@@ -233,8 +242,8 @@ class Waiter:
                 (account.queue.appendleft if is_inner else account.queue.append)(self)
             for outer in self.around:
                 outer.wait(1)
-            # What the outer ones hold does not come back for now: somebody else may wait for just that.
-            advance({account: None for outer in self.around for account in outer.accounts})
+            # It may fit where those before it wait for another budget; and all may wait now, for each other.
+            advance([*self.accounts, *(account for outer in self.around for account in outer.accounts)])
 
     def leave(self) -> None:
         """Stop waiting, and give back what nobody took any more."""
@@ -273,7 +282,7 @@ class Waiter:
             outer.wait(-1)
 
 
-def advance(accounts: "Sequence[Account] | dict[Account, None]") -> None:
+def advance(accounts: Sequence[Account]) -> None:
     """Let go whoever waits and fits now, or never will; first come, first served."""
     changed = dict.fromkeys(accounts)
     while changed:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opto.llm.messages import Reply, Usage
-from opto.llm.tokens import estimate_tokens
+from opto.llm.tokens import estimate_messages, estimate_tokens
 
 __all__ = ["FIRST_OUTPUT", "Expectations"]
 
@@ -13,8 +13,6 @@ FIRST_OUTPUT = 1024
 """Tokens that a model is taken to write as long as it has written nothing, and nobody limits them."""
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-#: Tokens of a picture or another file inside a message, whose size says little about them.
-_FILE = 1000
 #: Settings that the model reads.
 _READ = ("tool", "tools", "schema", "response_format")
 
@@ -29,11 +27,11 @@ class Expectations:
     def of(self, model: str, messages: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Usage:
         """Return what a call may use.
 
-        Its texts, by `estimate_tokens`, and what it may write: ``max_tokens`` or its like if it is set, else the most
-        that this model wrote in one reply so far, else `FIRST_OUTPUT`.
+        What it reads, by `estimate_messages`, and what it may write: ``max_tokens`` or its like if it is set, else the
+        most that this model wrote in one reply so far, else `FIRST_OUTPUT`.
         """
-        read = sum(_tokens(message.get("content")) for message in messages)
-        read += sum(_tokens(settings[name]) for name in _READ if settings.get(name) is not None)
+        read = estimate_messages(messages)
+        read += sum(estimate_tokens(str(settings[name])) for name in _READ if settings.get(name) is not None)
         limits = [limit for name in _LIMITS if isinstance(limit := settings.get(name), int) and limit > 0]
         replies = settings.get("n")
         number = replies if isinstance(replies, int) and replies > 0 else 1
@@ -48,15 +46,5 @@ class Expectations:
 
     def by_texts(self, messages: Sequence[Mapping[str, Any]], reply: Reply) -> Usage:
         """Return what a call used about, if its reply does not say: its texts, in tokens."""
-        read = sum(_tokens(message.get("content")) for message in messages)
-        return Usage(max(1, read), _tokens(reply.text) + _tokens(reply.arguments))
-
-
-def _tokens(content: Any) -> int:
-    if isinstance(content, str):
-        return _FILE if content.startswith("data:") else estimate_tokens(content)
-    if isinstance(content, Mapping):
-        return sum(_FILE if name == "data" else 1 + _tokens(part) for name, part in content.items())
-    if isinstance(content, list | tuple):
-        return sum(map(_tokens, content))
-    return 0 if content is None else estimate_tokens(str(content))
+        written = estimate_tokens(reply.text) + estimate_tokens(reply.arguments or "")
+        return Usage(max(1, estimate_messages(messages)), written)

@@ -113,9 +113,9 @@ class Meter:
                 return call.replied(ask(adapter, messages, settings, attempts))
 
         Entering it may wait for room in the budgets, or raise `BudgetError`. The time that budgets leave a call is
-        `seconds_left`, for its deadline. If each attempt calls `MeteredCall.begin` first, none is begun after the
-        earlier ones used up what there was. A server may tell the name of its model only when it is asked: *model* may
-        be a function.
+        `seconds_left`, for its deadline. Each attempt calls `MeteredCall.begin` first: it counts the call, and none is
+        begun after the earlier ones used up what there was. A server may tell the name of its model only when it is
+        asked: *model* may be a function.
         """
         return MeteredCall(self, model, messages, settings, labels=labels, attempts=attempts)
 
@@ -206,8 +206,6 @@ class MeteredCall:
             self._meter.expectations.learn(model, usage)
         if self._reservation is not None:
             end_holding(self._reservation)
-            if reply is not None or failures or is_cut_off:
-                self._reservation.send()
             self._settle(self._reservation, cost, is_cut_off=is_cut_off)
         self._enter(model, usage, cost, error)
 

@@ -65,9 +65,19 @@ def test_auto_adds_more_replies_to_the_same_request(path):
         assert [reply and reply.text for reply in found] == [*map(str, range(1, session)), None]
         cassette.keep(asking(), said(f"{session}"))
 
-    assert texts(path) == ["1"] * 3
     replay = Cassette(path, mode="replay")
     assert [replay.find(asking()).text for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_a_program_that_goes_elsewhere_has_the_same_file(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    cassette = Cassette(path.name)
+    (path.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(path.parent / "elsewhere")
+    cassette.keep(asking(), said("hi"))
+
+    assert texts(path) == ["hi"]
+    assert repr(cassette) == "Cassette('replies.jsonl', mode='auto')"
 
 
 def test_record_asks_always_and_replaces_the_file_with_its_first_reply(path, recorded):

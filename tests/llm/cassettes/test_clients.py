@@ -65,3 +65,22 @@ def test_a_model_that_refuses_tools_does_so_again(path):
         assert program(LLM("m", base_url=server.openai_url)) == "hi 400"
     with Cassette(path, mode="replay"):
         assert program(LLM("openai:m")) == "hi 400"
+
+
+def test_the_key_of_a_client_is_in_no_file(path):
+    key = "9f86d081884c7d659a2feaa0c55ad015"  # as Azure gives them out: it looks like nothing in particular
+    refused = Failure(400, f"The key {key} may not do this.")
+    with LLMServer([f"Your key is {key}.", refused]) as server, Cassette(path):
+        llm = LLM("m", base_url=server.openai_url, api_key=key, extra_headers={"x-key": key}, extra_body={"who": key})
+        messages = [
+            {"role": "system", "content": f"Use {key}."},
+            {"role": "user", "content": [{"type": "text", "text": key}]},
+        ]
+        assert key in llm(messages).text
+        with pytest.raises(BadRequestError):
+            llm(key)
+        assert all(request.headers["authorization"] == f"Bearer {key}" for request in server.requests)
+
+    assert path.read_text().count("[secret]") >= 5
+    assert key not in path.read_text()
+    assert path.read_text().count("\n") == 2

@@ -226,3 +226,21 @@ def test_a_reply_is_on_disk_when_it_is_acknowledged(path, monkeypatch):
     for number in range(3):
         cassette.keep(asking(f"{number}"), said("x"))
         assert synced == list(range(1, number + 2))
+
+
+def test_a_forked_process_goes_on_by_itself(path):
+    rest = """
+        import os, signal
+        record(0)
+        with cassette._lock:  # as another thread would hold it in this moment
+            child = os.fork()
+            signal.alarm(60)  # or both would wait for ever
+            if not child:
+                record(1)
+                os._exit(0)
+        os.waitpid(child, 0)
+    """
+    with recorder(path, "a", rest) as process:
+        process.communicate()
+
+    assert replies(path) == ["a-0", "a-1"]

@@ -59,6 +59,7 @@ def test_what_is_called_a_key_is_struck_out(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "See desk-1234567890123456 and task-2026-11-22-number-12.",
         "Use sk-learn and ask-me-anything.",
         "The bearer of bad news has 12 tokens left; max_tokens=4096.",
         "token = encode_with_vocabulary_32k_and_2_more\nreturn token",

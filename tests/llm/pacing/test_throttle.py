@@ -70,11 +70,11 @@ def test_nothing_is_held_back_before_anything_was_refused():
 def test_concurrency_and_pace_fall_when_requests_are_refused():
     allowance = Allowance()
     starts(allowance, 32, now=0.0)
-    for _ in range(2):
+    for _ in range(4):
         allowance.end()
         allowance.overloaded(0.0, 2.0, 0.1)
-    assert (allowance.concurrency, allowance.pace) == (30.5, pytest.approx(25.6))
-    for _ in range(30):
+    assert (allowance.concurrency, allowance.pace) == (28.5, pytest.approx(22.4))
+    for _ in range(28):
         allowance.end()
     assert allowance.delay(0, 0.1) == pytest.approx(2.0)
     assert allowance.delay(0, 2.1) == 0
@@ -98,10 +98,10 @@ def test_the_pace_falls_once_for_a_crowd_that_is_refused():
     for _ in range(12):
         allowance.end()
         allowance.overloaded(0.0, 0.0, 0.1)
-    assert allowance.pace == pytest.approx(25.6)
+    assert allowance.pace == pytest.approx(22.4)
     starts(allowance, 1, now=0.2)
     allowance.overloaded(0.2, 0.0, 0.3)
-    assert allowance.pace < 25.6
+    assert allowance.pace < 22
 
 
 def test_refusals_at_random_do_not_add_up():
@@ -134,7 +134,8 @@ def test_an_endpoint_is_left_alone_when_it_asks_for_that_however_rarely_it_refus
 def test_both_recover_while_all_goes_well():
     allowance = Allowance()
     starts(allowance, 19, now=0.0)
-    allowance.overloaded(0.0, 0.0, 0.0)
+    for _ in range(3):
+        allowance.overloaded(0.0, 0.0, 0.0)
     concurrency, pace = allowance.concurrency, allowance.pace
     for second in range(1, 11):
         allowance.succeeded(float(second))
@@ -147,13 +148,13 @@ def test_requests_are_paced_after_a_refusal():
     starts(allowance, 25, now=0.0)
     for _ in range(25):
         allowance.end()
-    for _ in range(2):
+    for _ in range(3):
         allowance.overloaded(0.0, 0.0, 0.0)
-    assert allowance.pace == 20
-    assert allowance.delay(0, 0.01) == pytest.approx(0.04)
-    allowance.start(0, 0.05)
+    assert allowance.pace == pytest.approx(17.5)
+    assert allowance.delay(0, 0.01) == pytest.approx(1 / 17.5 - 0.01)
+    allowance.start(0, 0.06)
     allowance.end()
-    assert allowance.delay(0, 0.05) == pytest.approx(0.05)
+    assert allowance.delay(0, 0.06) == pytest.approx(1 / 17.5)
 
 
 def test_concurrency_never_falls_below_one():

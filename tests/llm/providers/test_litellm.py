@@ -57,6 +57,7 @@ def _end():
 
 # It leaves sockets of event loops to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydantic, about its classes
 @pytest.mark.usefixtures("_end")
 @needs_litellm
 class TestLiteLLM:
@@ -102,6 +103,11 @@ class TestLiteLLM:
         self.ask(how, "hello", max_tokens=9, temperature=0.5)
         body = self.requests[0].body
         assert (body["max_tokens"], body["temperature"]) == (9, 0.5)
+
+    def test_what_the_caller_passes_stays_as_it_is(self, how):
+        metadata = {"user": "ada"}
+        self.ask(how, "hello", metadata=metadata)
+        assert metadata == {"user": "ada"}
 
     def test_tools_are_called(self, how, provider):
         tool = Tool("tool", "A tool.", {"type": "object", "properties": {"x": {"type": "integer"}}})

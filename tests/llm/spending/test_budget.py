@@ -386,13 +386,27 @@ def test_one_who_waits_for_one_budget_does_not_hold_up_another():
         first = await reserve_async([one], tokens=90)
         both = asyncio.ensure_future(reserve_async([one, two], tokens=90))
         await asyncio.sleep(0)
-        second = asyncio.ensure_future(reserve_async([two], tokens=5))
-        await asyncio.sleep(0)
-        third = await reserve_async([Budget(tokens=5)], tokens=5)
+        (await asyncio.wait_for(reserve_async([two], tokens=5), 30)).settle(None, None)
         first.settle(None, None)
         (await asyncio.wait_for(both, 30)).settle(None, None)
-        (await asyncio.wait_for(second, 30)).settle(None, None)
-        third.settle(None, None)
+
+    asyncio.run(main())
+
+
+def test_one_who_is_refused_by_one_budget_lets_those_behind_it_in_another_go():
+    one, two = Budget(tokens=900), Budget(tokens=100)
+
+    async def main():
+        first, second = await reserve_async([one], tokens=880), await reserve_async([two], tokens=60)
+        both = asyncio.ensure_future(reserve_async([one, two], tokens=50))
+        await asyncio.sleep(0)
+        behind = asyncio.ensure_future(reserve_async([two], tokens=40))
+        await asyncio.sleep(0)
+        first.settle(Usage(880, 0), None)
+        with pytest.raises(BudgetError, match="budget of 900 tokens"):
+            await asyncio.wait_for(both, 30)
+        (await asyncio.wait_for(behind, 30)).settle(None, None)
+        second.settle(None, None)
 
     asyncio.run(main())
 
@@ -410,6 +424,60 @@ def test_a_call_inside_of_one_that_holds_the_rest_raises_and_does_not_wait_for_i
         reserve([budget], tokens=200).settle(None, None)
     finally:
         end_holding(outer)
+
+
+def test_a_call_inside_does_not_wait_for_others_in_vain():
+    budget, clock = Budget(tokens=1000), Steps()
+    budget.reserve(tokens=100)
+    outer = budget.reserve(tokens=800)
+    begin_holding(outer)
+    try:
+        with pytest.raises(BudgetError):
+            reserve([budget], tokens=300, left=until(clock, 10), clock=clock)
+        assert clock.time == 0
+    finally:
+        end_holding(outer)
+
+
+def test_one_who_waits_for_a_call_around_another_waits_until_both_are_done():
+    """No circle: the call inside waits for a third one, which comes back."""
+    budget = Budget(tokens=1000)
+
+    async def main():
+        third, outer = await reserve_async([budget], tokens=300), await reserve_async([budget], tokens=400)
+        large = asyncio.ensure_future(reserve_async([budget], tokens=700))
+        await asyncio.sleep(0)
+        begin_holding(outer)
+        inner = asyncio.ensure_future(reserve_async([budget], tokens=500))
+        await asyncio.sleep(0)
+        end_holding(outer)
+        assert not large.done()
+        assert not inner.done()
+        third.settle(None, None)
+        (await asyncio.wait_for(inner, 30)).settle(None, None)
+        outer.settle(None, None)
+        (await asyncio.wait_for(large, 30)).settle(None, None)
+
+    asyncio.run(main())
+    assert (budget._account.held, budget._account.running) == ((0, 0, 0), 0)
+
+
+def test_an_outer_call_may_end_before_one_inside_that_waits():
+    budget = Budget(tokens=1000)
+
+    async def main():
+        third, outer = await reserve_async([budget], tokens=300), await reserve_async([budget], tokens=400)
+        begin_holding(outer)
+        inner = asyncio.ensure_future(reserve_async([budget], tokens=500))
+        await asyncio.sleep(0)
+        end_holding(outer)
+        outer.settle(Usage(300, 0), None)
+        assert not inner.done()
+        third.settle(None, None)
+        (await asyncio.wait_for(inner, 30)).settle(None, None)
+
+    asyncio.run(main())
+    assert (budget._account.held, budget._account.running) == ((0, 0, 0), 0)
 
 
 def test_calls_inside_of_others_do_not_wait_for_each_other_in_a_circle():
@@ -436,7 +504,7 @@ def test_calls_inside_of_others_do_not_wait_for_each_other_in_a_circle():
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert sorted(outcomes) == ["done", "refused"]
-    assert budget._account.held == budget._account.stuck == (0, 0, 0)
+    assert (budget._account.held, budget._account.running) == ((0, 0, 0), 0)
 
 
 # The law: what is spent and held never exceeds a limit by more than calls in flight turned out to need.
@@ -482,7 +550,7 @@ def test_what_is_spent_and_held_stays_within_the_limit(data):
         assert account.spent.calls <= calls
     for reservation, _ in flight:
         reservation.settle(None, None)
-    assert budget._account.held == budget._account.stuck == (0, 0, 0)
+    assert (budget._account.held, budget._account.running) == ((0, 0, 0), 0)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from opto.errors import (
 )
 from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Reply, ScriptedLLM, Usage
 from opto.llm.spending import Expectations, Meter
+from opto.llm.spending.budget import _outer as reservations_around
 from opto.llm.spending.expecting import FIRST_OUTPUT
 from opto.llm.tokens import estimate_tokens
 from opto.testing import Failure, LLMServer
@@ -160,6 +161,14 @@ def test_a_call_without_a_turn_was_not_sent(how):
     assert (budget.spent.tokens, llm.ledger.records[0].cost, llm.ledger.records[0].uncertain) == (0, 0, False)
 
 
+def test_a_call_that_waited_for_its_turn_until_its_deadline_was_not_sent(how):
+    budget = Budget(tokens=5000)
+    llm = ScriptedLLM([HELLO], budget=budget, requests_per_minute=100)
+    with pytest.raises(LLMTimeoutError, match="No turn"):
+        ask(llm, how, deadline=1e-9)
+    assert (budget.spent.calls, budget.spent.tokens, llm.ledger.cost) == (0, 0, 0)
+
+
 class Missing(Adapter):
     model = "openai:gpt-4o"
 
@@ -224,19 +233,19 @@ def test_an_interrupt_is_charged():
 
 def test_clients_wait_for_room_and_use_all_of_it(how):
     """Eight at once, where the estimates of only two fit."""
-    budget, most, running, lock = Budget(tokens=2 * 320), [], [], threading.Lock()
+    budget, most, running, lock, pair = Budget(tokens=2 * 320), [], [], threading.Lock(), threading.Barrier(2)
 
     def model(messages):
         with lock:
             running.append(None)
             most.append(len(running))
-        threading.Event().wait(0.002)
+        if len(most) <= 2:
+            pair.wait(30)
         with lock:
             running.pop()
         return HELLO
 
     llm = DummyLLM(model, budget=budget, max_tokens=300)
-    estimate = estimate_tokens(PROMPT) + 300
 
     async def together():
         return await asyncio.gather(*(llm.acall(PROMPT) for _ in range(8)))
@@ -247,7 +256,7 @@ def test_clients_wait_for_room_and_use_all_of_it(how):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(llm, [PROMPT] * 8))
     assert budget.spent.tokens == 8 * 15
-    assert max(most) == 2 == budget.limit.tokens // estimate
+    assert max(most) == 2 == budget.limit.tokens // (estimate_tokens(PROMPT) + 300)
 
 
 # What is not reported.
@@ -273,6 +282,18 @@ def test_a_function_that_asks_models_itself_is_not_charged_twice(how):
     with budget:
         ask(DummyLLM(wrapped), how)
     assert (budget.spent.tokens, budget.spent.calls) == (15, 2)
+
+
+def test_what_a_call_held_is_forgotten_when_it_ends():
+    async def twice(llm):
+        await llm.acall(PROMPT)
+        assert reservations_around.get() == ()
+
+    with Budget(tokens=5000):
+        llm = ScriptedLLM(lambda _: HELLO)
+        llm(PROMPT)
+        assert reservations_around.get() == ()
+        asyncio.run(twice(llm))
 
 
 def test_a_function_inside_of_which_the_budget_ends_raises_and_does_not_wait_for_itself(how):
@@ -316,6 +337,8 @@ def test_all_that_a_model_reads_is_estimated():
     parts = [{"type": "text", "text": PROMPT}, {"type": "image_url", "image_url": {"url": f"data:{'A' * 100_000}"}}]
     with_picture = expectations.of("m", [{"role": "user", "content": parts}], {}).input_tokens
     assert estimate_tokens(PROMPT) + 500 < with_picture < 3000, "bytes of a picture are no text"
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 100_000}}
+    assert 500 < expectations.of("m", [{"role": "user", "content": [picture]}], {}).input_tokens < 3000
     plain = expectations.of("m", [{"role": "user", "content": PROMPT}], {}).input_tokens
     tool = {"name": "look", "parameters": {"type": "object", "properties": {"place": {"type": "string"}}}}
     assert expectations.of("m", [{"role": "user", "content": PROMPT}], {"tools": [tool]}).input_tokens > plain + 10
