@@ -43,13 +43,16 @@ class Adapter(Protocol):
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         """Ask the model without blocking the event loop."""
 
-    def prepare(self) -> None:
-        """Load and build what a call needs: called before each, and none of its time."""
-        return None  # noqa: RET501 - a body, so that subclasses may inherit it
+    def prepare(self) -> bool:
+        """Load and build what a call needs, if that was not done; return True if it took time.
 
-    async def aprepare(self) -> None:
+        It is called before each call, and that time is none of the call's.
+        """
+        return False
+
+    async def aprepare(self) -> bool:
         """Do the same for the running event loop."""
-        return None  # noqa: RET501 - as above
+        return False
 
     def close(self) -> None:
         """Release connections; a later call may open new ones."""

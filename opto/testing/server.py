@@ -127,6 +127,8 @@ class LLMServer:
         async with server:
             await self._stop.wait()
             server.close()
+            for _ in range(3):
+                await asyncio.sleep(0)  # until those who were let in last are among the connections
             for connection in self._connections:
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)

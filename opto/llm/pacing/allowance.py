@@ -33,6 +33,10 @@ class Entry:
         self.amount = amount
 
 
+#: What is used while nothing limits it.
+_NOT_COUNTED = Entry(-math.inf, 0.0)
+
+
 class Window:
     """An amount that may be used up within any minute."""
 
@@ -65,10 +69,11 @@ class Window:
         return free - now
 
     def use(self, amount: float, now: float) -> Entry:
+        if self.limit == math.inf:
+            return _NOT_COUNTED
         entry = Entry(now, amount)
-        if self.limit < math.inf:
-            self._used.append(entry)
-            self._total += amount
+        self._used.append(entry)
+        self._total += amount
         return entry
 
     def correct(self, entry: Entry, amount: float) -> None:
@@ -104,6 +109,8 @@ class Allowance:
         running = self.running - stuck
         if running >= 1 and running + 1 > self.concurrency:
             return None
+        if self.pace == self.requests.limit == self.tokens.limit == math.inf and self._closed_until <= now:
+            return 0.0  # as nearly always
         paced = self._starts[-1] + 1 / self.pace if self._starts and self.pace < math.inf else now
         timed = max(self._closed_until, paced) - now
         return max(0.0, timed, self.requests.delay(1, now), self.tokens.delay(tokens, now))

@@ -83,8 +83,8 @@ class Attempts:
     @property
     def seconds(self) -> float | None:
         """What the next attempt may take."""
-        limits = [limit for limit in (self._patience.timeout, self.left) if limit is not None]
-        return min(limits, default=None)
+        timeout, left = self._patience.timeout, self.left
+        return timeout if left is None or (timeout is not None and timeout < left) else left
 
     @property
     def _wait(self) -> float:
@@ -108,9 +108,9 @@ class Attempts:
         throttle = self._throttle
         return None if throttle is None else await throttle.aenter(tokens, lambda: self.left, clock=self.clock)
 
-    def forget(self, seconds: float) -> None:
-        """Leave them out of the deadline: a call has not begun before its SDK is loaded."""
-        self._begun += seconds
+    def begin(self) -> None:
+        """Let the deadline count from here: a call has not begun before its SDK is loaded."""
+        self._begun = self.clock.now()
 
     def begun(self, turn: Turn | None, before: Callable[[], None]) -> float | None:
         """Count an attempt, and return what it may take."""
@@ -123,7 +123,7 @@ class Attempts:
         """Give the turn back, if that was not done, and tell what came of it."""
         turn, self._turn = self._turn, None
         if self._throttle is not None and turn is not None:
-            pause = self._wait * _LEAST
+            pause = self._wait * _LEAST if isinstance(outcome, LLMError) else 0.0
             self._throttle.finish(turn, outcome=outcome, pause=pause, now=self.clock.now())
 
     def succeeded(self, reply: Reply) -> Reply:
@@ -170,10 +170,8 @@ def ask(
 ) -> Reply:
     """Ask until there is a reply, or an error that is final; also one that *before_each* attempt raises."""
     prepare = getattr(adapter, "prepare", None)  # adapters need not derive from the protocol
-    if prepare is not None:
-        began = attempts.clock.now()
-        prepare()
-        attempts.forget(attempts.clock.now() - began)
+    if prepare is not None and prepare():
+        attempts.begin()
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
@@ -200,10 +198,8 @@ async def ask_async(
     from asyncio import timeout  # noqa: PLC0415 - as in Clock
 
     prepare = getattr(adapter, "aprepare", None)
-    if prepare is not None:
-        began = attempts.clock.now()
-        await prepare()
-        attempts.forget(attempts.clock.now() - began)
+    if prepare is not None and await prepare():
+        attempts.begin()
     tokens = attempts.tokens(messages, settings)
     while True:
         try:

@@ -48,15 +48,19 @@ class SDKAdapter(Adapter):
         key = self._endpoint.api_key
         return () if key is None or key == NO_KEY else (key,)
 
-    def prepare(self) -> None:
-        if not self._clients.is_built:
-            with self._clients.lent() as client:
-                self._create(client)  # an SDK loads more of itself then
+    def prepare(self) -> bool:
+        if self._clients.is_built:
+            return False
+        with self._clients.lent() as client:
+            self._create(client)  # an SDK loads more of itself then
+        return True
 
-    async def aprepare(self) -> None:
-        if not self._clients.is_built_here():
-            async with self._clients.alent() as client:
-                self._create(client)
+    async def aprepare(self) -> bool:
+        if self._clients.is_built_here():
+            return False
+        async with self._clients.alent() as client:
+            self._create(client)
+        return True
 
     def complete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         with self._clients.lent() as client:

@@ -436,9 +436,10 @@ def test_loading_is_no_time_of_a_call():
 
         def prepare(self):
             self.clock.time += 100
+            return True
 
         async def aprepare(self):
-            self.prepare()
+            return self.prepare()
 
         def complete(self, messages, settings):
             return Reply(str(self.clock.time), model="slow")
