@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from opto.errors import BudgetError
@@ -125,7 +125,7 @@ _MENDS = (
 class Reservation:
     """What one call holds of all its budgets, until it is settled: exactly once, whatever comes of it."""
 
-    __slots__ = ("_waiting", "accounts", "estimate", "held", "is_outer", "is_sent", "is_settled")
+    __slots__ = ("_waiting", "accounts", "estimate", "held", "is_sent", "is_settled", "paid_inside")
 
     def __init__(self, accounts: Sequence[Account], estimate: Amounts) -> None:
         self.accounts = accounts
@@ -133,8 +133,8 @@ class Reservation:
         self.held = _NOTHING
         #: How many calls inside of this one wait for their turn: what it holds does not come back before they have it.
         self._waiting = 0
-        #: Whether calls inside of this one were held to the same budgets.
-        self.is_outer = False
+        #: Those to which calls inside of this one were held as well: they pay there for what it used.
+        self.paid_inside: set[Account] = set()
         self.is_sent = self.is_settled = False
         self._hold(estimate)
         self._run(1)
@@ -193,9 +193,9 @@ class Reservation:
         if usage is None and cost is None and not uncertain:
             return
         tokens = usage.total_tokens if usage is not None else self.estimate.tokens if uncertain else 0
-        self._spend(Amounts(0, tokens, self.estimate.cost if cost is None else units(cost)))
+        self._spend(Amounts(0, tokens, self.estimate.cost if cost is None else units(cost)), but=self.paid_inside)
         for account in self.accounts:
-            account.is_unpriced |= cost is None
+            account.is_unpriced |= cost is None and account not in self.paid_inside
 
     def _hold(self, amounts: Amounts) -> None:
         more, self.held = amounts.minus(self.held), amounts
@@ -206,9 +206,10 @@ class Reservation:
         for account in self.accounts:
             account.running += more
 
-    def _spend(self, amounts: Amounts) -> None:
+    def _spend(self, amounts: Amounts, but: Collection[Account] = ()) -> None:
         for account in self.accounts:
-            account.spent = account.spent.plus(amounts)
+            if account not in but:
+                account.spent = account.spent.plus(amounts)
 
 
 class Waiter:
@@ -232,8 +233,9 @@ class Waiter:
             # A call inside of another one goes first: the other one holds its part until it is done.
             is_inner = False
             for outer in self.around:
-                if any(account in outer.accounts for account in self.accounts):
-                    is_inner = outer.is_outer = True
+                shared = [account for account in self.accounts if account in outer.accounts]
+                outer.paid_inside.update(shared)
+                is_inner |= bool(shared)
             self._look(is_behind=not is_inner and any(account.queue for account in self.accounts))
             if self.outcome is not None:
                 return

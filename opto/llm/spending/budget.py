@@ -22,6 +22,7 @@ __all__ = [
     "begin_holding",
     "budgets_in_force",
     "end_holding",
+    "pay_inside",
     "reserve",
     "reserve_async",
 ]
@@ -283,6 +284,12 @@ def begin_holding(reservation: Reservation) -> None:
 def end_holding(reservation: Reservation) -> None:
     """Take it back; not by a token: an event loop that was left in the middle of a call ends it in another context."""
     _outer.set(without_last(_outer.get(), reservation))
+
+
+def pay_inside(budgets: Sequence[Budget]) -> None:
+    """Say that a call which a cassette answers is held to these: what those around it report was paid long ago."""
+    for outer in _outer.get():
+        outer.paid_inside.update(budget._account for budget in budgets)  # noqa: SLF001 - of this module
 
 
 @contextmanager
