@@ -219,14 +219,18 @@ class LLM:
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
-        merged = hooks.plain({**self._settings, **settings})
-        retries = merged.pop("retries", None)
-        deadline, left = merged.pop("deadline", self._patience.deadline), self._meter.seconds_left
-        patience = Patience(
-            self._patience.retries if retries is None else retries,
-            deadline if left is None or (deadline is not None and deadline <= left) else left or None,
-            merged.get("timeout"),
-        )
+        merged = {**self._settings, **settings}
+        if merged:
+            merged = hooks.plain(merged)
+        patience, left = self._patience, self._meter.seconds_left
+        if left is not None or not merged.keys().isdisjoint(("retries", "deadline", "timeout")):
+            retries = merged.pop("retries", None)
+            deadline = merged.pop("deadline", patience.deadline)
+            patience = Patience(
+                patience.retries if retries is None else retries,
+                deadline if left is None or (deadline is not None and deadline <= left) else left or None,
+                merged.get("timeout"),
+            )
         return Call(
             self._adapter,
             conversation(messages),

@@ -279,7 +279,7 @@ class Faults:
     Example:
         >>> from opto.llm import LLM
         >>> from opto.testing import LLMServer
-        >>> with LLMServer(Faults(lambda messages: "ok", rate=0.5, kinds=["server error"], seed=3)) as server:
+        >>> with LLMServer(Faults(lambda messages: "ok", rate=0.5, kinds=["server error"], seed=0)) as server:
         ...     with LLM("test", base_url=server.openai_url) as llm:
         ...         reply = llm("hi")
         >>> reply.text, [exchange.fault for exchange in server.log]

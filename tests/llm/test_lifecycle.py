@@ -179,3 +179,28 @@ server.__exit__(None, None, None)
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok ok\nok ok\n", "")
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_client_closed_in_one_event_loop_is_closed_by_the_others(forget, goes_on):
+    llm, asked, left, kept = forget(), threading.Event(), threading.Event(), []
+
+    async def other():
+        await llm.acall("hi")
+        kept.append(only_async_client(llm))
+        asked.set()
+        await asyncio.to_thread(left.wait)
+        if goes_on:
+            await asyncio.wait_for(closing(kept[0]), 30)
+
+    async def main():
+        await llm.acall("hi")
+        await llm.aclose()
+
+    thread = threading.Thread(target=asyncio.run, args=(other(),))
+    thread.start()
+    assert asked.wait(30)
+    asyncio.run(main())
+    left.set()
+    thread.join(30)
+    assert kept[0].is_closed()

@@ -16,6 +16,8 @@ _TOLERATED, _SAMPLE = 0.03, 50
 _STEP = 0.5
 #: Requests per second that are never paced: whoever asks no faster is held back by waits between attempts.
 _SLOWEST = 4.0
+#: Seconds that a request may be behind its pace, and be caught up with: nobody comes to the moment.
+_LAG = 0.05
 #: Seconds over which a pace is measured.
 _MEASURED = 1.0
 #: Seconds after which somebody tries again in any case: that of one refusal must not close an endpoint for good.
@@ -94,6 +96,7 @@ class Allowance:
         self._starts: deque[float] = deque()
         self._refusals: deque[float] = deque()
         self._most = 0
+        self._due = -math.inf
         self._closed_until = -math.inf
         self._grown_at = self._cut_at = -math.inf
         self._recovery = 0.0
@@ -111,14 +114,21 @@ class Allowance:
             return None
         if self.pace == self.requests.limit == self.tokens.limit == math.inf and self._closed_until <= now:
             return 0.0  # as nearly always
-        paced = self._starts[-1] + 1 / self.pace if self._starts and self.pace < math.inf else now
-        timed = max(self._closed_until, paced) - now
+        timed = max(self._closed_until, self._due) - now
         return max(0.0, timed, self.requests.delay(1, now), self.tokens.delay(tokens, now))
+
+    @property
+    def places(self) -> int:
+        """How many requests may start at once; 1 if that is not known."""
+        if self.pace < math.inf or self.running + 1 > self.concurrency:
+            return 1
+        return int(min(self.concurrency - self.running, 1e6))
 
     def start(self, tokens: float, now: float) -> Entry:
         """Count a request; its tokens may still be set right."""
         self.running += 1
         self._most = max(self._most, self.running)
+        self._due = max(self._due, now - _LAG) + 1 / self.pace
         self._starts.append(now)
         while self._starts[0] < now - _MEASURED and len(self._starts) > _SAMPLE:
             self._starts.popleft()
@@ -165,3 +175,4 @@ class Allowance:
         recent = sum(moment >= now - _MEASURED for moment in self._starts) / _MEASURED
         self.pace = max(_SLOWEST, min(self.pace, recent) * _CUT)
         self._recovery, self._grown_at = self.pace * _RECOVERY, self._closed_until
+        self._due = (self._starts[-1] if self._starts else now) + 1 / self.pace

@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from threading import get_ident
 from typing import Any
 
@@ -229,8 +230,9 @@ class Throttle:
             self._wake()
 
     def _wake(self) -> None:
-        if self._queue:
-            self._queue[0].wake()
+        # As many as there are places: in a loop that has much to do, one that wakes the next would take its time.
+        for waiter in islice(self._queue, self._allowance.places):
+            waiter.wake()
 
 
 class Turn:

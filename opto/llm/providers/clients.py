@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -35,6 +36,8 @@ class Clients:
         self._lock = threading.RLock()
         self._blocking: Shared | None = None
         self._by_loop: dict[Any, Shared] = {}
+        #: Those that their loops are to close. Held, because one that is dropped while its loop ends is never closed.
+        self._ending: dict[Shared, Any] = {}
         renew_after_fork(self)
 
     def begin_again(self) -> None:
@@ -98,12 +101,19 @@ class Clients:
 
     def close(self) -> None:
         with self._lock:
-            left, self._blocking, self._by_loop = self._blocking, None, {}
+            left, self._blocking = self._blocking, None
+            if left is not None:
+                left.is_left = True
             is_over = left is not None and not left.users
-        if left is not None:
-            left.is_left = True
-            if is_over:
-                left.at_end()
+            elsewhere, self._by_loop = self._by_loop, {}
+            self._ending = {shared: loop for shared, loop in self._ending.items() if not loop.is_closed()}
+            self._ending |= {shared: loop for loop, shared in elsewhere.items()}
+        if left is not None and is_over:
+            left.at_end()
+        for loop, shared in elsewhere.items():
+            shared.is_left = True
+            with suppress(RuntimeError):  # a loop that is closed
+                loop.call_soon_threadsafe(_close_unused, loop, shared)
 
     async def aclose(self) -> None:
         from asyncio import get_running_loop  # noqa: PLC0415 - as above
@@ -149,7 +159,7 @@ class Shared:
         at_end: What closes it.
     """
 
-    __slots__ = ("at_end", "client", "is_left", "users")
+    __slots__ = ("at_end", "client", "closing", "is_left", "users")
 
     def __init__(self, client: Any, at_end: Any) -> None:
         self.client = client
@@ -157,6 +167,14 @@ class Shared:
         self.users = 0
         #: Whether the last of its users is to close it.
         self.is_left = False
+        #: What closes it in its loop, held until it has.
+        self.closing: Any = None
+
+
+def _close_unused(loop: Any, shared: Shared) -> None:
+    # Else the last of its users does.
+    if not shared.users:
+        shared.closing = loop.create_task(shared.at_end.aclose())
 
 
 class Lent:

@@ -14,6 +14,7 @@ import pytest
 from opto import errors
 from opto.llm import LLM, Reply
 from opto.llm.pacing.clock import Clock
+from opto.llm.pacing.deadlines import seconds_left
 from opto.llm.pacing.throttle import Throttle
 from opto.testing import Action, Drip, Failure, LLMServer
 
@@ -381,6 +382,7 @@ def test_a_client_that_is_closed_lets_calls_end(provider):
 
 
 def in_child(llm, connection):
+    assert not llm._adapter._clients.is_built, "a connection of its parent"
     connection.send([llm("child").text for _ in range(5)])
     connection.close()
 
@@ -398,11 +400,22 @@ def test_a_forked_process_has_connections_and_turns_of_its_own(provider):
         llm._throttle._allowance.concurrency = 1.0
         call = pool.submit(llm, "held")
         assert held.held.acquire(timeout=60)
-        with llm._throttle._lock, llm._adapter._clients._lock:  # as another thread may have them at that moment
-            forks = multiprocessing.get_context("fork")
-            ours, theirs = forks.Pipe()
-            child = forks.Process(target=in_child, args=[llm, theirs])
-            child.start()
+        holding, forked = threading.Event(), threading.Event()
+
+        def hold():  # as another thread may at that moment
+            with llm._throttle._lock, llm._adapter._clients._lock:
+                holding.set()
+                assert forked.wait(60)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert holding.wait(60)
+        forks = multiprocessing.get_context("fork")
+        ours, theirs = forks.Pipe()
+        child = forks.Process(target=in_child, args=[llm, theirs])
+        child.start()
+        forked.set()
+        holder.join(60)
         theirs.close()
         assert ours.poll(60), "the child waits for what only its parent can give"
         assert ours.recv() == ["child"] * 5
@@ -442,16 +455,17 @@ def test_loading_is_no_time_of_a_call():
             return self.prepare()
 
         def complete(self, messages, settings):
-            return Reply(str(self.clock.time), model="slow")
+            return Reply(f"{seconds_left() > 5}", model="slow")
 
         async def acomplete(self, messages, settings):
-            return self.complete(messages, settings)
+            await asyncio.sleep(0.01)  # in which a call that is too late is cancelled
+            return Reply("True", model="slow")
 
     clock = Slowly()
     llm = LLM(adapter=Loads(clock), deadline=10)
     llm._clock = clock
-    assert llm("hi").text == "100.0"
-    assert asyncio.run(llm.acall("hi")).text == "200.0"
+    assert llm("hi").text == "True"
+    assert asyncio.run(llm.acall("hi")).text == "True"
 
 
 @pytest.mark.parametrize("how", ["call", "acall"])
