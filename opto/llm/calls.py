@@ -97,7 +97,11 @@ class Call:
         """Return what a cassette answers, if it does."""
         if self._cassette is None or self._request is None:
             return None
-        reply = self._cassette.find(self._request)
+        try:
+            reply = self._cassette.find(self._request)
+        except LLMError as error:
+            self._meter.replayed(self._adapter.model, error, labels=self._labels)
+            raise
         if reply is not None:
             self._meter.replayed(self._adapter.model, reply, labels=self._labels)
         return reply

@@ -44,3 +44,9 @@ def _no_environment(monkeypatch, tmp_path):
 def _no_throttles():
     """A server that has a port by chance does not wait for what another one said there."""
     throttle._throttles.clear()
+
+
+@pytest.fixture(params=["call", "acall"])
+def how(request):
+    """The way in which a client is asked: see `tests.llm.ways`."""
+    return request.param

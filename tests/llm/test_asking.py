@@ -7,19 +7,9 @@ import pytest
 
 from opto.errors import BadRequestError
 from opto.llm import LLM, Adapter, DummyLLM, Reply, ScriptedLLM
+from tests.llm.ways import ask
 
 HI = [{"role": "user", "content": "hi"}]
-
-
-def ask(llm, how, messages="hi", **settings):
-    if how == "call":
-        return llm(messages, **settings)
-    return asyncio.run(llm.acall(messages, **settings))
-
-
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
 
 
 def test_trace_programs_find_their_response(how):

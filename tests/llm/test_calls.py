@@ -16,19 +16,9 @@ from opto.errors import (
 )
 from opto.llm import LLM, Budget, Cassette, DummyLLM, Ledger, Price, Reply, ScriptedLLM, Usage, labelled, use_llm
 from opto.testing import Cut, Failure, LLMServer, Raw, Slow
+from tests.llm.ways import ask
 
 HELLO = Reply("hello", "m", usage=Usage(10, 5))
-
-
-def ask(llm, how, messages="hi", **settings):
-    if how == "call":
-        return llm(messages, **settings)
-    return asyncio.run(llm.acall(messages, **settings))
-
-
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
 
 
 def test_every_client_counts_its_calls(how):

@@ -112,7 +112,7 @@ class Cassette:
                 self._asked[first] = rollout + 1
             key = request.key_of(rollout)
             line = lines.get(key)
-            if line is None and self.asks:
+            if self.asks and (line is None or line.is_failure):
                 return None
             if line is None:
                 raise self._missing(request, rollout, lines)
@@ -229,6 +229,9 @@ class Cassette:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # a copy of a program uses the same file
+
+    def __copy__(self) -> Self:
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.path, self.mode)

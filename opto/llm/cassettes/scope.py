@@ -63,7 +63,11 @@ class _Copied(Tape):
         return self.tape.has_tools
 
     def find(self, request: Request) -> Reply | None:
-        reply = self.tape.find(request)
+        try:
+            reply = self.tape.find(request)
+        except LLMError as error:
+            self._copy(request, error)
+            raise
         if reply is not None:
             self._copy(request, reply)
         return reply

@@ -1,8 +1,10 @@
 """What is spent, what calls in flight hold, and who waits for it: numbers only, no clock and no blocking."""
 
+import os
 import threading
+from _thread import get_ident
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from opto.errors import BudgetError
@@ -13,6 +15,9 @@ __all__ = ["LOCK", "Account", "Amounts", "Reservation", "Waiter"]
 
 #: Of all budgets: a call that needs several takes all or none. It may be taken again by what is finalized meanwhile.
 LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A forked process gets numbers that nobody was about to change.
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 #: Money is counted in whole units, so that what is held and given back adds up to nothing.
 _UNITS = 10**12
 _NAMES = ("calls", "tokens", "cost")
@@ -58,6 +63,21 @@ class Account:
         #: Whether something was spent of which the cost is not known.
         self.is_unpriced = False
         self.queue: deque[Waiter] = deque()
+        #: Whose calls in event loops hold something, each with the thread of its loop.
+        self.in_loops: dict[Reservation, int] = {}
+
+    def begin_again(self, around: Sequence["Reservation"]) -> None:
+        """Forget what calls of the process hold that this one was forked from, except for those *around*."""
+        self.held, self.running = _NOTHING, 0
+        self.queue.clear()
+        self.in_loops.clear()
+        for reservation in around:
+            self.held = self.held.plus(reservation.held)
+            self.running += 1
+
+    def stuck(self, thread: int | None) -> "list[Reservation]":
+        """Return what calls hold that cannot go on while *thread* is blocked: it is that of their event loop."""
+        return [found for found, of_loop in self.in_loops.items() if of_loop == thread]
 
     def lacks(self, need: Amounts, taken: Amounts) -> int | None:
         """Return the place of the first limit that *need* exceeds on top of *taken*; None if it fits.
@@ -72,15 +92,17 @@ class Account:
     def lacks_now(self, need: Amounts) -> int | None:
         return self.lacks(need, self.spent.plus(self.held))
 
-    def lacks_for_good(self, need: Amounts, around: Sequence["Reservation"]) -> int | None:
-        """Do the same if all calls in flight came back as nothing, except for those *around*, which wait for this one.
+    def lacks_for_good(self, need: Amounts, around: Sequence["Reservation"], blocked: int | None) -> int | None:
+        """Do the same if all calls in flight came back as nothing, but for those that wait for this one.
 
-        If all of them wait, somebody has to give way.
+        These are those *around* it, and those in the event loop of the thread that is *blocked* by it, if any. If all
+        of them wait, somebody has to give way.
         """
-        if not self.running:
+        stuck = self.stuck(blocked)
+        if self.running <= sum(not reservation.waits for reservation in stuck):
             return self.lacks_now(need)
         taken = self.spent
-        for reservation in around:
+        for reservation in dict.fromkeys([*around, *stuck]):
             if self in reservation.accounts:
                 taken = taken.plus(reservation.held)
         return self.lacks(need, taken)
@@ -125,19 +147,27 @@ _MENDS = (
 class Reservation:
     """What one call holds of all its budgets, until it is settled: exactly once, whatever comes of it."""
 
-    __slots__ = ("_waiting", "accounts", "estimate", "held", "is_outer", "is_sent", "is_settled")
+    __slots__ = ("_waiting", "accounts", "estimate", "held", "is_sent", "is_settled", "paid_inside")
 
-    def __init__(self, accounts: Sequence[Account], estimate: Amounts) -> None:
+    def __init__(self, accounts: Sequence[Account], estimate: Amounts, in_loop_of: int | None = None) -> None:
         self.accounts = accounts
         self.estimate = estimate
         self.held = _NOTHING
         #: How many calls inside of this one wait for their turn: what it holds does not come back before they have it.
         self._waiting = 0
-        #: Whether calls inside of this one were held to the same budgets.
-        self.is_outer = False
+        #: Those to which calls inside of this one were held as well: they pay there for what it used.
+        self.paid_inside: set[Account] = set()
         self.is_sent = self.is_settled = False
         self._hold(estimate)
         self._run(1)
+        if in_loop_of is not None:
+            for account in accounts:
+                account.in_loops[self] = in_loop_of
+
+    @property
+    def waits(self) -> bool:
+        """Whether calls inside of it wait."""
+        return self._waiting > 0
 
     def send(self) -> None:
         """Count the call: from now on it is one that was made."""
@@ -180,6 +210,8 @@ class Reservation:
             self._hold(_NOTHING)
             if not self._waiting:
                 self._run(-1)
+            for account in self.accounts:
+                account.in_loops.pop(self, None)
             self.is_settled = True
             advance(self.accounts)
 
@@ -193,9 +225,9 @@ class Reservation:
         if usage is None and cost is None and not uncertain:
             return
         tokens = usage.total_tokens if usage is not None else self.estimate.tokens if uncertain else 0
-        self._spend(Amounts(0, tokens, self.estimate.cost if cost is None else units(cost)))
+        self._spend(Amounts(0, tokens, self.estimate.cost if cost is None else units(cost)), but=self.paid_inside)
         for account in self.accounts:
-            account.is_unpriced |= cost is None
+            account.is_unpriced |= cost is None and account not in self.paid_inside
 
     def _hold(self, amounts: Amounts) -> None:
         more, self.held = amounts.minus(self.held), amounts
@@ -206,23 +238,34 @@ class Reservation:
         for account in self.accounts:
             account.running += more
 
-    def _spend(self, amounts: Amounts) -> None:
+    def _spend(self, amounts: Amounts, but: Collection[Account] = ()) -> None:
         for account in self.accounts:
-            account.spent = account.spent.plus(amounts)
+            if account not in but:
+                account.spent = account.spent.plus(amounts)
 
 
 class Waiter:
     """A call that wants to begin: `outcome` tells whether it may, and None that it has to wait."""
 
-    __slots__ = ("_wake", "accounts", "around", "is_queued", "need", "outcome")
+    __slots__ = ("_wake", "accounts", "around", "in_loop_of", "is_queued", "need", "outcome", "thread")
 
     def __init__(
-        self, accounts: Sequence[Account], need: Amounts, around: Sequence[Reservation], wake: Callable[[], bool]
+        self,
+        accounts: Sequence[Account],
+        need: Amounts,
+        around: Sequence[Reservation],
+        wake: Callable[[], bool],
+        *,
+        is_blocking: bool = True,
     ) -> None:
         self.accounts = accounts
         self.need = need
         self.around = around
         self._wake = wake
+        thread = get_ident()
+        #: The thread that is blocked while this one waits; and that whose event loop it waits in.
+        self.thread: int | None = thread if is_blocking else None
+        self.in_loop_of: int | None = None if is_blocking else thread
         self.outcome: Reservation | BudgetError | None = None
         self.is_queued = False
 
@@ -232,14 +275,17 @@ class Waiter:
             # A call inside of another one goes first: the other one holds its part until it is done.
             is_inner = False
             for outer in self.around:
-                if any(account in outer.accounts for account in self.accounts):
-                    is_inner = outer.is_outer = True
-            self._look(is_behind=not is_inner and any(account.queue for account in self.accounts))
+                shared = [account for account in self.accounts if account in outer.accounts]
+                outer.paid_inside.update(shared)
+                is_inner |= bool(shared)
+            # So does one that blocks an event loop: those in it can do nothing before.
+            goes_first = is_inner or self._blocks_a_loop()
+            self._look(is_behind=not goes_first and any(account.queue for account in self.accounts))
             if self.outcome is not None:
                 return
             self.is_queued = True
             for account in self.accounts:
-                (account.queue.appendleft if is_inner else account.queue.append)(self)
+                (account.queue.appendleft if goes_first else account.queue.append)(self)
             for outer in self.around:
                 outer.wait(1)
             # It may fit where those before it wait for another budget; and all may wait now, for each other.
@@ -266,13 +312,20 @@ class Waiter:
         return True
 
     def _look(self, *, is_behind: bool) -> None:
+        if not is_behind and all(account.lacks_now(self.need) is None for account in self.accounts):
+            self.outcome = Reservation(self.accounts, self.need, self.in_loop_of)
+            return
         for account in self.accounts:
-            place = account.lacks_for_good(self.need, self.around)
+            place = account.lacks_for_good(self.need, self.around, self.thread)
             if place is not None:
                 self.outcome = account.refusal(place, self.need)
                 return
-        if not is_behind and all(account.lacks_now(self.need) is None for account in self.accounts):
-            self.outcome = Reservation(self.accounts, self.need)
+
+    def _blocks_a_loop(self) -> bool:
+        if self.thread is None:
+            return False
+        queued = (waiter.in_loop_of for account in self.accounts for waiter in account.queue)
+        return self.thread in queued or any(account.stuck(self.thread) for account in self.accounts)
 
     def _dequeue(self) -> None:
         self.is_queued = False

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from opto.errors import BudgetError, LLMTimeoutError, OptoError
+from opto.llm.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.accounts import LOCK, Account, Amounts, Reservation, Waiter, dollars_of
 from opto.llm.spending.ledger import without_last
@@ -22,6 +23,7 @@ __all__ = [
     "begin_holding",
     "budgets_in_force",
     "end_holding",
+    "pay_inside",
     "reserve",
     "reserve_async",
 ]
@@ -108,6 +110,11 @@ class Budget:
         self._account = Account(calls, tokens, cost)
         self._began: float | None = None
         self._clock = Clock()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget what belongs to the process that this one was forked from: calls in flight, but not what was spent."""
+        self._account.begin_again([item for item in _outer.get() if self._account in item.accounts])
 
     @property
     def limit(self) -> Spent:
@@ -192,6 +199,13 @@ class Budget:
         # A copy of a program spends the same money.
         return self
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # Each process would spend all of it.
+        raise TypeError(f"{self!r} counts what this process spends: give each other process a budget of its own")
+
     def __str__(self) -> str:
         with LOCK:
             held = self._account.held
@@ -269,7 +283,7 @@ async def reserve_async(
             return False
         return True
 
-    with _waiting(budgets, Amounts.of(1, tokens, cost), wake) as waiter:
+    with _waiting(budgets, Amounts.of(1, tokens, cost), wake, is_blocking=False) as waiter:
         while waiter.outcome is None:
             await clock.await_event(event, _patience(budgets, left()))
         return _taken(waiter)
@@ -285,13 +299,22 @@ def end_holding(reservation: Reservation) -> None:
     _outer.set(without_last(_outer.get(), reservation))
 
 
+def pay_inside(budgets: Sequence[Budget]) -> None:
+    """Say that a call which a cassette answers is held to these: what those around it report was paid long ago."""
+    for outer in _outer.get():
+        outer.paid_inside.update(budget._account for budget in budgets)  # noqa: SLF001 - of this module
+
+
 @contextmanager
-def _waiting(budgets: Sequence[Budget], need: Amounts, wake: Callable[[], bool]) -> Iterator[Waiter]:
+def _waiting(
+    budgets: Sequence[Budget], need: Amounts, wake: Callable[[], bool], *, is_blocking: bool = True
+) -> Iterator[Waiter]:
     budgets = list(dict.fromkeys(budgets))
     for budget in budgets:
         budget.start()
         budget.check_time()
-    waiter = Waiter([budget._account for budget in budgets], need, _outer.get(), wake)  # noqa: SLF001 - of this module
+    accounts = [budget._account for budget in budgets]  # noqa: SLF001 - of this module
+    waiter = Waiter(accounts, need, _outer.get(), wake, is_blocking=is_blocking)
     is_taken = False
     try:
         waiter.join()

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply, Usage
 from opto.llm.tokens import estimate_messages, estimate_tokens
 
@@ -22,6 +23,11 @@ class Expectations:
 
     def __init__(self) -> None:
         self._most: dict[str, int] = {}
+        self.begin_again()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget a lock that somebody may hold in the process that this one was forked from."""
         self._lock = threading.Lock()
 
     def of(self, model: str, messages: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Usage:

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from opto.errors import OptoError
-from opto.files import replace_file
+from opto.files import append_lines, replace_file
+from opto.llm.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.estimate import Estimate
 from opto.llm.spending.records import CallRecord, Sum, Totals
@@ -52,13 +53,18 @@ class Ledger:
     """
 
     def __init__(self, file: "str | os.PathLike[str] | None" = None, *, keep: int | None = None) -> None:
-        self._lock = threading.Lock()
+        self.begin_again()
+        renew_after_fork(self)
         self._records: deque[CallRecord] = deque(maxlen=keep)
         self._sums: dict[tuple[Any, ...], Sum] = {}
         self._file = None if file is None else os.fspath(file)
         self._clock = Clock()
         # Wall time inside its blocks; several may be open at once.
         self._open, self._opened, self._inside = 0, 0.0, 0.0
+
+    def begin_again(self) -> None:
+        """Forget a lock that somebody may hold in the process that this one was forked from."""
+        self._lock = threading.Lock()
 
     def enter(self, record: CallRecord) -> None:
         """Count a call."""
@@ -68,8 +74,9 @@ class Ledger:
             if key not in self._sums:
                 self._sums[key] = Sum()
             self._sums[key].add(record)
-            if self._file is not None:
-                self._write(self._file, record)
+            file = self._file
+        if file is not None:
+            self._write(file, record)
 
     @property
     def records(self) -> tuple[CallRecord, ...]:
@@ -216,6 +223,13 @@ class Ledger:
         # A copy of a program has its calls counted in the same place.
         return self
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        # Calls of another process would be counted there, and nobody would see it.
+        raise TypeError(f"{self!r} counts calls of this process: let each process write its Ledger(file)")
+
     def __str__(self) -> str:
         return ledger_table(self.by("model", "role"), self.totals)
 
@@ -227,10 +241,15 @@ class Ledger:
             return {key: found.totals() for key, found in self._sums.items()}
 
     def _write(self, file: str, record: CallRecord) -> None:
+        # What was paid for matters more than its bill: nothing here may fail.
         try:
-            _append(file, _line(record))
-        except OSError as error:
-            # What was paid for matters more than its bill.
+            line = f"{_line(record)}\n".encode()
+        except (TypeError, ValueError) as error:
+            _log.warning("A call is not written to %s: %s", file, error)
+            return
+        try:
+            append_lines(file, line)
+        except (OSError, ValueError) as error:
             self._file = None
             _log.warning("Calls are no longer written to %s: %s", file, error)
 
@@ -250,16 +269,3 @@ def without_last(things: Iterable[Any], last: Any) -> tuple[Any, ...]:
 
 def _line(record: CallRecord) -> str:
     return json.dumps(record.to_dict())
-
-
-def _append(file: str, line: str) -> None:
-    # One write to a file opened for appending: processes that share it never mix their lines.
-    opened = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        end = os.lseek(opened, 0, os.SEEK_END)
-        is_torn = end > 0 and os.lseek(opened, -1, os.SEEK_END) >= 0 and os.read(opened, 1) != b"\n"
-        rest = memoryview((f"\n{line}\n" if is_torn else f"{line}\n").encode())
-        while rest:
-            rest = rest[os.write(opened, rest) :]
-    finally:
-        os.close(opened)

@@ -1,6 +1,7 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -21,11 +22,12 @@ from opto.llm.spending.budget import (
     begin_holding,
     budgets_in_force,
     end_holding,
+    pay_inside,
     reserve,
     reserve_async,
 )
 from opto.llm.spending.expecting import Expectations
-from opto.llm.spending.ledger import Ledger, ledgers_in_force
+from opto.llm.spending.ledger import Ledger, ledgers_in_force, without_last
 from opto.llm.spending.prices import Price, Pricing
 from opto.llm.spending.records import CallRecord
 
@@ -119,20 +121,25 @@ class Meter:
         """
         return MeteredCall(self, model, messages, settings, labels=labels, attempts=attempts)
 
-    def replayed(self, model: str, reply: Reply, *, labels: Labels, seconds: float = 0.0) -> None:
-        """Count a call that a cassette answered: no budget pays for it."""
+    def replayed(self, model: str, outcome: Reply | LLMError, *, labels: Labels, seconds: float = 0.0) -> None:
+        """Count a call that a cassette answered, or refused as it was refused before: no budget pays for it."""
+        usage = outcome.usage if isinstance(outcome, Reply) else None
         record = CallRecord(
             model,
             role=labels.role,
             operator=labels.operator,
             step=labels.step,
-            usage=reply.usage,
+            usage=usage,
             cost=0.0,
-            saved=self.pricing.cost(model, reply.usage, answered_by=reply.model),
+            saved=self.pricing.cost(model, usage, answered_by=outcome.model) if isinstance(outcome, Reply) else 0.0,
             seconds=seconds,
             replayed=True,
+            error=None if isinstance(outcome, Reply) else type(outcome).__name__,
         )
-        for ledger in self.ledgers():
+        ledgers = self.ledgers()
+        _count_inside(ledgers)
+        pay_inside(self.budgets())
+        for ledger in ledgers:
             ledger.enter(record)
 
 
@@ -165,6 +172,8 @@ class MeteredCall:
         self._wasted: Usage | None = None
         self._cost: float | None = 0.0
         self._is_uncertain = False
+        #: Those in which calls inside of this one are counted as well.
+        self._counted_inside: set[Ledger] = set()
 
     @property
     def model(self) -> str:
@@ -179,7 +188,7 @@ class MeteredCall:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
             self._hold(reserve(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock))
-        return self
+        return self._entered()
 
     async def __aenter__(self) -> Self:
         budgets = self._budgets
@@ -189,11 +198,12 @@ class MeteredCall:
             self._hold(
                 await reserve_async(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock)
             )
-        return self
+        return self._entered()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _around.set(without_last(_around.get(), self))
         self._count_failures()
         failures, sent, reply = len(self._attempts.failures), self._attempts.sent, self._reply
         # An attempt that ended neither in a reply nor in an error of the model: cancelled, interrupted, or user code
@@ -211,10 +221,7 @@ class MeteredCall:
 
     def _settle(self, reservation: Reservation, cost: float | None, *, is_cut_off: bool) -> None:
         usage = None if self._reply is None else self._reply.usage
-        if usage is None and reservation.is_outer:
-            # A function in place of a model that asks models itself: theirs is what it used.
-            is_cut_off = False
-        elif usage is None and self._reply is not None and self._limits_usage:
+        if usage is None and self._reply is not None and self._limits_usage:
             usage = self._meter.expectations.by_texts(self._messages, self._reply)
             cost = self._meter.pricing.cost(self.model, usage)
         reservation.settle(usage, cost, uncertain=is_cut_off)
@@ -261,6 +268,15 @@ class MeteredCall:
             )
         return expected.total_tokens, cost
 
+    def _entered(self) -> Self:
+        _count_inside(self._ledgers)
+        _around.set((*_around.get(), self))
+        return self
+
+    def count_inside(self, ledgers: Sequence[Ledger]) -> None:
+        """Say that a call inside of this one is counted in these: what this one reports is what that one used."""
+        self._counted_inside.update(ledgers)
+
     def _hold(self, reservation: Reservation) -> None:
         self._reservation = reservation
         begin_holding(reservation)
@@ -302,8 +318,24 @@ class MeteredCall:
             error=None if self._reply is not None or error is None else type(error).__name__,
             uncertain=self._is_uncertain,
         )
+        inside = self._counted_inside
         for ledger in self._ledgers:
-            ledger.enter(record)
+            ledger.enter(_without_use(record) if ledger in inside else record)
+
+
+#: The calls around a place: a function in place of a model may ask models itself.
+_around: ContextVar[tuple[MeteredCall, ...]] = ContextVar("opto_calls", default=())
+
+
+def _count_inside(ledgers: Sequence[Ledger]) -> None:
+    for call in _around.get():
+        call.count_inside(ledgers)
+
+
+def _without_use(record: CallRecord) -> CallRecord:
+    """Return *record* for a ledger that counts what was used already: with the calls inside of this one."""
+    usage = None if record.usage is None and record.error is not None else Usage()
+    return replace(record, usage=usage, wasted=None, cost=0.0, uncertain=False)
 
 
 def _may_be_billed(error: LLMError) -> bool:

@@ -11,6 +11,7 @@ __all__ = ["CallRecord", "Sum", "Totals"]
 
 
 _NO_USAGE = Usage()
+_PARTS = frozenset(item.name for item in fields(Usage))
 
 
 def _now() -> datetime:
@@ -77,7 +78,7 @@ class CallRecord:
         try:
             for name in ("usage", "wasted"):
                 if values.get(name) is not None:
-                    values[name] = Usage(**values[name])
+                    values[name] = Usage(**{part: values[name][part] for part in values[name] if part in _PARTS})
             if "at" in values:
                 values["at"] = datetime.fromisoformat(values["at"])
             return cls(**values)

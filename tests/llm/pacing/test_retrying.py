@@ -10,6 +10,7 @@ from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, ScriptedLLM
 from opto.llm.pacing.clock import Clock
 from opto.testing import Action, Cut, Drip, Failure, LLMServer, Raw, Slow
+from tests.llm.ways import ask
 
 
 class Waits(Clock):
@@ -43,28 +44,12 @@ def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
 def client(server, provider, clock=None, **settings):
     url = server.openai_url if provider == "openai" else server.anthropic_url
     llm = LLM(f"{provider}:m", base_url=url, **settings)
     if clock is not None:
         llm._clock = clock
     return llm
-
-
-def ask(llm, how, **settings):
-    if how == "call":
-        return llm("hi", **settings)
-
-    async def main():
-        async with llm:
-            return await llm.acall("hi", **settings)
-
-    return asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,6 @@ def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
 def fail(provider, replies, how="call", **settings):
     """Ask a server that is going to fail, and return the error."""
     with LLMServer(replies) as server:

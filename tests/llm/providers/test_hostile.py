@@ -21,11 +21,6 @@ def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
 @dataclass(frozen=True)
 class Wire(Action):
     """A response byte by byte; where it says LENGTH and BODY, those of an answer are put."""

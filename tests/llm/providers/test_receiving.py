@@ -23,11 +23,6 @@ def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
 def fail(provider, how, line, **settings):
     with LLMServer([line]) as server:
         url = server.anthropic_url if provider == "anthropic" else server.openai_url

@@ -561,11 +561,11 @@ def begun(monkeypatch):
     class Watched(accounts.Reservation):
         __slots__ = ()
 
-        def __init__(self, all_of_them, estimate):
+        def __init__(self, all_of_them, estimate, *rest):
             account = all_of_them[0]
             assert account.spent.plus(account.held).plus(estimate).tokens <= account.limits[1]
             found.append(account.spent.tokens)
-            super().__init__(all_of_them, estimate)
+            super().__init__(all_of_them, estimate, *rest)
 
     monkeypatch.setattr(accounts, "Reservation", Watched)
     return found
@@ -721,3 +721,49 @@ def test_what_nobody_knows_the_price_of_is_not_said_to_cost_nothing():
     budget.reserve().settle(Usage(10, 10), None)
     assert budget.spent.cost is None
     assert "$" not in str(budget)
+
+
+# A blocking call in a thread whose event loop runs.
+
+
+def test_a_call_that_blocks_the_event_loop_does_not_wait_for_calls_in_it():
+    async def main():
+        budget = Budget(tokens=1000)
+        running = await reserve_async([budget], tokens=600)
+        with pytest.raises(BudgetError):
+            reserve([budget], tokens=600)
+        reserve([budget], tokens=400).settle(Usage(300, 0), None)
+        running.settle(Usage(300, 0), None)
+        reserve([budget], tokens=400).settle(None, None)
+        assert (budget._account.held, budget._account.in_loops) == ((0, 0, 0), {})
+
+    asyncio.run(main())
+
+
+def test_a_call_that_blocks_the_event_loop_goes_before_those_that_wait_in_it():
+    async def main():
+        budget = Budget(tokens=1000)
+        running = await reserve_async([budget], tokens=600)
+        waiting = asyncio.ensure_future(reserve_async([budget], tokens=900))
+        await asyncio.sleep(0)
+        reserve([budget], tokens=300).settle(None, None)
+        running.settle(None, None)
+        (await asyncio.wait_for(waiting, 30)).settle(None, None)
+        assert budget._account.held == (0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_call_that_blocks_the_event_loop_waits_for_calls_elsewhere():
+    budget, clock = Budget(tokens=1000), Signals()
+
+    async def main(other):
+        await reserve_async([budget], tokens=300)
+        return reserve([budget], tokens=500, clock=clock)
+
+    other = reserve([budget], tokens=400)
+    with ThreadPoolExecutor(1) as pool:
+        blocking = pool.submit(lambda: asyncio.run(main(other)))
+        assert clock.waiting.acquire(timeout=30)
+        other.settle(None, None)
+        blocking.result(30).settle(None, None)

@@ -230,7 +230,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_disk_that_refuses_loses_no_call(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        ledger = ledger_of(PRICED, FAILED, file=tmp_path / "no" / "such" / "folder")
+        (tmp_path / "file").touch()
+        ledger = ledger_of(PRICED, FAILED, file=tmp_path / "file" / "ledger.jsonl")
     assert ledger.calls == 2
     assert len(caplog.records) == 1, "said once"
 
@@ -260,3 +261,21 @@ def test_rows_are_plain_and_flat():
     assert not any(isinstance(value, dict | Usage) for value in row.values())
     assert list(row) == list(ledger_of(FREE_TEXT).to_dicts()[0]), "every row has the same columns"
     assert ledger_of(FREE_TEXT).to_dicts()[0]["input_tokens"] is None
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path):
+    ledger_of(PRICED, file=tmp_path / "no" / "such" / "ledger.jsonl")
+    assert Ledger.load(tmp_path / "no" / "such" / "ledger.jsonl").calls == 1
+
+
+def test_a_call_that_cannot_be_written_is_counted_and_others_are_written(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        ledger = ledger_of(PRICED, replace(PRICED, step=object()), PRICED, file=tmp_path / "ledger.jsonl")
+    assert ledger.calls == 3
+    assert "not written" in caplog.text
+    assert Ledger.load(tmp_path / "ledger.jsonl").calls == 2
+
+
+def test_what_a_later_version_says_of_usage_is_left_out():
+    said = PRICED.to_dict()
+    assert CallRecord.from_dict({**said, "usage": {**said["usage"], "later": 1}}) == PRICED

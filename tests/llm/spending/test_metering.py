@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -27,20 +28,11 @@ from opto.llm.spending.budget import _outer as reservations_around
 from opto.llm.spending.expecting import FIRST_OUTPUT
 from opto.llm.tokens import estimate_tokens
 from opto.testing import Failure, LLMServer
+from tests.llm import ways
 
 HELLO = Reply("hello", "m", usage=Usage(10, 5))
 PROMPT = "Say hello to everybody in the room."
-
-
-def ask(llm, how="call", messages=PROMPT, **settings):
-    if how == "call":
-        return llm(messages, **settings)
-    return asyncio.run(llm.acall(messages, **settings))
-
-
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
+ask = partial(ways.ask, messages=PROMPT)
 
 
 def failing(kind, *, status=None, usage=None, cause=None):
