@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from opto.errors import LLMError
+from opto.errors import LLMError, LLMTimeoutError
 from opto.llm.adapter import Adapter
 from opto.llm.cassettes import Request, Tape
 from opto.llm.forms import Form
@@ -71,6 +71,8 @@ class Call:
                 reply = ask(self._adapter, self._messages, self._settings, self._attempts, before_each=metered.begin)
             except LLMError as error:
                 self._keep(error)
+                if isinstance(error, LLMTimeoutError):
+                    self._meter.check_time()  # it may be that of a budget that was over
                 raise
             metered.replied(reply)
             self._keep(reply)
@@ -88,6 +90,8 @@ class Call:
                 )
             except LLMError as error:
                 self._keep(error)
+                if isinstance(error, LLMTimeoutError):
+                    self._meter.check_time()  # it may be that of a budget that was over
                 raise
             metered.replied(reply)
             self._keep(reply)

@@ -140,9 +140,29 @@ def test_the_time_of_a_budget_ends_calls_under_way(how):
         LLMServer([Slow(60)]) as server,
         LLM("m", base_url=server.openai_url, deadline=None) as llm,
         Budget(seconds=0.5),
+        pytest.raises(BudgetError, match="seconds=") as info,
+    ):
+        ask(llm, how)
+    assert isinstance(info.value.__context__, LLMTimeoutError)
+    (record,) = llm.ledger.records
+    assert record.uncertain
+
+
+def test_a_timeout_inside_of_the_time_of_a_budget_is_one(how):
+    with (
+        LLMServer([Slow(60)]) as server,
+        LLM("m", base_url=server.openai_url, timeout=0.2, retries=0) as llm,
+        Budget(seconds=100),
         pytest.raises(LLMTimeoutError),
     ):
         ask(llm, how)
+
+
+def test_a_budget_does_not_say_what_nobody_knows(how):
+    with Budget(calls=5) as budget:
+        ask(ScriptedLLM(["no usage is reported"]), how)
+    assert (budget.spent.calls, budget.spent.tokens, budget.spent.cost) == (1, None, None)
+    assert str(budget) == "1 of 5 calls"
 
 
 def test_many_threads_keep_to_one_budget():

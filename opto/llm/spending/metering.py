@@ -14,6 +14,7 @@ from opto.errors import (
     OptoError,
     ServerError,
 )
+from opto.llm.blocks import without_last
 from opto.llm.messages import Reply, Usage
 from opto.llm.pacing import Clock
 from opto.llm.spending.budget import (
@@ -27,7 +28,7 @@ from opto.llm.spending.budget import (
     reserve_async,
 )
 from opto.llm.spending.expecting import Expectations
-from opto.llm.spending.ledger import Ledger, ledgers_in_force, without_last
+from opto.llm.spending.ledger import Ledger, ledgers_in_force
 from opto.llm.spending.prices import Price, Pricing
 from opto.llm.spending.records import CallRecord
 
@@ -89,6 +90,15 @@ class Meter:
         """Seconds that the budgets in force here leave for a call; None if they do not limit them."""
         limits = (budget.seconds_left for budget in self.budgets())
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def check_time(self) -> None:
+        """Raise if the time of a budget in force here is over.
+
+        Raises:
+            BudgetError: It is.
+        """
+        for budget in self.budgets():
+            budget.check_time()
 
     def budgets(self) -> tuple[Budget, ...]:
         """Return the budgets that hold for a call that begins here."""
@@ -224,7 +234,8 @@ class MeteredCall:
         if usage is None and self._reply is not None and self._limits_usage:
             usage = self._meter.expectations.by_texts(self._messages, self._reply)
             cost = self._meter.pricing.cost(self.model, usage)
-        reservation.settle(usage, cost, uncertain=is_cut_off)
+        is_unreported = usage is None and self._reply is not None
+        reservation.settle(usage, cost, uncertain=is_cut_off, unreported=is_unreported)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

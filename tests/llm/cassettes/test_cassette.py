@@ -267,7 +267,7 @@ def test_tasks_have_their_own_and_threads_none(path):
 
     assert asyncio.run(both()) == [one, other]
 
-    seen = []
+    seen, one.warns_threads = [], False
     with one:
         thread = threading.Thread(target=lambda: seen.append(cassette_in_force()))
         thread.start()

@@ -22,7 +22,7 @@ from opto.errors import (
     RateLimitError,
     ServerError,
 )
-from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Price, Reply, ScriptedLLM, Usage
+from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Price, Reply, ScriptedLLM, UnknowingThreadWarning, Usage
 from opto.llm.spending import Expectations, Meter
 from opto.llm.spending.budget import _outer as reservations_around
 from opto.llm.spending.expecting import FIRST_OUTPUT
@@ -450,7 +450,8 @@ def test_ledger_and_server_agree_to_the_token():
     ):
         for _ in range(10):
             llm(PROMPT)
-        list(pool.map(llm, [PROMPT] * 90))
+        with pytest.warns(UnknowingThreadWarning, match="Ledger"):
+            list(pool.map(llm, [PROMPT] * 90))
         billed = sum((exchange.usage or Usage() for exchange in server.log), Usage())
         answered = len(server.log)
     assert llm.ledger.usage == billed
