@@ -106,7 +106,12 @@ class LLM:
         **settings: Any,
     ) -> None:
         self.role = role if role is None else checked_role(role)
+        if cassette is not None and not isinstance(cassette, Cassette):
+            raise BadRequestError(
+                f"The cassette is {cassette!r:.80}.", mend="Give an opto.llm.Cassette, such as Cassette(path)."
+            )
         self._cassette = cassette
+        _check_settings(settings)
         throttle, is_official = None, False
         if adapter is None:
             endpoint = self._endpoint_to_use(model, base_url=base_url, api_key=api_key)
@@ -220,6 +225,8 @@ class LLM:
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
         merged = {**self._settings, **settings}
+        if settings:
+            _check_settings(settings)
         if merged:
             merged = hooks.plain(merged)
         patience, left = self._patience, self._meter.seconds_left
@@ -242,6 +249,24 @@ class LLM:
             form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
             attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
         )
+
+
+#: What holds for a client, and not for one of its calls.
+_OF_A_CLIENT = frozenset(
+    {"adapter", "budget", "cassette", "ledger", "price", "requests_per_minute", "role", "tokens_per_minute"}
+)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise if something among *settings* is none, so that a limit which was meant would limit nothing."""
+    for name, value in settings.items():
+        if name in _OF_A_CLIENT:
+            raise BadRequestError(
+                f"{name}= is given to a call, and holds for a client.", mend=f"Give it to the client: LLM(…, {name}=…)."
+            )
+        if isinstance(value, Budget | Cassette | Ledger | Price):
+            kind = type(value).__name__
+            raise BadRequestError(f"There is no setting {name}= that is a {kind}.", mend=f"Write {kind.lower()}=….")
 
 
 class DummyLLM(LLM):

@@ -136,6 +136,13 @@ class Reply:
     raw: Any = field(default=None, repr=False, compare=False)
     form: Form | None = field(default=None, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        # Those of users as well: what counts tokens finds out when it was paid for.
+        if not isinstance(self.text, str) or not isinstance(self.usage, Usage | None):
+            name, kind = ("usage", "Usage") if isinstance(self.text, str) else ("text", "str")
+            given = type(getattr(self, name)).__name__
+            raise BadRequestError(f"The {name} of a Reply is a {given}.", mend=f"Give a {kind}.")
+
     @property
     def value(self) -> Any:
         """What was said in the form that ``schema=`` asked for: an instance of the class, or data of JSON.

@@ -131,6 +131,12 @@ class Cassette(Block):
             return
         if self.mode == "keep":  # nobody asked for it by name, so that nothing may fail for it
             request = request.leniently()
+            try:
+                request.key  # noqa: B018
+            except Exception as error:
+                # What holds itself, or objects that answer to every name: there is no end to them.
+                logger.warning("A reply is not kept in %s: its request has no form (%s).", self._name, error)
+                return
         first = request.key
         with self._lock:
             lines = self._read()

@@ -80,6 +80,8 @@ class Meter:
         price: "Price | tuple[float, ...] | None" = None,
         is_official: bool = True,
     ) -> None:
+        if ledger is not None and not isinstance(ledger, Ledger):
+            raise OptoError(f"The ledger is {ledger!r:.80}.", mend="Give an opto.llm.Ledger, such as Ledger(file).")
         self.ledger = Ledger(keep=_KEPT) if ledger is None else ledger
         self.pricing = Pricing(price, is_official=is_official)
         self.expectations = Expectations()
