@@ -10,6 +10,7 @@ from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
+from opto.llm.checking import check_names, check_settings, check_tape
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
 from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
@@ -106,6 +107,9 @@ class LLM:
         **settings: Any,
     ) -> None:
         self.role = role if role is None else checked_role(role)
+        check_names(settings, type(self), for_call=False)
+        check_tape("ledger", ledger, Ledger)
+        check_tape("cassette", cassette, Cassette)
         self._cassette = cassette
         throttle, is_official = None, False
         if adapter is None:
@@ -119,6 +123,7 @@ class LLM:
             )
         self._adapter = adapter
         self._settings = settings
+        check_settings(settings)
         self._patience = Patience(retries, deadline)
         self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
         self._meter = Meter(ledger=ledger, budget=budget, price=price, is_official=is_official)
@@ -219,9 +224,12 @@ class LLM:
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
+        if settings:
+            check_names(settings, type(self), for_call=True)
         merged = {**self._settings, **settings}
         if merged:
             merged = hooks.plain(merged)
+            check_settings(merged)
         patience, left = self._patience, self._meter.seconds_left
         if left is not None or not merged.keys().isdisjoint(("retries", "deadline", "timeout")):
             retries = merged.pop("retries", None)
