@@ -10,6 +10,7 @@ from opto.llm.adapter import Adapter
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
+from opto.llm.checking import check_names, check_settings, check_tape
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
 from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
@@ -106,12 +107,11 @@ class LLM:
         **settings: Any,
     ) -> None:
         self.role = role if role is None else checked_role(role)
-        if cassette is not None and not isinstance(cassette, Cassette):
-            raise BadRequestError(
-                f"The cassette is {cassette!r:.80}.", mend="Give an opto.llm.Cassette, such as Cassette(path)."
-            )
+        check_names(settings, type(self), for_call=False)
+        check_tape("ledger", ledger, Ledger)
+        check_tape("cassette", cassette, Cassette)
         self._cassette = cassette
-        _check_settings(settings)
+        _check_kinds(settings)
         throttle, is_official = None, False
         if adapter is None:
             endpoint = self._endpoint_to_use(model, base_url=base_url, api_key=api_key)
@@ -124,6 +124,7 @@ class LLM:
             )
         self._adapter = adapter
         self._settings = settings
+        check_settings(settings)
         self._patience = Patience(retries, deadline)
         self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
         self._meter = Meter(ledger=ledger, budget=budget, price=price, is_official=is_official)
@@ -224,11 +225,13 @@ class LLM:
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
-        merged = {**self._settings, **settings}
         if settings:
-            _check_settings(settings)
+            check_names(settings, type(self), for_call=True)
+            _check_kinds(settings)
+        merged = {**self._settings, **settings}
         if merged:
             merged = hooks.plain(merged)
+            check_settings(merged)
         patience, left = self._patience, self._meter.seconds_left
         if left is not None or not merged.keys().isdisjoint(("retries", "deadline", "timeout")):
             retries = merged.pop("retries", None)
@@ -252,18 +255,11 @@ class LLM:
 
 
 #: What holds for a client, and not for one of its calls.
-_OF_A_CLIENT = frozenset(
-    {"adapter", "budget", "cassette", "ledger", "price", "requests_per_minute", "role", "tokens_per_minute"}
-)
 
 
-def _check_settings(settings: Mapping[str, Any]) -> None:
+def _check_kinds(settings: Mapping[str, Any]) -> None:
     """Raise if something among *settings* is none, so that a limit which was meant would limit nothing."""
     for name, value in settings.items():
-        if name in _OF_A_CLIENT:
-            raise BadRequestError(
-                f"{name}= is given to a call, and holds for a client.", mend=f"Give it to the client: LLM(…, {name}=…)."
-            )
         if isinstance(value, Budget | Cassette | Ledger | Price):
             kind = type(value).__name__
             raise BadRequestError(f"There is no setting {name}= that is a {kind}.", mend=f"Write {kind.lower()}=….")

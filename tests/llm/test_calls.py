@@ -275,7 +275,7 @@ def test_what_would_limit_nothing_is_refused(how):
 
 @pytest.mark.parametrize("wrong", [{"budgets": Budget(calls=1)}, {"ledger": "a file"}, {"cassette": "a file"}])
 def test_a_client_is_given_what_it_is_to_be_given(wrong):
-    with pytest.raises(OptoError, match="Give an opto|Write budget="):
+    with pytest.raises(OptoError, match="Give an opto|budget|Ledger|Cassette"):
         DummyLLM(lambda messages: "Hello.", **wrong)
 
 
