@@ -36,6 +36,7 @@ class Draft:
     started: float
     before: Mapping[str, Any]
     bypassing: bool
+    anew: bool = False
     evidence: Evidence | None = None
     back_to: Candidate | None = None
     proposal: Proposal = field(default_factory=Proposal)
@@ -60,6 +61,7 @@ class Draft:
         proposal = self.proposal
         return StepRecord(
             step=self.step,
+            anew=self.anew,
             outcome=outcome,
             reason=reason,
             optimizer=optimizer,

@@ -172,8 +172,10 @@ class Cassette(Block):
 
     @property
     def unused(self) -> list[Request]:
-        """Recorded requests whose reply nobody asked for."""
+        """Recorded requests whose reply nobody asked for; none, if there is no file."""
         with self._lock:
+            if self._lines is None and not self.path.exists():
+                return []
             return [line.request for key, line in self._read().items() if key not in self._given]
 
     @property
