@@ -191,6 +191,19 @@ class Choice:
     index: int = 0
 
 
+def _is_text_only(messages: Any) -> bool:
+    """Tell whether there is no place for nodes and parts, as nearly always."""
+    if type(messages) is not list:
+        return isinstance(messages, str)
+    for message in messages:
+        if type(message) is not dict:
+            return False
+        for value in message.values():
+            if type(value) is not str:
+                return False
+    return True
+
+
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
     """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
@@ -201,7 +214,8 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
-    messages = hooks.plain(messages)
+    if not _is_text_only(messages):
+        messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'
