@@ -53,7 +53,8 @@ class Call:
         self._form = form
         self._attempts = attempts
         secrets = getattr(adapter, "secrets", ())
-        self._request = None if cassette is None else Request(adapter.model, messages, settings, rollout, secrets)
+        model = getattr(adapter, "recorded_as", adapter.model)
+        self._request = None if cassette is None else Request(model, messages, settings, rollout, secrets)
 
     def make(self) -> Reply:
         """Return the reply, from wherever it comes.

@@ -133,7 +133,7 @@ class Cassette(Block):
             request = request.leniently()
             try:
                 request.key  # noqa: B018
-            except Exception as error:
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 # What holds itself, or objects that answer to every name: there is no end to them.
                 logger.warning("A reply is not kept in %s: its request has no form (%s).", self._name, error)
                 return

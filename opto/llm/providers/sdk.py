@@ -29,6 +29,7 @@ class SDKAdapter(Adapter):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._recorded_as = None if endpoint.model else f"{endpoint.provider}:(first model)"
         self._clients = self._opened()
         self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
@@ -42,6 +43,11 @@ class SDKAdapter(Adapter):
     @property
     def model(self) -> str:
         return self._endpoint.name
+
+    @property
+    def recorded_as(self) -> str:
+        """The model in cassettes: the same at every address, and before and after a server told its name."""
+        return self._recorded_as or self.model
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
@@ -199,7 +200,9 @@ class MeteredCall:
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
-            self._hold(reserve(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock))
+            with ExitStack() as waiting:
+                waiting.push(self._ended_waiting)
+                self._hold(reserve(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock))
         return self._entered()
 
     async def __aenter__(self) -> Self:
@@ -207,9 +210,13 @@ class MeteredCall:
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
-            self._hold(
-                await reserve_async(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock)
-            )
+            with ExitStack() as waiting:
+                waiting.push(self._ended_waiting)
+                self._hold(
+                    await reserve_async(
+                        budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock
+                    )
+                )
         return self._entered()
 
     def __exit__(
@@ -280,6 +287,11 @@ class MeteredCall:
                 limit=limits[0].limit.cost or 0.0,
             )
         return expected.total_tokens, cost
+
+    def _ended_waiting(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Enter a call that ended while it waited for room. One that was refused is none."""
+        if error is not None and not isinstance(error, BudgetError):
+            self._enter(self.model, None, None, error)
 
     def _entered(self) -> Self:
         _count_inside(self._ledgers)

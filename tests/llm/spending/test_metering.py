@@ -161,6 +161,34 @@ def test_a_call_that_waited_for_its_turn_until_its_deadline_was_not_sent(how):
     assert (budget.spent.calls, budget.spent.tokens, llm.ledger.cost) == (0, 0, 0)
 
 
+def test_a_call_that_waited_for_room_until_its_deadline_is_counted(how):
+    budget = Budget(tokens=1200)
+    budget.reserve(tokens=1000)
+    llm = ScriptedLLM([HELLO], budget=budget)
+    with pytest.raises(LLMTimeoutError, match="held the budget"):
+        ask(llm, how, deadline=1e-9, max_tokens=500)
+    (record,) = llm.ledger.records
+    assert (record.error, record.cost, budget.spent.calls) == ("LLMTimeoutError", 0, 1)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_room_is_counted():
+    budget = Budget(tokens=1200)
+
+    async def main():
+        budget.reserve(tokens=1000)
+        llm = ScriptedLLM([HELLO], budget=budget)
+        call = asyncio.ensure_future(llm.acall(PROMPT, max_tokens=500))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert budget._account.queue
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return llm.ledger.records
+
+    assert [record.error for record in asyncio.run(main())] == ["CancelledError"]
+
+
 class Missing(Adapter):
     model = "openai:gpt-4o"
 
