@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Self
 
 from opto.errors import BadRequestError
 from opto.hooks import hooks
-from opto.llm.adapter import Adapter
+from opto.llm.adapter import Adapter, Recorded
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
@@ -16,6 +16,7 @@ from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
 from opto.llm.labels import Role, checked_role, labels
 from opto.llm.messages import Reply, conversation
+from opto.llm.naming import checked_model, split_model
 from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, limited, throttle_of
 from opto.llm.providers import ADAPTERS
 from opto.llm.spending import Budget, Ledger, Meter, Price
@@ -114,9 +115,9 @@ class LLM:
         _check_kinds(settings)
         throttle, is_official = None, False
         if adapter is None:
-            endpoint = self._endpoint_to_use(model, base_url=base_url, api_key=api_key)
-            is_official = endpoint.is_official
-            adapter, throttle = ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
+            adapter, endpoint = self._edge(model, base_url=base_url, api_key=api_key)
+            if endpoint is not None:
+                is_official, throttle = endpoint.is_official, throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
@@ -214,14 +215,20 @@ class LLM:
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
 
-    def _endpoint_to_use(self, model: str | None, *, base_url: str | None, api_key: str | None) -> Endpoint:
+    def _edge(self, model: str | None, *, base_url: str | None, api_key: str | None) -> tuple[Adapter, Endpoint | None]:
+        """Return what asks the model, and where that is, if it is anywhere."""
+        model = model if model is None else checked_model(model)
         cassette = cassette_in_force(self._cassette)
-        if cassette is None or cassette.asks:
-            return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
-        # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if base_url is None and (model is not None or environment_model(self.role) is None):
-            model = cassette.recorded_as(model) or model
-        return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
+        if cassette is not None and not cassette.asks:
+            # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
+            recorded = None if base_url is not None else cassette.recorded_as(model)
+            if recorded is not None and split_model(recorded)[0] is None:  # a function, a script: nothing to find again
+                return Recorded(recorded), None
+            api_key = api_key or NO_KEY
+            if base_url is None and (model is not None or environment_model(self.role) is None):
+                model = recorded or model
+        endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
+        return ADAPTERS[endpoint.provider](endpoint), endpoint
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""

@@ -1,11 +1,12 @@
 """Clients that replay: without a key, without an SDK, without the environment in which they were recorded."""
 
+import asyncio
 import sys
 
 import pytest
 
 from opto.errors import AuthenticationError, BadRequestError, CassetteError
-from opto.llm import LLM, Cassette, Ledger, Tool
+from opto.llm import LLM, Adapter, Cassette, DummyLLM, Ledger, Reply, ScriptedLLM, Tool, as_llm
 from opto.testing import Failure, LLMServer
 from tests.llm.cassettes.made import asking, said
 from tests.llm.ways import ask
@@ -97,3 +98,31 @@ def test_the_first_model_of_a_server_is_replayed_at_any_address(path, how):
         elsewhere = LLM(base_url="http://localhost:1/v1")
         assert [elsewhere(text).text for text in ("a", "b")] == ["one", "two"]
         assert LLM()("a", rollout=0).text == "one"
+
+
+class Own(Adapter):
+    model = "local:own"
+
+    def complete(self, messages, settings):
+        return Reply("hi", model="own")
+
+
+@pytest.mark.usefixtures("no_sdk")
+@pytest.mark.parametrize("environment", [None, "openai:other"])
+@pytest.mark.parametrize(
+    "make", [lambda: ScriptedLLM(["hi"]), lambda: DummyLLM(lambda messages: "hi"), lambda: LLM(adapter=Own())]
+)
+def test_what_was_no_provider_is_replayed_without_one(make, environment, tmp_path, monkeypatch):
+    path = tmp_path / "kept.jsonl"
+    with Cassette(path):
+        make()("hello")
+    if environment is not None:
+        monkeypatch.setenv("OPTO_MODEL", environment)
+    replay = Cassette(path, mode="replay")
+    llm = LLM(cassette=replay)
+    assert (llm("hello").text, llm.model) == ("hi", make().model)
+    with replay:
+        inside = as_llm()
+        assert asyncio.run(inside.acall("hello", rollout=0)).text == "hi"
+    with pytest.raises(BadRequestError, match="answer from a cassette"):
+        inside("hello")
