@@ -83,7 +83,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     try:
         # A test of somebody who has a fixture of this name has other cassettes.
         unused = getattr(made, "unused", []) if strict and outcome.excinfo is None else []
-    except Exception as error:  # a file that cannot be read fails this test, and not the hook
+    except importlib.import_module("opto.errors").OptoError as error:
+        # A file that cannot be read fails this test, and not the hook.
         outcome.force_exception(error)
         return
     if made is not None and unused:
