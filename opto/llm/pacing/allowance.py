@@ -9,8 +9,8 @@ __all__ = ["Allowance", "Entry", "Window"]
 _CUT, _RECOVERY = 0.7, 0.05
 #: By how much that grows in each second.
 _HURRY = 0.3
-#: The part of requests that may be refused, of those seconds or of so many: a server that refuses one now and then has not
-#: too much to do. What chance adds to it is allowed for.
+#: The part of requests that may be refused, of those seconds or of so many: a server that refuses one now and then has
+#: not too much to do. What chance adds to it is allowed for.
 _TOLERATED, _SAMPLE = 0.03, 50
 #: By how much one refusal lowers what may run at once: half of it has gone when all that run are refused.
 _STEP = 0.5

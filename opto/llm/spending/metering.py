@@ -91,7 +91,10 @@ class Meter:
     @property
     def seconds_left(self) -> float | None:
         """Seconds that the budgets in force here leave for a call; None if they do not limit them."""
-        limits = (budget.seconds_left for budget in self.budgets())
+        budgets = self.budgets()
+        if not budgets:
+            return None
+        limits = (budget.seconds_left for budget in budgets)
         return min((limit for limit in limits if limit is not None), default=None)
 
     def check_time(self) -> None:
@@ -105,11 +108,13 @@ class Meter:
 
     def budgets(self) -> tuple[Budget, ...]:
         """Return the budgets that hold for a call that begins here."""
-        return tuple(dict.fromkeys((*budgets_in_force(), *self._budgets)))
+        around = budgets_in_force()
+        return tuple(dict.fromkeys((*around, *self._budgets))) if around else self._budgets
 
     def ledgers(self) -> tuple[Ledger, ...]:
         """Return the ledgers that count a call that begins here."""
-        return tuple(dict.fromkeys((*ledgers_in_force(), self.ledger)))
+        around = ledgers_in_force()
+        return tuple(dict.fromkeys((*around, self.ledger))) if around else (self.ledger,)
 
     def call(
         self,
@@ -223,7 +228,8 @@ class MeteredCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _around.set(without_last(_around.get(), self._counted_inside))
-        self._count_failures()
+        if self._attempts.failures:
+            self._count_failures()
         failures, sent, reply = len(self._attempts.failures), self._attempts.sent, self._reply
         # An attempt that ended neither in a reply nor in an error of the model: cancelled, interrupted, or user code
         # that raised. What raises an error of opto's own sent nothing.
@@ -294,8 +300,10 @@ class MeteredCall:
             self._enter(self.model, None, None, error)
 
     def _entered(self) -> Self:
-        _count_inside(self._ledgers)
-        _around.set((*_around.get(), self._counted_inside))
+        around = _around.get()
+        if around:
+            _count_inside(self._ledgers)
+        _around.set((*around, self._counted_inside))
         return self
 
     def _hold(self, reservation: Reservation) -> None:
@@ -304,8 +312,7 @@ class MeteredCall:
 
     def _count_failures(self) -> None:
         """Count what failed attempts cost that are not counted yet."""
-        failures = self._attempts.failures[self._counted :]
-        for failure in failures:
+        for failure in self._attempts.failures[self._counted :]:
             self._counted += 1
             usage = failure.usage
             # The last one may have failed before it was sent: no turn came.
@@ -383,4 +390,4 @@ def _budgets(given: Any) -> tuple[Budget, ...]:
     budgets = () if given is None else (given,) if isinstance(given, Budget) else given
     if not isinstance(budgets, tuple | list) or not all(isinstance(budget, Budget) for budget in budgets):
         raise OptoError(f"The budget is {given!r:.80}.", mend="Give an opto.llm.Budget, or a list of them.")
-    return tuple(budgets)
+    return tuple(dict.fromkeys(budgets))
