@@ -1,6 +1,5 @@
 """A file of requests and replies, which answers in place of a model, or is there to be read."""
 
-import logging
 import threading
 import warnings
 from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Cassette", "CassetteWarning", "Mode"]
 
 Mode = Literal["auto", "replay", "record", "keep"]
-
-logger = logging.getLogger(__name__)
 
 
 class CassetteWarning(UserWarning):
@@ -66,9 +63,10 @@ class Cassette:
         recorded_by: str = 'Record it with mode="auto", or the whole file anew with mode="record".',
     ) -> None:
         if mode not in get_args(Mode):
-            raise CassetteError(
-                f"There is no mode {mode!r} of a cassette.", mend=f"Choose one of {', '.join(get_args(Mode))}."
-            )
+            mend = f"Choose one of {', '.join(get_args(Mode))}."
+            if path in get_args(Mode):
+                mend = f'The path comes first: Cassette("{mode}", mode="{path!s}").'
+            raise CassetteError(f"There is no mode {mode!r} of a cassette.", mend=mend)
         self.path = Path(path).absolute()  # wherever the program goes meanwhile
         self._name = str(path)
         self.mode: Mode = mode
@@ -305,7 +303,6 @@ class Cassette:
             f"Replies cannot be written to {self._name!r}, and are kept in memory: {error.strerror or error}. Make"
             " room and permissions there, and the next reply writes them all; or write them elsewhere with save()."
         )
-        logger.warning("%s", message)
         warnings.warn(message, CassetteWarning, stacklevel=2)
 
     def _missing(self, request: Request, rollout: int, lines: dict[str, Line]) -> CassetteError:

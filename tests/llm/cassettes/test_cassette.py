@@ -115,6 +115,10 @@ def test_keep_keeps_what_nobody_could_find_again(path):
 def test_there_are_no_other_modes(path):
     with pytest.raises(CassetteError, match="There is no mode 'once'.* Choose one of auto, replay, record, keep"):
         Cassette(path, mode="once")
+    with pytest.raises(
+        CassetteError, match=r"no mode 'a.jsonl'.* path comes first: Cassette\(\"a.jsonl\", mode=\"replay\"\)"
+    ):
+        Cassette("replay", "a.jsonl")
 
 
 def test_the_same_request_gets_its_replies_in_order(recorded):
