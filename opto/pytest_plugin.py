@@ -64,11 +64,13 @@ def cassette(request: pytest.FixtureRequest, cassette_path: Path) -> "Iterator[C
     """The replies of this test, in force while it runs: see ``--cassettes``."""
     kind: type[Cassette] = importlib.import_module("opto.llm").Cassette
     command = f"pytest {shlex.quote(request.node.nodeid)} --cassettes"
-    with kind(
+    made = kind(
         cassette_path,
         mode=request.config.getoption("--cassettes"),
         recorded_by=f"Record what is missing with `{command}=auto`, or everything anew with `{command}=record`.",
-    ) as made:
+    )
+    # Also for threads that the test begins: nothing of it is to ask a model that is not meant to.
+    with made.in_all_threads():
         yield made
 
 

@@ -320,3 +320,20 @@ def test_a_fixture_of_somebody_else_of_this_name_is_left_alone(installed):
         """
     )
     installed.run("--cassettes-strict", passed=1)
+
+
+def test_threads_of_a_test_ask_nobody_either(project):
+    project.pytester.makepyfile(
+        test_threads="""
+        from concurrent.futures import ThreadPoolExecutor
+        from opto.llm import LLM
+
+        def test_threads(cassette):
+            with ThreadPoolExecutor(2) as pool:
+                replies = list(pool.map(LLM("openai:m"), ["Greet Ada.", "Greet Bob."]))
+            assert [reply.text for reply in replies] == ["Dear all."] * 2
+        """
+    )
+    assert len(project.ask(["Dear all."] * 2, "--cassettes=record", passed=1)) == 2
+    assert project.ask([], passed=1) == []
+    project.run(passed=1)
