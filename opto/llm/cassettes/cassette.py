@@ -1,5 +1,6 @@
 """A file of requests and replies, which answers in place of a model, or is there to be read."""
 
+import logging
 import threading
 import warnings
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Cassette", "CassetteWarning", "Mode"]
 
 Mode = Literal["auto", "replay", "record", "keep"]
+
+logger = logging.getLogger(__name__)
 
 
 class CassetteWarning(UserWarning):
