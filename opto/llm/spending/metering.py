@@ -222,7 +222,7 @@ class MeteredCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _around.set(without_last(_around.get(), self))
+        _around.set(without_last(_around.get(), self._counted_inside))
         self._count_failures()
         failures, sent, reply = len(self._attempts.failures), self._attempts.sent, self._reply
         # An attempt that ended neither in a reply nor in an error of the model: cancelled, interrupted, or user code
@@ -295,12 +295,8 @@ class MeteredCall:
 
     def _entered(self) -> Self:
         _count_inside(self._ledgers)
-        _around.set((*_around.get(), self))
+        _around.set((*_around.get(), self._counted_inside))
         return self
-
-    def count_inside(self, ledgers: Sequence[Ledger]) -> None:
-        """Say that a call inside of this one is counted in these: what this one reports is what that one used."""
-        self._counted_inside.update(ledgers)
 
     def _hold(self, reservation: Reservation) -> None:
         self._reservation = reservation
@@ -348,13 +344,14 @@ class MeteredCall:
             ledger.enter(_without_use(record) if ledger in inside else record)
 
 
-#: The calls around a place: a function in place of a model may ask models itself.
-_around: ContextVar[tuple[MeteredCall, ...]] = ContextVar("opto_calls", default=())
+#: What the calls around a place are told: a function in place of a model may ask models itself. Not the calls: a
+#: connection keeps the context in which it was opened, and would keep the client that is to close it.
+_around: ContextVar[tuple[set[Ledger], ...]] = ContextVar("opto_calls", default=())
 
 
 def _count_inside(ledgers: Sequence[Ledger]) -> None:
-    for call in _around.get():
-        call.count_inside(ledgers)
+    for counted in _around.get():
+        counted.update(ledgers)
 
 
 def _without_use(record: CallRecord) -> CallRecord:
