@@ -244,9 +244,7 @@ class Cassette(Block):
     def _read(self) -> dict[str, Line]:
         """Return the lines by key, the newest for each."""
         if self._lines is None:
-            self._lines = {}
-            if self.mode in {"auto", "replay"}:
-                self._lines = self._stored()
+            self._lines = self._stored() if self.mode in {"auto", "replay"} else {}
         return self._lines
 
     def _stored(self) -> dict[str, Line]:
