@@ -53,6 +53,7 @@ BROAD_EXCEPTS = {
     "opto.optimizers.optimizer",
     "opto.runs.record",
     "opto.testing.asking",
+    "opto.testing.server",
     "opto.trace.calls",
     "opto.trace.definition",
 }

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from opto.errors import OptoError
 from opto.llm import Reply, Usage
 from opto.testing.incoming import RecordedRequest
 from opto.testing.wire import WireProtocol
 
-__all__ = ["Action", "Altered", "Cut", "Drip", "Exchange", "Failure", "Line", "Raw", "Slow"]
+__all__ = ["Action", "Altered", "Cut", "Drip", "Exchange", "Failure", "Line", "Raw", "Slow", "checked_line"]
 
 
 class Exchange:
@@ -130,6 +131,22 @@ class Action(Protocol):
 Line = str | Reply | Action
 
 
+def checked_line(line: Any) -> Line:
+    """Return *line* if a server can answer with it.
+
+    Raises:
+        OptoError: It cannot.
+    """
+    if isinstance(line, str | Reply) or (callable(getattr(line, "play", None)) and not isinstance(line, type)):
+        return line
+    mend = "Let the script hold texts, opto.llm.Reply or actions such as Failure(429)."
+    if isinstance(line, BaseException) or (isinstance(line, type) and issubclass(line, BaseException)):
+        mend = 'Use Failure(500), one of FAULTS such as FAULTS["reset before headers"], or ScriptedLLM, which raises.'
+    elif isinstance(line, type):
+        mend = f"Make one of it: {line.__name__}(…)."
+    raise OptoError(f"An LLMServer cannot answer with {line!r:.80}.", mend=mend)
+
+
 @dataclass(frozen=True)
 class Failure(Action):
     """An HTTP error in the words of the protocol.
@@ -147,6 +164,13 @@ class Failure(Action):
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     param: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status, int) or not 200 <= self.status <= 999:
+            raise OptoError(
+                f"{self.status!r:.80} is no status of an answer.",
+                mend="Give a number such as 429, and what is said after it: Failure(429, message).",
+            )
 
     async def play(self, exchange: Exchange) -> None:
         body = exchange.protocol.failure(self.status, self.message, self.code, self.param)

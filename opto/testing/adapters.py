@@ -5,6 +5,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from opto.llm import LLM, Adapter, Reply, Tool, Usage
@@ -81,6 +82,20 @@ class AdapterContract:
             with self._asked(["hello"]) as llm:
                 ask(llm, messages, **settings)
             assert (messages, settings) == before
+
+    def test_what_a_client_passes_stays_as_it_is(self) -> None:
+        messages: list[Any] = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}]
+        settings = {"max_tokens": 50, "metadata": {"a": ["b"]}}
+        before = copy.deepcopy((messages, settings))
+        ways: tuple[Callable[[Adapter], object], ...] = (
+            lambda adapter: adapter.complete(messages, settings),
+            lambda adapter: asyncio.run(adapter.acomplete(messages, settings)),
+        )
+        for ask in ways:
+            with self._asked(["hello"]) as llm:
+                # A client hands copies to its adapter, the same ones at each attempt.
+                in_bounds(partial(ask, llm._adapter))  # noqa: SLF001
+            assert (messages, settings) == before, "What an adapter changes is sent when the call is tried again."
 
     def test_threads_share_it(self) -> None:
         texts = [f"reply {number}" for number in range(3 * _AT_ONCE)]

@@ -223,8 +223,8 @@ def _compare(outcome: Reply | LLMError, fault: Fault, exchange: Exchange) -> Non
         return
     assert outcome.transient == fault.transient
     assert outcome.retry_after == fault.retry_after
+    assert bool(outcome.raw) == fault.keeps_raw, f"What came of the answer is {outcome.raw!r:.200}."
     if not fault.stalls:
-        assert bool(outcome.raw) == fault.keeps_raw, f"What came of the answer is {outcome.raw!r:.200}."
         assert outcome.status in ({exchange.status, None} if exchange.status == 200 else {exchange.status})
     again = pickle.loads(pickle.dumps(outcome))  # noqa: S301 - our own
     assert (type(again), str(again), vars(again)) == (type(outcome), str(outcome), vars(outcome))

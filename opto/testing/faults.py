@@ -22,7 +22,7 @@ from opto.errors import (
     ServerError,
 )
 from opto.llm import Reply
-from opto.testing.actions import Action, Altered, Cut, Drip, Exchange, Failure, Line, Raw, Slow
+from opto.testing.actions import Action, Altered, Cut, Drip, Exchange, Failure, Line, Raw, Slow, checked_line
 from opto.testing.wire import AnthropicMessages
 
 __all__ = ["FAULTS", "Fault", "Faults"]
@@ -292,10 +292,15 @@ class Faults:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.rate, int | float) or not 0 <= self.rate <= 1:
+            raise OptoError(f"The rate {self.rate!r:.80} is no part of all requests.", mend="Give one from 0 to 1.")
+        if isinstance(self.kinds, str):
+            raise OptoError("kinds is a single string.", mend=f"Write kinds=[{self.kinds!r}].")
         unknown = [kind for kind in self.kinds if isinstance(kind, str) and kind not in FAULTS]
         if unknown:
-            raise OptoError(f"There is no fault {unknown[0]!r}.", mend=f"Use one of {', '.join(FAULTS)}.")
-        self._drawn_from = [FAULTS[kind] if isinstance(kind, str) else kind for kind in self.kinds]
+            known = ", ".join(map(repr, FAULTS))
+            raise OptoError(f"There is no fault {unknown[0]!r}.", mend=f"Use one of {known}.")
+        self._drawn_from = [FAULTS[kind] if isinstance(kind, str) else checked_line(kind) for kind in self.kinds]
         self._drawn_from = self._drawn_from or [fault for fault in FAULTS.values() if not fault.stalls]
         self._script: Iterator[Line] = iter(()) if callable(self.replies) else iter(self.replies)
         self._seen: Counter[str] = Counter()

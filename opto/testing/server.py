@@ -7,14 +7,15 @@ answer.
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from opto.errors import OptoError
 from opto.llm import Reply
-from opto.testing.actions import Exchange, Failure, Line
+from opto.testing.actions import Exchange, Failure, Line, checked_line
 from opto.testing.incoming import NotHTTPError, RecordedRequest, read_request
 from opto.testing.wire import OpenAIChat, protocol_of
 
@@ -44,7 +45,10 @@ class LLMServer:
         log: What was made of those that ask a model, as an `Exchange` for each.
 
     Raises:
-        Exception: Whatever a script function raised, at the end of the ``with`` block.
+        OptoError: A script that is none.
+        BaseException: Whatever the script raised, or what is wrong with one of its lines, at the end of the ``with``
+            block; the request was answered with status 500, which says it. If another error ends the block, that one
+            gets it as a note.
 
     Example:
         >>> from opto.llm import LLM
@@ -66,6 +70,13 @@ class LLMServer:
     ) -> None:
         if isinstance(replies, str):
             raise OptoError("The script is a single string.", mend=f"Write LLMServer([{replies!r}]).")
+        if isinstance(replies, bytes | Mapping) or not (callable(replies) or isinstance(replies, Iterable)):
+            raise OptoError(f"{replies!r:.80} is no script.", mend="Give a list of replies, or a function.")
+        if isinstance(replies, Sequence):
+            for line in replies:
+                checked_line(line)
+        if not callable(latency):
+            _seconds(latency)
         self.requests: list[RecordedRequest] = []
         self.log: list[Exchange] = []
         self._function = replies if callable(replies) else None
@@ -108,8 +119,13 @@ class LLMServer:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
-        if kind is None and self._failures:
+        if not self._failures:
+            return
+        if error is None:
             raise self._failures[0]
+        if error is not self._failures[0]:
+            said = "".join(traceback.format_exception(self._failures[0]))
+            error.add_note(f"Before, the script of the LLMServer raised this:\n{said}")
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -211,17 +227,49 @@ class LLMServer:
             await self._play(exchange)
 
     async def _play(self, exchange: Exchange) -> None:
-        line = self._function(exchange.request.messages) if self._function else next(self._replies, None)
-        latency = self._latency(exchange.request) if callable(self._latency) else self._latency
+        latency = 0.0
+        try:
+            line = self._line(exchange.request)
+            latency = _seconds(self._latency(exchange.request) if callable(self._latency) else self._latency)
+        except BaseException as error:  # of the script, which may be anything: `pytest.fail` is no Exception
+            line = self._failed(error)
         if latency:
             await exchange.wait(latency)
-        if line is None:
-            line = Failure(400, "The script of this LLMServer is over.", headers=_NO_RETRY)
+        try:
+            await self._say(line, exchange)
+        except _GONE:
+            raise
+        except Exception as error:
+            failure = self._failed(error)
+            if exchange.status is None:
+                await self._say(failure, exchange)
+            else:
+                exchange.hang_up()
+
+    def _line(self, request: RecordedRequest) -> Line:
+        if self._function is not None:
+            return checked_line(self._function(request.messages))
+        for line in self._replies:
+            return checked_line(line)
+        return Failure(400, "The script of this LLMServer is over.", headers=_NO_RETRY)
+
+    async def _say(self, line: Line, exchange: Exchange) -> None:
         if isinstance(line, str | Reply):
             await exchange.write(exchange.answer(line))
         else:
             exchange.fault = getattr(line, "name", type(line).__name__)
             await line.play(exchange)
+
+    def _failed(self, error: BaseException) -> Failure:
+        """Keep what the script raised for the end of the block, and return what the client is told."""
+        self._failures.append(error)
+        return Failure(500, f"The script of this LLMServer raised {type(error).__name__}: {error}", headers=_NO_RETRY)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, int | float) and 0 <= value < float("inf"):
+        return value
+    raise OptoError(f"The latency {value!r:.80} is no number of seconds.", mend="Give a number from 0 on.")
 
 
 async def _ended(task: "asyncio.Task[Any]") -> None:

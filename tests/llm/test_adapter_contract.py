@@ -145,6 +145,18 @@ class Careless(Altering):
         return messages, settings
 
 
+class Appending(Altering):
+    def asked(self, messages, settings):
+        messages.append({"role": "assistant", "content": "Please."})
+        return messages, settings
+
+
+class Relabelling(Altering):
+    def asked(self, messages, settings):
+        messages[0]["role"] = "developer"
+        return messages, settings
+
+
 class Narrow(Altering):
     def replied(self, reply):
         return replace(reply, text=reply.text[:100_000])
@@ -303,6 +315,8 @@ NOTICED = [
     (Deaf, "test_what_is_set_is_sent_and_nothing_else"),
     (Chatty, "test_messages_are_sent_as_they_are"),
     (Careless, "test_what_the_caller_passes_stays_as_it_is"),
+    (Appending, "test_what_a_client_passes_stays_as_it_is"),
+    (Relabelling, "test_what_a_client_passes_stays_as_it_is"),
     (Narrow, "test_texts_of_every_kind_come_back"),
     (Western, "test_texts_of_every_kind_come_back"),
     (Cheap, "test_usage_comes_back"),

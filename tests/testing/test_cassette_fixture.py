@@ -4,7 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
-import openai  # noqa: F401 - once, and not for each run
+import openai
 import pytest
 
 import opto
@@ -14,6 +14,9 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(opto.__file__).parent.parent
 PLUGIN = "opto.pytest_plugin"
+# Loaded here with all that it loads late: pytester forgets modules that a run was the first to load, and classes would
+# be there twice.
+openai.OpenAI(api_key="k").close()
 KEY = "sk-test-0123456789abcdefghij"
 
 GREETING = """

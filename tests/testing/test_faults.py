@@ -84,8 +84,18 @@ def test_a_script_that_is_over_says_so():
 
 
 def test_a_fault_that_is_not_there_is_named():
-    with pytest.raises(OptoError, match=r"no fault 'tsunami'.*server error"):
+    with pytest.raises(OptoError, match=r"no fault 'tsunami'. Use one of .*'rate limit, date', .*'server error', "):
         Faults([], kinds=["tsunami"])
+
+
+def test_settings_are_checked():
+    for rate in (2, -0.1, "x", None, float("nan")):
+        with pytest.raises(OptoError, match=r"The rate .* is no part of all requests. Give one from 0 to 1."):
+            Faults([], rate=rate)
+    with pytest.raises(OptoError, match=r"kinds is a single string. Write kinds=\['server error'\]."):
+        Faults([], kinds="server error")
+    with pytest.raises(OptoError, match="An LLMServer cannot answer with 5."):
+        Faults([], kinds=["server error", 5])
 
 
 def test_faults_of_ones_own():

@@ -10,8 +10,8 @@ import anthropic
 import openai
 import pytest
 
-from opto.errors import OptoError
-from opto.llm import Reply, Usage
+from opto.errors import OptoError, ServerError
+from opto.llm import LLM, Reply, Usage
 from opto.testing import Action, Altered, Cut, Failure, LLMServer, Raw, Slow
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "one two three"}]}
@@ -100,15 +100,122 @@ def test_a_function_sees_the_messages():
     assert json.loads(body)["choices"][0]["message"]["content"] == "ONE TWO THREE"
 
 
-def test_what_a_function_raises_comes_out_at_the_end():
-    def script(messages):
+def generated():
+    yield from ()
+    raise ZeroDivisionError("in the script")
+
+
+def raising(messages):
+    raise ZeroDivisionError("in the script")
+
+
+class Broken(Action):
+    async def play(self, exchange):
         raise ZeroDivisionError("in the script")
 
+
+@pytest.mark.parametrize("script", [raising, generated, lambda: [Broken()]])
+def test_what_a_script_raises_is_answered_and_comes_out_at_the_end(script):
+    script = script if script is raising else script()
+    server = LLMServer(script)
+
     def ask():
-        with LLMServer(script) as server, pytest.raises(http.client.RemoteDisconnected):
-            post(server, "/v1/messages", QUESTION)
+        with server:
+            response, body = post(server, "/v1/messages", QUESTION)
+            assert (response.status, response.headers["x-should-retry"]) == (500, "false")
+            said = json.loads(body)["error"]["message"]
+            assert said == "The script of this LLMServer raised ZeroDivisionError: in the script"
 
     with pytest.raises(ZeroDivisionError, match="in the script"):
+        ask()
+    assert [(done.fault, done.status) for done in server.log] == [("Failure", 500)]
+
+
+def test_what_a_script_raises_is_told_by_the_error_that_comes_of_it():
+    with (
+        pytest.raises(ServerError, match="raised ZeroDivisionError: in the script") as info,
+        LLMServer(raising) as server,
+        LLM("m", base_url=server.openai_url) as llm,
+    ):
+        llm("hi")
+    assert len(server.requests) == 1, "nobody tries that again"
+    (note,) = info.value.__notes__
+    assert note.startswith("Before, the script of the LLMServer raised this:")
+    assert 'raise ZeroDivisionError("in the script")' in note
+
+
+@pytest.mark.parametrize("error", [ConnectionError, EOFError, SystemExit, StopIteration, asyncio.CancelledError])
+def test_whatever_a_script_raises_is_its_own(error):
+    def script(messages):
+        raise error("mine")
+
+    def ask():
+        with LLMServer(script) as server:
+            assert post(server, "/v1/messages", QUESTION)[0].status == 500
+
+    with pytest.raises(error, match="mine"):
+        ask()
+
+
+def test_a_script_that_raises_in_the_middle_of_an_answer_hangs_up():
+    class Half(Action):
+        async def play(self, exchange):
+            await exchange.write(exchange.answer("hello")[:-5])
+            raise ZeroDivisionError
+
+    def ask():
+        with LLMServer([Half()]) as server, pytest.raises(http.client.IncompleteRead):
+            post(server, "/v1/messages", QUESTION)
+
+    with pytest.raises(ZeroDivisionError):
+        ask()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (5, "An LLMServer cannot answer with 5. Let the script hold texts"),
+        (None, "An LLMServer cannot answer with None. Let the script hold texts"),
+        (
+            ValueError("oops"),
+            r"cannot answer with ValueError\('oops'\). Use Failure\(500\), .* ScriptedLLM, which raises.",
+        ),
+        (ValueError, "cannot answer with <class 'ValueError'>. Use Failure"),
+        (Cut, r"cannot answer with <class '.*Cut'>. Make one of it: Cut\(…\)."),
+    ],
+)
+def test_what_is_no_line_of_a_script_is_refused_at_once_or_when_it_comes_up(line, said):
+    with pytest.raises(OptoError, match=said):
+        LLMServer(["ok", line])
+
+    def ask(script):
+        with LLMServer(script) as server:
+            assert post(server, "/v1/messages", QUESTION)[0].status == 500
+
+    for script in (lambda messages: line, iter([line])):
+        with pytest.raises(OptoError, match=said):
+            ask(script)
+
+
+@pytest.mark.parametrize("script", [None, 5, Reply("hello", "m"), b"hello", {"no": "script"}])
+def test_what_is_no_script_is_refused(script):
+    with pytest.raises(OptoError, match="is no script. Give a list of replies, or a function."):
+        LLMServer(script)
+
+
+def test_settings_are_checked():
+    for latency in ("1", -1, float("nan"), None):
+        with pytest.raises(OptoError, match=r"The latency .* is no number of seconds. Give a number from 0 on."):
+            LLMServer(["ok"], latency=latency)
+    for status in ("x", 42, None):
+        with pytest.raises(OptoError, match=r"is no status of an answer. .* Failure\(429, message\)."):
+            Failure(status)
+
+    def ask():
+        with LLMServer(["ok"], latency=lambda request: "1") as server:
+            assert post(server, "/v1/messages", QUESTION)[0].status == 500
+
+    with pytest.raises(OptoError, match="The latency '1' is no number"):
         ask()
 
 

@@ -66,9 +66,10 @@ class Cassette(Block):
         recorded_by: str = 'Record it with mode="auto", or the whole file anew with mode="record".',
     ) -> None:
         if mode not in get_args(Mode):
-            raise CassetteError(
-                f"There is no mode {mode!r} of a cassette.", mend=f"Choose one of {', '.join(get_args(Mode))}."
-            )
+            mend = f"Choose one of {', '.join(get_args(Mode))}."
+            if path in get_args(Mode):
+                mend = f'The path comes first: Cassette("{mode}", mode="{path!s}").'
+            raise CassetteError(f"There is no mode {mode!r} of a cassette.", mend=mend)
         self.path = Path(path).absolute()  # wherever the program goes meanwhile
         self._name = str(path)
         self.mode: Mode = mode
@@ -243,9 +244,7 @@ class Cassette(Block):
     def _read(self) -> dict[str, Line]:
         """Return the lines by key, the newest for each."""
         if self._lines is None:
-            self._lines = {}
-            if self.mode in {"auto", "replay"}:
-                self._lines = self._stored()
+            self._lines = self._stored() if self.mode in {"auto", "replay"} else {}
         return self._lines
 
     def _stored(self) -> dict[str, Line]:
@@ -304,7 +303,6 @@ class Cassette(Block):
             f"Replies cannot be written to {self._name!r}, and are kept in memory: {error.strerror or error}. Make"
             " room and permissions there, and the next reply writes them all; or write them elsewhere with save()."
         )
-        logger.warning("%s", message)
         warnings.warn(message, CassetteWarning, stacklevel=2)
 
     def _missing(self, request: Request, rollout: int, lines: dict[str, Line]) -> CassetteError:

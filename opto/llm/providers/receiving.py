@@ -19,8 +19,10 @@ class Received:
 
     @property
     def text(self) -> str:
+        """What came; nothing, if that is blanks, with which servers keep a connection open."""
         # Bodies are JSON, and so UTF-8, or nonsense, of which the readable part is enough.
-        return b"".join(self._chunks).decode("utf-8", "replace")
+        text = b"".join(self._chunks).decode("utf-8", "replace")
+        return "" if text.isspace() else text
 
     def listen(self, response: Any) -> None:
         self._chunks.clear()

@@ -112,9 +112,21 @@ def test_keep_keeps_what_nobody_could_find_again(path):
             Cassette(path, mode=mode).find(request)
 
 
+def test_a_file_that_is_not_there_is_missed_each_time(path):
+    cassette = Cassette(path, mode="replay")
+    for _ in range(2):
+        with pytest.raises(CassetteError, match="There is no cassette"):
+            cassette.find(asking())
+    assert cassette.unused == []
+
+
 def test_there_are_no_other_modes(path):
     with pytest.raises(CassetteError, match="There is no mode 'once'.* Choose one of auto, replay, record, keep"):
         Cassette(path, mode="once")
+    with pytest.raises(
+        CassetteError, match=r"no mode 'a.jsonl'.* path comes first: Cassette\(\"a.jsonl\", mode=\"replay\"\)"
+    ):
+        Cassette("replay", "a.jsonl")
 
 
 def test_the_same_request_gets_its_replies_in_order(recorded):

@@ -62,14 +62,23 @@ def test_nothing_came():
 
 
 def test_what_came_of_an_answer_that_drips_is_kept(provider):
-    with LLMServer(["hello", Drip()]) as server:
-        url = server.anthropic_url if provider == "anthropic" else server.openai_url
-        with LLM(f"{provider}:m", base_url=url, retries=0) as llm:
-            llm("hi")  # a client takes its time to come about
-            with pytest.raises(errors.LLMTimeoutError) as info:
-                llm("hi", timeout=0.5)
-    assert info.value.raw
-    assert not info.value.raw.strip()
+    class Beginning(Drip):
+        async def play(self, exchange):
+            await exchange.write(exchange.answer("")[:-5])
+            await exchange.wait(3600)
+
+    for drip, is_kept in (
+        (Beginning(), True),
+        (Drip(), False),
+    ):  # the other one sends blanks: nothing that was paid for
+        with LLMServer(["hello", drip]) as server:
+            url = server.anthropic_url if provider == "anthropic" else server.openai_url
+            with LLM(f"{provider}:m", base_url=url, retries=0) as llm:
+                llm("hi")  # a client takes its time to come about
+                with pytest.raises(errors.LLMTimeoutError) as info:
+                    llm("hi", timeout=0.5)
+        assert (info.value.raw is not None) == is_kept
+        assert is_kept == ("model" in f"{info.value.raw}")
 
 
 @pytest.mark.parametrize(
