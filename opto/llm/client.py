@@ -10,7 +10,7 @@ from opto.llm.adapter import Adapter, Recorded
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
-from opto.llm.checking import check_names, check_settings, check_tape
+from opto.llm.checking import check_adapter, check_names, check_settings, check_tape
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
 from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
@@ -122,6 +122,8 @@ class LLM:
                 "An adapter is given together with a model, a base URL or a key.",
                 mend="Give those to the adapter.",
             )
+        else:
+            check_adapter(adapter)
         self._adapter = adapter
         self._settings = settings
         check_settings(settings)
@@ -172,11 +174,15 @@ class LLM:
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""
-        self._adapter.close()
+        close = getattr(self._adapter, "close", None)
+        if close is not None:
+            close()
 
     async def aclose(self) -> None:
         """Release all connections, and wait for those of the running event loop."""
-        await self._adapter.aclose()
+        close = getattr(self._adapter, "aclose", None)
+        if close is not None:
+            await close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opto.errors import BadRequestError, LLMError, LLMTimeoutError
+from opto.errors import BadRequestError, LLMError, LLMTimeoutError, kind_of
 from opto.llm.adapter import Adapter
 from opto.llm.messages import Message, Reply
 from opto.llm.pacing.clock import Clock
@@ -127,6 +127,10 @@ class Attempts:
             self._throttle.finish(turn, outcome=outcome, pause=pause, now=self.clock.now())
 
     def succeeded(self, reply: Reply) -> Reply:
+        if not isinstance(reply, Reply):  # of an adapter that somebody wrote
+            raise BadRequestError(
+                f"The adapter of {self._model} returned {kind_of(reply)}.", mend="Return an opto.llm.Reply."
+            )
         self.ended(reply)
         return replace(reply, retries=self._retries) if self._retries else reply
 
