@@ -66,7 +66,8 @@ class LLM:
         ledger: Where calls are entered, besides those whose blocks are around a call; `ledger` is one of its own if
             left out. See `Ledger`.
         budget: What the calls may spend, besides the budgets whose blocks are around; one or several. See `Budget`.
-        price: US dollars per million tokens, ``(input, output)`` or a `Price`, where the price is not known.
+        price: US dollars per million tokens where the price is not known: ``(input, output)``,
+            ``(input, output, cached_input)`` or a `Price`.
         cassette: What answers in place of the model, or keeps its replies, whatever blocks are around. See `Cassette`.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
