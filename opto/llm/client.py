@@ -49,8 +49,8 @@ class LLM:
     releases them when it is garbage-collected. One client serves any number of threads and event loops.
 
     Args:
-        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`, or to the
-            provider that the environment names.
+        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`; else to
+            its maker, if the name tells (``gpt-…``, ``claude-…``); else to the provider that the environment names.
         base_url: Address of a server other than the provider's own. Only `api_key` is sent there, never a key
             from the environment, which is meant for somebody else.
         api_key: Instead of ``OPENAI_API_KEY``, ``ANTHROPIC_API_KEY`` and their like.
