@@ -152,24 +152,40 @@ def by_tasks(llm, calls, at_once):
     return asyncio.run(main())
 
 
-def sdk_seconds(provider, at_once, calls=400):
+def sdk_seconds(provider, run, at_once, calls=400):
     """Return what a call takes of the interpreter's time, with the SDK alone and a server that does not wait."""
     serving = Serving(0, latency=0.0, rate=0.0)
     sdk = __import__(provider)
-    client = (sdk.OpenAI if provider == "openai" else sdk.Anthropic)(
-        base_url=serving.urls[provider], api_key="none", max_retries=0
-    )
+    name = ("Async" if run is by_tasks else "") + {"openai": "OpenAI", "anthropic": "Anthropic"}[provider]
+    client = getattr(sdk, name)(base_url=serving.urls[provider], api_key="none", max_retries=0)
     create = client.chat.completions.create if provider == "openai" else client.messages.create
     more = {} if provider == "openai" else {"max_tokens": 8192}
+    questions = [f"question {number}" for number in range(calls)]
 
     def one(call):
-        create(model="test", messages=[{"role": "user", "content": call}], **more)
+        return create(model="test", messages=[{"role": "user", "content": call}], **more)
 
-    with client, ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(one, [WARM] * at_once))
-        begun = time.process_time()
-        list(pool.map(one, [f"question {number}" for number in range(calls)]))
-        seconds = (time.process_time() - begun) / calls
+    async def tasks():
+        async with client:
+            places = asyncio.Semaphore(at_once)
+
+            async def awaited(call):
+                async with places:
+                    await one(call)
+
+            await asyncio.gather(*(awaited(WARM) for _ in range(at_once)))
+            begun = time.process_time()
+            await asyncio.gather(*map(awaited, questions))
+            return (time.process_time() - begun) / calls
+
+    if run is by_tasks:
+        seconds = asyncio.run(tasks())
+    else:
+        with client, ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(one, [WARM] * at_once))
+            begun = time.process_time()
+            list(pool.map(one, questions))
+            seconds = (time.process_time() - begun) / calls
     serving.log()
     return seconds
 
@@ -261,8 +277,8 @@ def main():
         return 0
     kept = True
     for provider in ("openai", "anthropic"):
-        own = 0.0 if options.untimed else sdk_seconds(provider, options.at_once)
         for run in (by_threads, by_tasks):
+            own = 0.0 if options.untimed else sdk_seconds(provider, run, options.at_once)
             log, outcomes, seconds, bare, with_own, problems = play(provider, run, options)
             ended = Counter(type(outcome).__name__ for outcome in outcomes)
             faults = sum(exchange["fault"] is not None for exchange in log)

@@ -9,7 +9,7 @@ __all__ = ["Allowance", "Entry", "Window"]
 _CUT, _RECOVERY = 0.7, 0.05
 #: By how much that grows in each second.
 _HURRY = 0.3
-#: The part of requests that may be refused, of a second or of so many: a server that refuses one now and then has not
+#: The part of requests that may be refused, of those seconds or of so many: a server that refuses one now and then has not
 #: too much to do. What chance adds to it is allowed for.
 _TOLERATED, _SAMPLE = 0.03, 50
 #: By how much one refusal lowers what may run at once: half of it has gone when all that run are refused.
@@ -18,8 +18,8 @@ _STEP = 0.5
 _SLOWEST = 4.0
 #: Seconds that a request may be behind its pace, and be caught up with: nobody comes to the moment.
 _LAG = 0.05
-#: Seconds over which a pace is measured.
-_MEASURED = 1.0
+#: Seconds over which a pace is measured, and over which refusals are counted: chance needs longer to even out.
+_MEASURED, _COUNTED = 1.0, 3.0
 #: Seconds after which somebody tries again in any case: that of one refusal must not close an endpoint for good.
 _LONGEST_PAUSE = 600.0
 _MINUTE = 60.0
@@ -119,10 +119,8 @@ class Allowance:
 
     @property
     def places(self) -> int:
-        """How many requests may start at once; 1 if that is not known."""
-        if self.pace < math.inf or self.running + 1 > self.concurrency:
-            return 1
-        return int(min(self.concurrency - self.running, 1e6))
+        """How many requests may be let start at once, at least 1; those whose moment has not come wait for it."""
+        return max(1, int(min(self.concurrency - self.running, self.pace * _LAG, 1e6)))
 
     def start(self, tokens: float, now: float) -> Entry:
         """Count a request; its tokens may still be set right."""
@@ -130,7 +128,7 @@ class Allowance:
         self._most = max(self._most, self.running)
         self._due = max(self._due, now - _LAG) + 1 / self.pace
         self._starts.append(now)
-        while self._starts[0] < now - _MEASURED and len(self._starts) > _SAMPLE:
+        while self._starts[0] < now - _COUNTED and len(self._starts) > _SAMPLE:
             self._starts.popleft()
         self.requests.use(1, now)
         return self.tokens.use(tokens, now)

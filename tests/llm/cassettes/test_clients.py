@@ -9,6 +9,7 @@ from opto.errors import AuthenticationError, BadRequestError, CassetteError
 from opto.llm import LLM, Adapter, Cassette, DummyLLM, Ledger, Reply, ScriptedLLM, Tool, as_llm
 from opto.testing import Failure, LLMServer
 from tests.llm.cassettes.made import asking, said
+from tests.llm.ways import ask
 
 MODELS = ["openai:m", "openai-responses:m", "anthropic:c", "azure:d", "ollama:llama3.2:1b", "litellm:x/y"]
 
@@ -85,6 +86,18 @@ def test_the_key_of_a_client_is_in_no_file(path):
     assert path.read_text().count("[secret]") >= 5
     assert key not in path.read_text()
     assert path.read_text().count("\n") == 2
+
+
+def test_the_first_model_of_a_server_is_replayed_at_any_address(path, how):
+    with LLMServer(["one", "two"]) as server, Cassette(path) as cassette, LLM(base_url=server.openai_url) as llm:
+        assert [ask(llm, how, text).text for text in ("a", "b")] == ["one", "two"]
+        assert llm.model == "openai:test-model", "which is told in bills and logs"
+    assert cassette.only_model == "openai:(first model)"
+
+    with Cassette(path, mode="replay"):
+        elsewhere = LLM(base_url="http://localhost:1/v1")
+        assert [elsewhere(text).text for text in ("a", "b")] == ["one", "two"]
+        assert LLM()("a", rollout=0).text == "one"
 
 
 class Own(Adapter):
