@@ -16,13 +16,14 @@ from opto.llm.content import image
 from opto.llm.environment import environment_model
 from opto.llm.labels import Labels, Role, labelled, labels
 from opto.llm.messages import Message, Reply, Tool, Usage
-from opto.llm.of_trace import model_for_trace
+from opto.llm.of_trace import BACKENDS, model_for_trace
 from opto.llm.roles import as_llm, named_for, use_llm
 from opto.llm.scripted import ScriptedLLM
 from opto.llm.spending import Budget, CallRecord, Estimate, Ledger, Price
 from opto.llm.tokens import estimate_messages, estimate_tokens
 
 __all__ = [
+    "BACKENDS",
     "LLM",
     "Adapter",
     "Budget",

@@ -8,7 +8,7 @@ from typing import Any
 
 from opto.errors import BadRequestError, kind_of
 
-__all__ = ["check_names", "check_settings", "check_tape", "did_you_mean"]
+__all__ = ["check_adapter", "check_names", "check_settings", "check_tape", "did_you_mean"]
 
 #: What a call may have besides what its client may have, and what means the same for every provider.
 _OF_CALLS = frozenset(("rollout", "timeout", "schema", "tool", "max_tokens"))
@@ -102,4 +102,20 @@ def check_tape(name: str, given: Any, kind: type) -> None:
         path = repr(given) if isinstance(given, str) else "…"
         raise BadRequestError(
             f"The {name} is {kind_of(given)}: {given!r:.80}.", mend=f"Write {name}={kind.__name__}({path})."
+        )
+
+
+def check_adapter(given: Any) -> None:
+    """Refuse what lacks something that a client asks for.
+
+    Raises:
+        BadRequestError: It does.
+    """
+    if isinstance(given, type):
+        raise BadRequestError(f"The adapter is {kind_of(given)}.", mend=f"Pass an instance: {given.__name__}(…).")
+    missing = [name for name in ("model", "complete", "acomplete") if not hasattr(given, name)]
+    if missing:
+        raise BadRequestError(
+            f"The adapter, {kind_of(given)}, has no {' and no '.join(missing)}.",
+            mend="Derive its class from opto.llm.Adapter, or use as_llm(…) for functions of messages.",
         )

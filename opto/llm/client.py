@@ -10,7 +10,7 @@ from opto.llm.adapter import Adapter, Recorded
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
-from opto.llm.checking import check_names, check_settings, check_tape
+from opto.llm.checking import check_adapter, check_names, check_settings, check_tape
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
 from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
@@ -49,8 +49,8 @@ class LLM:
     releases them when it is garbage-collected. One client serves any number of threads and event loops.
 
     Args:
-        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`, or to the
-            provider that the environment names.
+        model: ``"provider:model"``, with a provider as above in front. A name alone goes to `base_url`; else to
+            its maker, if the name tells (``gpt-…``, ``claude-…``); else to the provider that the environment names.
         base_url: Address of a server other than the provider's own. Only `api_key` is sent there, never a key
             from the environment, which is meant for somebody else.
         api_key: Instead of ``OPENAI_API_KEY``, ``ANTHROPIC_API_KEY`` and their like.
@@ -66,7 +66,8 @@ class LLM:
         ledger: Where calls are entered, besides those whose blocks are around a call; `ledger` is one of its own if
             left out. See `Ledger`.
         budget: What the calls may spend, besides the budgets whose blocks are around; one or several. See `Budget`.
-        price: US dollars per million tokens, ``(input, output)`` or a `Price`, where the price is not known.
+        price: US dollars per million tokens where the price is not known: ``(input, output)``,
+            ``(input, output, cached_input)`` or a `Price`.
         cassette: What answers in place of the model, or keeps its replies, whatever blocks are around. See `Cassette`.
         settings: Sent with each call. ``max_tokens`` and ``timeout`` (seconds for one attempt, from the first
             byte sent to the last byte read) mean the same everywhere; others (``temperature``, ``seed``,
@@ -123,6 +124,8 @@ class LLM:
                 "An adapter is given together with a model, a base URL or a key.",
                 mend="Give those to the adapter.",
             )
+        else:
+            check_adapter(adapter)
         self._adapter = adapter
         self._settings = settings
         check_settings(settings)
@@ -173,11 +176,15 @@ class LLM:
 
     def close(self) -> None:
         """Release all connections; event loops close theirs themselves. A later call opens new ones."""
-        self._adapter.close()
+        close = getattr(self._adapter, "close", None)
+        if close is not None:
+            close()
 
     async def aclose(self) -> None:
         """Release all connections, and wait for those of the running event loop."""
-        await self._adapter.aclose()
+        close = getattr(self._adapter, "aclose", None)
+        if close is not None:
+            await close()
 
     def __enter__(self) -> Self:
         return self

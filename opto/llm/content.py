@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from opto.errors import BadRequestError
+from opto.errors import BadRequestError, kind_of
 
 __all__ = ["as_parts", "image", "image_url"]
 
@@ -48,7 +48,7 @@ def image(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> di
 
 def _contents(path: str | os.PathLike[str]) -> bytes:
     if not isinstance(path, str | os.PathLike):
-        raise BadRequestError(f"A {type(path).__name__} is no image.", mend="Pass the path of a file, or its bytes.")
+        raise BadRequestError(f"The image is {kind_of(path)}.", mend="Pass the path of a file, or its bytes.")
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from typing import Any
 
-from opto.errors import BadRequestError
+from opto.errors import BadRequestError, kind_of
 from opto.llm.dialects import OPENAI, in_dialect
 from opto.structure import ENDS_THINKING, UnreadableObjectError, find_misfit, is_json, read_object
 
@@ -59,7 +59,7 @@ def form_of(spec: Any) -> Form:
         return _form_of_class(spec)
     except TypeError as error:  # which cannot be a key
         if isinstance(spec, list | set | bytearray):
-            raise _no_schema(spec, f"it is a {type(spec).__name__}") from error
+            raise _no_schema(spec, f"it is {kind_of(spec)}") from error
         return _form_of_class.__wrapped__(spec)
 
 
@@ -68,9 +68,11 @@ def _form_of_class(spec: Any) -> Form:
     import pydantic  # noqa: PLC0415 - heavy, and few calls ask for a form
 
     if isinstance(spec, str | bytes | int | float):
-        raise _no_schema(spec, f"it is a {type(spec).__name__}")
+        raise _no_schema(spec, f"it is {kind_of(spec)}")
+    if not isinstance(spec, type) and (is_dataclass(spec) or isinstance(spec, pydantic.BaseModel)):
+        raise _no_schema(spec, f"it is {kind_of(spec)}, where the class itself is wanted")
     try:
-        schema = _adapter(spec).json_schema()
+        schema = _adapter_of(spec).json_schema()
     except (pydantic.errors.PydanticUserError, NameError) as error:
         raise _no_schema(spec, str(error).partition("\n")[0].rstrip(".")) from error
     return Form(spec, _name(getattr(spec, "__name__", "")), schema)
@@ -81,6 +83,13 @@ def _adapter(spec: Any) -> Any:
     import pydantic  # noqa: PLC0415 - as above
 
     return pydantic.TypeAdapter(spec)
+
+
+def _adapter_of(spec: Any) -> Any:
+    try:
+        return _adapter(spec)
+    except TypeError:  # which cannot be a key
+        return _adapter.__wrapped__(spec)
 
 
 def _no_schema(spec: Any, reason: str) -> BadRequestError:
@@ -186,10 +195,7 @@ def _checked_by_pydantic(spec: Any, data: Any) -> Any:
 
     import pydantic  # noqa: PLC0415 - as above
 
-    try:
-        adapter = _adapter(spec)
-    except TypeError:  # which cannot be a key
-        adapter = pydantic.TypeAdapter(spec)
+    adapter = _adapter_of(spec)
     try:
         # As JSON, in which dates are text and sets are lists.
         return adapter.validate_json(json.dumps(data))

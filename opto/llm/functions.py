@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opto.errors import BadRequestError
+from opto.errors import BadRequestError, kind_of
 from opto.llm.adapter import Adapter
 from opto.llm.bridge import in_loose_thread
 from opto.llm.messages import Message, Reply, chat_words
@@ -22,6 +22,11 @@ class FunctionAdapter(Adapter):
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise BadRequestError(
+                f"What stands in for a model is {kind_of(function)}, and no function of messages.",
+                mend=f"Write ScriptedLLM([{function!r:.40}])." if isinstance(function, str) else "Give a function.",
+            )
         self._function = function
         self._name = getattr(function, "__name__", type(function).__name__)
         self._by_keyword, self._takes = _calling(function, self._name)
@@ -76,7 +81,7 @@ class FunctionAdapter(Adapter):
         reply = chat_reply(answer, model=self.model)
         if reply is None:
             raise BadRequestError(
-                f"{self._name} returned a {type(answer).__name__}, which is not an answer.",
+                f"{self._name} returned {kind_of(answer)}, which is not an answer.",
                 mend="Return a str, an opto.llm.Reply, or an object with .choices[0].message.content.",
             )
         return reply

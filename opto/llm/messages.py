@@ -1,11 +1,12 @@
 """What goes to a model and what comes back: messages, replies and their cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict, cast
 
-from opto.errors import AnswerError, BadRequestError
+from opto.errors import AnswerError, BadRequestError, kind_of
 from opto.hooks import hooks
+from opto.llm.checking import did_you_mean
 from opto.llm.content import as_parts
 from opto.llm.forms import Form, MisfitError, chat_format, form_of, read_form
 
@@ -44,6 +45,12 @@ class Usage:
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            count = getattr(self, name)
+            if not isinstance(count, int):
+                raise TypeError(f"{name} is {kind_of(count)} ({count!r:.80}). Give a whole number.")
+
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
@@ -58,6 +65,9 @@ class Usage:
             self.reasoning_tokens + other.reasoning_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
         )
+
+
+_COUNTS = tuple(item.name for item in fields(Usage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,17 +230,50 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'
     if isinstance(messages, Mapping) or not isinstance(messages, Sequence):
-        raise BadRequestError(f"Messages cannot be a {type(messages).__name__}.", mend=mend)
+        raise BadRequestError(f"The messages are {kind_of(messages)}.", mend=mend)
     if not messages:
         raise BadRequestError("There are no messages to send.", mend=mend)
     for position, message in enumerate(cast("Sequence[object]", messages)):
         if not isinstance(message, Mapping):
-            raise BadRequestError(f"Message {position} is a {type(message).__name__}.", mend=mend)
+            raise BadRequestError(f"Message {position} is {kind_of(message)}.", mend=mend)
         missing = [key for key in ("role", "content") if key not in message]
         if missing:
             raise BadRequestError(f"Message {position} has no {' and no '.join(missing)}.", mend=mend)
+        _check_role(message["role"], position)
+        _check_content(message["content"], message["role"], position)
     # Other keys and other parts (audio, tool results) are the provider's business.
     return [
         cast("Message", {**message, "content": as_parts(message["content"])})
         for message in cast("Sequence[Mapping[str, Any]]", messages)
     ]
+
+
+#: Those of the protocols; a template of a local server may have others.
+_ROLES = ("system", "user", "assistant", "developer", "tool", "function")
+
+
+def _check_role(role: Any, position: int) -> None:
+    if role in _ROLES:
+        return
+    meant = did_you_mean(role, _ROLES) if isinstance(role, str) else ""
+    if meant or not isinstance(role, str) or not role.strip():
+        raise BadRequestError(
+            f"The role of message {position} is {role!r:.80}.", mend=f'{meant}Use "system", "user" or "assistant".'
+        )
+
+
+def _check_content(content: Any, role: str, position: int) -> None:
+    if isinstance(content, str):
+        return
+    if isinstance(content, list | tuple):
+        for part in content:
+            if part is None or callable(part) or isinstance(part, int | float | bytes | list | tuple):
+                raise BadRequestError(
+                    f"A part of message {position} is {kind_of(part)}.",
+                    mend="Give texts, what opto.llm.image(…) makes, or dicts as the provider has them.",
+                )
+    elif content is not None or role in {"system", "user", "developer"}:  # None stands beside calls of tools
+        raise BadRequestError(
+            f"The content of message {position} is {kind_of(content)}.",
+            mend="Give a text, such as str(value), or a list of texts and images.",
+        )

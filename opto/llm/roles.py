@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
-from opto.errors import BadRequestError
+from opto.errors import BadRequestError, kind_of
+from opto.llm.adapter import Adapter
 from opto.llm.client import LLM, DummyLLM
 from opto.llm.environment import role_variable
 from opto.llm.labels import Role, checked_role, labels
@@ -19,12 +20,12 @@ _NONE: Mapping[Role | None, LLM] = MappingProxyType({})
 _models: ContextVar[Mapping[Role | None, LLM]] = ContextVar("opto_models", default=_NONE)
 
 
-def as_llm(thing: LLM | str | Callable[..., Any] | None = None, *, role: Role | None = None) -> LLM:
+def as_llm(thing: LLM | str | Adapter | Callable[..., Any] | None = None, *, role: Role | None = None) -> LLM:
     """Make a client of whatever a user passed as one.
 
     Args:
-        thing: A client, which is passed through; ``"provider:model"``; a function that answers messages; or
-            None for the model of `use_llm`, and outside of it for what the environment names. A function gets
+        thing: A client, which is passed through; ``"provider:model"``; an `Adapter`; a function that answers messages;
+            or None for the model of `use_llm`, and outside of it for what the environment names. A function gets
             the messages by keyword if it has a parameter ``messages``, else as its first argument, and those
             settings that it has parameters for. It may be asynchronous, for `LLM.acall` only.
         role: What the client is for: it chooses among models if *thing* is None, and is that of a client that is made
@@ -51,10 +52,12 @@ def as_llm(thing: LLM | str | Callable[..., Any] | None = None, *, role: Role | 
             f"The class {thing.__name__} cannot be used as a model.",
             mend=f"Pass an instance: {thing.__name__}(…).",
         )
+    if Adapter in type(thing).__mro__ or (hasattr(thing, "complete") and not callable(thing)):
+        return LLM(adapter=cast("Adapter", thing), role=role)
     if callable(thing):
         return DummyLLM(thing, role=role)
     raise BadRequestError(
-        f"A {type(thing).__name__} cannot be used as a model.",
+        f"{kind_of(thing).capitalize()} cannot be used as a model.",
         mend='Pass an opto.llm.LLM, a string like "openai:…", or a function of messages.',
     )
 
@@ -69,11 +72,11 @@ def named_for(role: Role) -> LLM | None:
 
 @contextmanager
 def use_llm(
-    thing: LLM | str | Callable[..., Any] | None = None,
+    thing: LLM | str | Adapter | Callable[..., Any] | None = None,
     *,
-    optimizer: LLM | str | Callable[..., Any] | None = None,
-    judge: LLM | str | Callable[..., Any] | None = None,
-    task: LLM | str | Callable[..., Any] | None = None,
+    optimizer: LLM | str | Adapter | Callable[..., Any] | None = None,
+    judge: LLM | str | Adapter | Callable[..., Any] | None = None,
+    task: LLM | str | Adapter | Callable[..., Any] | None = None,
 ) -> Iterator[LLM]:
     """Use *thing* wherever no model is named, in this thread or task, until the end of the block.
 

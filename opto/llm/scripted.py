@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from opto.errors import BadRequestError, LLMError
+from opto.errors import BadRequestError, LLMError, kind_of
 from opto.llm.adapter import Adapter
 from opto.llm.client import LLM
 from opto.llm.forks import renew_after_fork
@@ -13,6 +13,8 @@ from opto.llm.messages import Message, Reply
 __all__ = ["Call", "ScriptedLLM"]
 
 Answer = str | Reply | Exception
+
+_OVER: Any = object()
 
 
 class Call(NamedTuple):
@@ -56,6 +58,10 @@ class _ScriptAdapter(Adapter):
         if isinstance(replies, str):
             # A string is an iterable of its letters, which nobody wants.
             raise BadRequestError("The script is a single string.", mend=f"Write ScriptedLLM([{replies!r}]).")
+        if not callable(replies) and not isinstance(replies, Iterable):
+            raise BadRequestError(
+                f"The script is {kind_of(replies)}.", mend="Give a list of replies, or a function that makes them."
+            )
         self._function = replies if callable(replies) else None
         self._replies: Iterator[Answer] = iter(()) if callable(replies) else iter(replies)
         self._calls = calls
@@ -71,10 +77,10 @@ class _ScriptAdapter(Adapter):
         with self._lock:
             self._calls.append(call)
             number = len(self._calls)
-            answer = next(self._replies, None) if self._function is None else None
+            answer = next(self._replies, _OVER) if self._function is None else None
         if self._function is not None:
             answer = self._function(call.messages)
-        elif answer is None:
+        elif answer is _OVER:
             raise LLMError(f"The script of a ScriptedLLM is over: this is call {number}.", mend="Give it more replies.")
         if isinstance(answer, Exception):
             raise answer
@@ -83,7 +89,7 @@ class _ScriptAdapter(Adapter):
         if isinstance(answer, Reply):
             return answer
         raise BadRequestError(
-            f"A ScriptedLLM cannot answer with a {type(answer).__name__}.",
+            f"A ScriptedLLM cannot answer with {kind_of(answer)}.",
             mend="Let the script hold str, opto.llm.Reply or exceptions.",
         )
 

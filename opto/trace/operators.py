@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
+from opto.errors import BadRequestError
 from opto.llm import as_llm
 from opto.nodes import BINARY, CLONE, EQUAL, LENGTH, NOT_EQUAL, UNARY, Operator, node
 from opto.trace.bundle import FunModule, bundle
@@ -267,9 +268,18 @@ async def acall_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> 
 
 def _model_in(given: Sequence[Any]) -> Any:
     """Return what comes before the prompts: a model, or None."""
+    for prompt in given[1:]:
+        if callable(prompt) and not isinstance(prompt, str):
+            raise BadRequestError(
+                f"A prompt of call_llm is {prompt!r:.80}.",
+                mend="Give the model first, call_llm(model, system_prompt, *user_prompts), and texts after it.",
+            )
     return given[0] if callable(given[0]) else None
 
 
 def _messages_in(given: Sequence[Any]) -> list[dict[str, Any]]:
     prompts = given[1:] if given[0] is None or callable(given[0]) else given
-    return [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]
+    return [
+        {"role": "user" if number else "system", "content": str(text) if isinstance(text, int | float) else text}
+        for number, text in enumerate(prompts)
+    ]

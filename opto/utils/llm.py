@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from opto import llm as edge
 from opto.errors import BadRequestError
-from opto.llm import Reply, model_for_trace
+from opto.llm import BACKENDS, Reply, model_for_trace
 
 __all__ = [
     "LLM",
@@ -187,7 +187,16 @@ class LLMFactory:
 
     @classmethod
     def register_profile(cls, name: str, backend: str = "LiteLLM", **params: Any) -> None:
-        """Let *name* stand for a model and its settings, in this process."""
+        """Let *name* stand for a model and its settings, in this process.
+
+        Raises:
+            BadRequestError: There is no such backend.
+        """
+        if backend not in BACKENDS:
+            mend = f'register_profile("{backend}", "{name}", …)' if name in BACKENDS else "the name comes first"
+            raise BadRequestError(
+                f"There is no backend {backend!r:.80}.", mend=f"Choose one of {', '.join(BACKENDS)}: {mend}."
+            )
         cls._profiles[name] = {"backend": backend, "params": params}
 
     @classmethod

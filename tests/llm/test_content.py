@@ -55,8 +55,8 @@ def test_addresses_stay(source):
         (Path(__file__), "test_content.py' is no image"),
         ("no/such/file.png", "no/such/file.png' cannot be read.*No such file"),
         ("a\0b", "cannot be read"),
-        (3, "A int is no image"),
-        (None, "A NoneType is no image"),
+        (3, "The image is an int"),
+        (None, "The image is None"),
     ],
 )
 def test_what_is_no_image(source, message):

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import get_args
 
 import anthropic
@@ -115,3 +116,9 @@ def test_an_address_that_is_none(url):
     with pytest.raises(BadRequestError, match="not an address") as info:
         LLM("m", base_url=url)
     assert url not in info.value.problem
+
+
+def test_the_documentation_names_the_default_models():
+    said = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"`{OPENAI_DEFAULT_MODEL}`" in said
+    assert f"`{ANTHROPIC_DEFAULT_MODEL}`" in said

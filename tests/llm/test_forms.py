@@ -271,6 +271,22 @@ def test_what_is_no_schema_is_refused_before_anything_is_sent(schema):
     assert server.requests == []
 
 
+@dataclass(frozen=True)
+class Fixed:
+    x: int
+
+
+@pytest.mark.parametrize("schema", [Point(1), Fixed(1), Item(name="ab")])
+def test_an_instance_is_not_taken_for_its_class(schema):
+    with pytest.raises(BadRequestError, match=f"it is an? {type(schema).__name__}, where the class itself is wanted"):
+        form_of(schema)
+
+
+def test_an_annotation_that_cannot_be_a_key_is_a_form():
+    spec = Annotated[int, {"a": [1]}]
+    assert ask("7", spec).value == 7
+
+
 def test_replies_and_errors_survive_a_process_boundary():
     reply = ask('{"x": 1}', Point)
     assert pickle.loads(pickle.dumps(reply)).value == Point(1)

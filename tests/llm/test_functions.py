@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opto.errors import BadRequestError, LLMError, RateLimitError
+from opto.errors import BadRequestError, LLMError, RateLimitError, kind_of
 from opto.llm import LLM, DummyLLM, Reply, ScriptedLLM, Usage, as_llm
 
 HI = [{"role": "user", "content": "hi"}]
@@ -115,9 +115,9 @@ def test_answers_may_carry_usage():
 @pytest.mark.parametrize("answer", [None, 3, ["hello"], {}, {"choices": []}, response(None), response(3), b"hello"])
 def test_answers_of_no_known_shape_are_named(answer):
     llm = as_llm(lambda messages: answer)
-    with pytest.raises(BadRequestError, match=f"returned a {type(answer).__name__}"):
+    with pytest.raises(BadRequestError, match=f"returned {kind_of(answer)}"):
         llm(HI)
-    with pytest.raises(BadRequestError, match=f"returned a {type(answer).__name__}"):
+    with pytest.raises(BadRequestError, match=f"returned {kind_of(answer)}"):
         asyncio.run(llm.acall(HI))
 
 
@@ -228,7 +228,7 @@ def test_what_was_shown_is_kept_as_it_was():
 def test_scripts_that_cannot_be():
     with pytest.raises(BadRequestError, match=r"\['hello'\]"):
         ScriptedLLM("hello")
-    with pytest.raises(BadRequestError, match="cannot answer with a int"):
+    with pytest.raises(BadRequestError, match="cannot answer with an int"):
         ScriptedLLM([3])("hi")
 
 

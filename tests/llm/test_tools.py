@@ -26,5 +26,6 @@ def test_those_of_their_own_providers_are(llm, takes):
 def test_an_adapter_need_not_know():
     class Bare:
         model = "bare"
+        complete = acomplete = None
 
     assert LLM(adapter=Bare()).takes_tools is False

@@ -10,6 +10,7 @@ import pytest
 
 from opto.errors import (
     AuthenticationError,
+    BadRequestError,
     BudgetError,
     CassetteError,
     ExecutionError,
@@ -226,6 +227,20 @@ def test_both_forms_of_call_llm_are_recorded_with_their_prompts(server, llm, tak
         *(("system", "Be brief."), ("user", "Why?"), ("user", "Now."))
     ]
     assert body["temperature"] == 0.5
+
+
+@pytest.mark.parametrize("model", [ScriptedLLM(["x"]), lambda messages: "x"])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_the_model_comes_first(model, awaited):
+    with use_llm(ScriptedLLM([])) as asked, pytest.raises(BadRequestError, match="Give the model first"):
+        asyncio.run(_awaited("Be brief.", model)) if awaited else ops.call_llm("Be brief.", "Hi.", model)
+    assert not asked.calls
+
+
+def test_a_number_is_a_prompt():
+    llm = ScriptedLLM(["x"])
+    ops.call_llm(llm, "Is it even?", node(4))
+    assert llm.calls[0].messages[1] == {"role": "user", "content": "4"}
 
 
 def test_call_llm_can_be_awaited(server, llm):

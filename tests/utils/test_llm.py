@@ -294,3 +294,10 @@ for name in ("gemini/gemini-2.5-pro", "azure/o4-mini", "mistral-large"):
         assert line.startswith("MissingDependencyError")
         assert "pip install" in line
         assert "litellm" in line
+
+
+@pytest.mark.parametrize(("given", "mend"), [(("p", "Foo"), "name comes first"), (("LiteLLM", "p"), '"p", "LiteLLM"')])
+def test_a_backend_is_checked_when_a_profile_is_registered(given, mend):
+    with pytest.raises(BadRequestError, match=mend):
+        LLMFactory.register_profile(*given)
+    assert given[0] not in LLMFactory.list_profiles()

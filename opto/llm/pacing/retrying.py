@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opto.errors import BadRequestError, LLMError, LLMTimeoutError
+from opto.errors import BadRequestError, LLMError, LLMTimeoutError, kind_of
 from opto.llm.adapter import Adapter
 from opto.llm.messages import Message, Reply
 from opto.llm.pacing.clock import Clock
@@ -44,14 +44,15 @@ class Patience:
 
     def __post_init__(self) -> None:
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
-            raise BadRequestError(f"The retries {self.retries!r} are no number.", mend="Give one, such as retries=4.")
+            raise BadRequestError(f"retries is {self.retries!r:.80}.", mend="Give a whole number from 0 on.")
         for name in ("timeout", "deadline"):
             seconds = getattr(self, name)
             is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
             if seconds is not None and not is_time:
                 # An SDK finds out when its sockets are open, takes it for a bad connection, and tries again.
                 raise BadRequestError(
-                    f"The {name} {seconds!r} is not a time.", mend=f"Give seconds, such as {name}=60."
+                    f"{name} is {seconds!r:.80}.",
+                    mend=f"Give seconds above 0, such as {name}=60, or None for none.",
                 )
 
 
@@ -71,6 +72,7 @@ class Attempts:
         self._begun = clock.now()
         self._retries = 0
         self._turn: Turn | None = None
+        self._limit: str | None = None  # what limits the attempt that is running
         self.sent = 0
         self.failures: list[LLMError] = []
 
@@ -117,7 +119,10 @@ class Attempts:
         self._turn = turn
         before()
         self.sent += 1
-        return self.seconds
+        seconds, patience = self.seconds, self._patience
+        name = "timeout" if seconds == patience.timeout else "deadline"
+        self._limit = None if seconds is None else f"{name}={getattr(patience, name):g}"
+        return seconds
 
     def ended(self, outcome: Reply | LLMError | None = None) -> None:
         """Give the turn back, if that was not done, and tell what came of it."""
@@ -127,6 +132,10 @@ class Attempts:
             self._throttle.finish(turn, outcome=outcome, pause=pause, now=self.clock.now())
 
     def succeeded(self, reply: Reply) -> Reply:
+        if not isinstance(reply, Reply):  # of an adapter that somebody wrote
+            raise BadRequestError(
+                f"The adapter of {self._model} returned {kind_of(reply)}.", mend="Return an opto.llm.Reply."
+            )
         self.ended(reply)
         return replace(reply, retries=self._retries) if self._retries else reply
 
@@ -135,6 +144,9 @@ class Attempts:
         self.ended(error)
         self.failures.append(error)
         error.retries = self._retries
+        limit, self._limit = self._limit, None
+        if limit is not None and isinstance(error, LLMTimeoutError) and error.status is None:
+            error.mend = f"{limit} ended it: call again or give it more time; this call may have been billed."
         may_help = error.transient if error.should_retry is None else error.should_retry
         if not may_help or self._retries >= self._patience.retries:
             return None
@@ -144,6 +156,9 @@ class Attempts:
             wait = error.retry_after + min(wait, error.retry_after / 10)
         left = self.left
         if wait >= (_NEVER if left is None else left):
+            if left is not None and error.retry_after is not None:
+                asked = f"The provider asks to wait {error.retry_after:g} s"
+                error.mend = f"{asked}, which is beyond deadline={self._patience.deadline:g}: raise it, or call later."
             return None
         self._retries += 1
         _log.info("Retry %d of %s in %.1f s: %s", self._retries, self._model, wait, error.problem)

@@ -48,7 +48,7 @@ def limited(
     for name, limit in (("requests_per_minute", requests_per_minute), ("tokens_per_minute", tokens_per_minute)):
         is_limit = isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0
         if limit is not None and not is_limit:
-            raise BadRequestError(f"{name} is {limit!r}.", mend=f"Give a number, such as {name}=500.")
+            raise BadRequestError(f"{name} is {limit!r}.", mend=f"Give a number above 0, such as {name}=500.")
     if throttle is None and requests_per_minute is None and tokens_per_minute is None:
         return None
     throttle = throttle or Throttle()

@@ -374,6 +374,8 @@ def _mend(kind: type[LLMError], endpoint: Endpoint, status: int | None) -> str:
         )
     if endpoint.provider == "ollama" and status == 404:
         return f"Fetch the model with `ollama pull {endpoint.model}`, or name one that `ollama list` shows."
+    if status == 404 and not endpoint.is_official:
+        return "Check the model name, and that base_url ends in /v1 (OpenAI's protocol) or without it (Anthropic's)."
     if status is not None and 300 <= status < 400:
         return "Check the base URL: an API does not redirect."
     if kind is not AuthenticationError:

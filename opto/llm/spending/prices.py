@@ -73,7 +73,8 @@ class Price:
             return cls(*price)
         raise BadRequestError(
             f"The price is {price!r:.80}.",
-            mend="Give (input, output) in US dollars per million tokens, or an opto.llm.Price.",
+            mend="Give (input, output) or (input, output, cached_input) in US dollars per million tokens, or an"
+            " opto.llm.Price.",
         )
 
     def of(self, usage: Usage) -> float:

@@ -338,3 +338,45 @@ def test_a_call_can_be_cancelled_while_it_waits_to_try_again():
     with LLMServer([Failure(500)]) as server:
         asyncio.run(main(server))
     assert len(server.requests) == 1
+
+
+def test_a_wait_that_is_asked_for_and_too_long_is_told(provider, how):
+    failure = Failure(429, headers={"retry-after": "100"})
+    with (
+        LLMServer([failure]) as server,
+        client(server, provider, Waits(), deadline=5) as llm,
+        pytest.raises(errors.RateLimitError, match=r"asks to wait 100 s, which is beyond deadline=5"),
+    ):
+        ask(llm, how)
+
+
+@pytest.mark.parametrize(
+    ("limits", "which"),
+    [
+        ({"timeout": 0.2, "deadline": 60}, r"timeout=0\.2 ended it"),
+        ({"deadline": 0.2}, r"deadline=0\.2 ended it"),
+        ({"timeout": 30, "deadline": 0.2}, r"deadline=0\.2 ended it"),
+    ],
+)
+def test_what_ended_a_call_is_told(provider, how, limits, which):
+    with (
+        LLMServer([Slow(60)]) as server,
+        client(server, provider, retries=0, **limits) as llm,
+        pytest.raises(errors.LLMTimeoutError, match=which),
+    ):
+        ask(llm, how)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"retries": -1}, "retries is -1. Give a whole number from 0 on."),
+        ({"timeout": 0}, "timeout is 0. Give seconds above 0"),
+        ({"deadline": "5"}, "deadline is '5'. Give seconds above 0"),
+        ({"requests_per_minute": 0}, "requests_per_minute is 0. Give a number above 0"),
+        ({"price": 3}, r"The price is 3. Give \(input, output\) or \(input, output, cached_input\)"),
+    ],
+)
+def test_limits_that_are_none_are_named(settings, said):
+    with pytest.raises(errors.BadRequestError, match=said):
+        LLM("openai:m", api_key="k", **settings) if "timeout" not in settings else ScriptedLLM(["x"])("x", **settings)

@@ -316,3 +316,12 @@ def anthropic_error(name, status, body):
     error = build(getattr(importlib.import_module("anthropic"), name), "anthropic")
     error.body, error.status_code = body, status
     return error
+
+
+def test_a_path_that_is_not_there_may_be_that_of_another_protocol():
+    with (
+        LLMServer(["hello"]) as server,
+        LLM("m", base_url=server.anthropic_url, retries=0) as llm,
+        pytest.raises(errors.BadRequestError, match="that base_url ends in /v1"),
+    ):
+        llm("hi")
