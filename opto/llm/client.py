@@ -268,9 +268,6 @@ class LLM:
         )
 
 
-#: What holds for a client, and not for one of its calls.
-
-
 def _check_kinds(settings: Mapping[str, Any]) -> None:
     """Raise if something among *settings* is none, so that a limit which was meant would limit nothing."""
     for name, value in settings.items():

@@ -150,8 +150,7 @@ class Reply:
         # Those of users as well: what counts tokens finds out when it was paid for.
         if not isinstance(self.text, str) or not isinstance(self.usage, Usage | None):
             name, kind = ("usage", "Usage") if isinstance(self.text, str) else ("text", "str")
-            given = type(getattr(self, name)).__name__
-            raise BadRequestError(f"The {name} of a Reply is a {given}.", mend=f"Give a {kind}.")
+            raise BadRequestError(f"The {name} of a Reply is {kind_of(getattr(self, name))}.", mend=f"Give a {kind}.")
 
     @property
     def value(self) -> Any:

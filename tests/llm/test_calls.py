@@ -282,6 +282,6 @@ def test_a_client_is_given_what_it_is_to_be_given(wrong):
 @pytest.mark.parametrize("made", [lambda: Reply(None, "m"), lambda: Reply("Hello.", "m", usage={"input_tokens": 3})])
 def test_a_reply_that_could_not_be_counted_is_none(how, made):
     budget = Budget(tokens=5000)
-    with pytest.raises(BadRequestError, match="of a Reply is a"):
+    with pytest.raises(BadRequestError, match="of a Reply is "):
         ask(DummyLLM(lambda messages: made(), budget=budget), how)
     assert budget._account.held == (0, 0, 0)
