@@ -251,15 +251,17 @@ class Slow(Action):
 
 @dataclass(frozen=True)
 class Drip(Action):
-    """An answer that never ends: a byte now and then, for as long as the client stays.
+    """An answer that never ends: a little now and then, for as long as the client stays.
 
     Args:
-        seconds: Between two bytes.
+        seconds: Between two pieces.
         in_headers: Whether it already drips where the headers would be.
+        piece: What comes each time.
     """
 
     seconds: float = 0.005
     in_headers: bool = False
+    piece: bytes = b" "
 
     async def play(self, exchange: Exchange) -> None:
         head, body = exchange.answer("").split(b"\r\n\r\n", 1)
@@ -267,7 +269,7 @@ class Drip(Action):
         await exchange.write(head + (b"\r\nx-slow: " if self.in_headers else b"\r\n\r\n"))
         while True:
             await exchange.wait(self.seconds)
-            await exchange.write(b" ")
+            await exchange.write(self.piece)
 
 
 def _words(messages: Iterable[Mapping[str, Any]], text: str) -> Usage:
