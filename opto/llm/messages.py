@@ -200,19 +200,6 @@ class Choice:
     index: int = 0
 
 
-def _is_text_only(messages: Any) -> bool:
-    """Tell whether there is no place for nodes and parts, as nearly always."""
-    if type(messages) is not list:
-        return isinstance(messages, str)
-    for message in messages:
-        if type(message) is not dict:
-            return False
-        for value in message.values():
-            if type(value) is not str:
-                return False
-    return True
-
-
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
     """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
@@ -223,8 +210,10 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
-    if not _is_text_only(messages):
-        messages = hooks.plain(messages)
+    turns = _text_only(messages)
+    if turns is not None:
+        return turns
+    messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'
@@ -249,6 +238,21 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
 
 #: Those of the protocols; a template of a local server may have others.
 _ROLES = ("system", "user", "assistant", "developer", "tool", "function")
+
+
+def _text_only(messages: Any) -> list[Message] | None:
+    """Return copies of messages that hold roles and texts only, as nearly always; None if they do not."""
+    if type(messages) is not list:
+        return None
+    turns: list[Message] = []
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return None
+        role, content = message.get("role"), message.get("content")
+        if type(role) is not str or role not in _ROLES or type(content) is not str:
+            return None
+        turns.append(cast("Message", message.copy()))
+    return turns or None
 
 
 def _check_role(role: Any, position: int) -> None:

@@ -126,10 +126,13 @@ class Allowance:
         """Count a request; its tokens may still be set right."""
         self.running += 1
         self._most = max(self._most, self.running)
-        self._due = max(self._due, now - _LAG) + 1 / self.pace
+        if self.pace < math.inf:
+            self._due = max(self._due, now - _LAG) + 1 / self.pace
         self._starts.append(now)
         while self._starts[0] < now - _COUNTED and len(self._starts) > _SAMPLE:
             self._starts.popleft()
+        if self.requests.limit == self.tokens.limit == math.inf:
+            return _NOT_COUNTED
         self.requests.use(1, now)
         return self.tokens.use(tokens, now)
 
@@ -138,7 +141,8 @@ class Allowance:
 
     def succeeded(self, now: float) -> None:
         """Recover a little."""
-        self.concurrency += 1 / self.concurrency
+        if self.concurrency < math.inf:
+            self.concurrency += 1 / self.concurrency
         if self.pace < math.inf:
             seconds = max(0.0, now - self._grown_at)
             self.pace += self._recovery * seconds

@@ -72,7 +72,7 @@ class Attempts:
         self._begun = clock.now()
         self._retries = 0
         self._turn: Turn | None = None
-        self._limit: str | None = None  # what limits the attempt that is running
+        self._seconds: float | None = None  # what the attempt that is running may take
         self.sent = 0
         self.failures: list[LLMError] = []
 
@@ -119,10 +119,16 @@ class Attempts:
         self._turn = turn
         before()
         self.sent += 1
-        seconds, patience = self.seconds, self._patience
-        name = "timeout" if seconds == patience.timeout else "deadline"
-        self._limit = None if seconds is None else f"{name}={getattr(patience, name):g}"
-        return seconds
+        self._seconds = self.seconds
+        return self._seconds
+
+    @property
+    def _limit(self) -> str | None:
+        """What the attempt that is running has to keep to, in words."""
+        if self._seconds is None:
+            return None
+        name = "timeout" if self._seconds == self._patience.timeout else "deadline"
+        return f"{name}={getattr(self._patience, name):g}"
 
     def ended(self, outcome: Reply | LLMError | None = None) -> None:
         """Give the turn back, if that was not done, and tell what came of it."""
@@ -144,7 +150,7 @@ class Attempts:
         self.ended(error)
         self.failures.append(error)
         error.retries = self._retries
-        limit, self._limit = self._limit, None
+        limit, self._seconds = self._limit, None
         if limit is not None and isinstance(error, LLMTimeoutError) and error.status is None:
             error.mend = f"{limit} ended it: call again or give it more time; this call may have been billed."
         may_help = error.transient if error.should_retry is None else error.should_retry

@@ -1,6 +1,7 @@
 """One queue in front of each endpoint, for all clients, threads and event loops of the process."""
 
 import itertools
+import math
 import os
 import threading
 import weakref
@@ -146,15 +147,17 @@ class Throttle:
                 self._allowance.succeeded(now)
             elif isinstance(outcome, RateLimitError | ServerError) and outcome.status in _OVERLOADED:
                 self._allowance.overloaded(turn.begun, pause, now, wanted=outcome.retry_after or 0.0)
-            usage = getattr(outcome, "usage", None)
+            usage = getattr(outcome, "usage", None) if self._allowance.tokens.limit < math.inf else None
             if usage is not None:
                 self._allowance.tokens.correct(turn.entry, usage.total_tokens)
-            self._wake()
+            if self._queue:
+                self._wake()
 
     def _at_once(self, tokens: float, caller: "_Caller", left: float | None, now: float) -> "Turn | None":
         """Return a turn if nobody waits for one: as it is nearly always."""
         with self._lock:
-            self._take_back()
+            if self._lost:
+                self._take_back()
             if self._queue or (left is not None and left <= 0) or self._allowance.delay(tokens, now) != 0:
                 return None
             return self._start(tokens, caller, now)
@@ -231,8 +234,9 @@ class Throttle:
 
     def _wake(self) -> None:
         # As many as there are places: in a loop that has much to do, one that wakes the next would take its time.
-        for waiter in islice(self._queue, self._allowance.places):
-            waiter.wake()
+        if self._queue:
+            for waiter in islice(self._queue, self._allowance.places):
+                waiter.wake()
 
 
 class Turn:

@@ -29,6 +29,7 @@ class SDKAdapter(Adapter):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._name = endpoint.name
         self._recorded_as = None if endpoint.model else f"{endpoint.provider}:(first model)"
         self._clients = self._opened()
         self._adjustments = Adjustments(self.renames)
@@ -42,7 +43,7 @@ class SDKAdapter(Adapter):
 
     @property
     def model(self) -> str:
-        return self._endpoint.name
+        return self._name
 
     @property
     def recorded_as(self) -> str:
@@ -178,6 +179,7 @@ class SDKAdapter(Adapter):
             )
         old = self._endpoint
         self._endpoint = Endpoint(old.provider, model, old.base_url, old.api_key)
+        self._name = self._endpoint.name
 
     def _checked(self, response: Any, model: str, left_out: tuple[str, ...], received: Received) -> Reply:
         reply = self._read(response, model)
