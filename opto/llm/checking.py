@@ -87,8 +87,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         BadRequestError: One of them is none.
     """
     limit = settings.get("max_tokens")
-    # A client may hold a node, which is read when a call is made.
-    if isinstance(limit, str | int | float) and (isinstance(limit, bool | str | float) or limit < 1):
+    # A client may hold a node, which is read when a call is made. To some local servers, -1 is no limit.
+    if isinstance(limit, str | int | float) and (isinstance(limit, bool | str | float) or (limit < 1 and limit != -1)):
         raise BadRequestError(f"max_tokens is {limit!r:.80}.", mend="Give a whole number from 1 on.")
 
 

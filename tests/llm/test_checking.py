@@ -125,3 +125,9 @@ def test_what_a_thing_is():
         "a class int",
         "a set",
     ]
+
+
+def test_a_server_of_ones_own_may_be_told_that_there_is_no_limit():
+    with LLMServer(["hello"]) as server, LLM("m", base_url=server.openai_url, max_tokens=-1) as llm:
+        llm("hi")
+    assert server.requests[0].body["max_tokens"] == -1
