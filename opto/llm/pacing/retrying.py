@@ -231,7 +231,8 @@ async def ask_async(
             except TimeoutError as error:
                 if not timer.expired():  # one of the adapter's own
                     raise
-                raise attempts.too_late(error.__cause__) from error
+                # Python 3.11.2 does not say that the one is the cause of the other.
+                raise attempts.too_late(error.__cause__ or error.__context__) from error
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:
