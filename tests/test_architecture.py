@@ -42,7 +42,7 @@ ALLOWED = {
 }
 
 #: The borders to code that is not ours: user code in operators, bundles, models, classes, checks and validation; SDKs
-#: in adapters; and threads, which hand on whatever ends them.
+#: in adapters; scripts of a server for tests; and threads, which hand on whatever ends them.
 BROAD_EXCEPTS = {
     "opto.llm.bridge",
     "opto.nodes.constants",

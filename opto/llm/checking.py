@@ -7,8 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from opto.errors import BadRequestError, kind_of
+from opto.llm.cassettes import Cassette
+from opto.llm.spending import Budget, Ledger, Price
 
-__all__ = ["check_adapter", "check_names", "check_settings", "check_tape", "did_you_mean"]
+__all__ = ["check_adapter", "check_names", "check_settings", "check_tape"]
 
 #: What a call may have besides what its client may have, and what means the same for every provider.
 _OF_CALLS = frozenset(("rollout", "timeout", "schema", "tool", "max_tokens"))
@@ -74,18 +76,16 @@ def _near(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question to begin a mend with, or an empty text if nothing known is like *name*."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {near[0]!r}? " if near else ""
-
-
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse values that no provider can take.
+    """Refuse values that no provider can take, and limits of ours under a name that is none: they would limit nothing.
 
     Raises:
         BadRequestError: One of them is none.
     """
+    for name, value in settings.items():
+        if isinstance(value, Budget | Cassette | Ledger | Price):
+            kind = type(value).__name__
+            raise BadRequestError(f"There is no setting {name}= that is a {kind}.", mend=f"Write {kind.lower()}=….")
     limit = settings.get("max_tokens")
     # A client may hold a node, which is read when a call is made. To some local servers, -1 is no limit.
     if isinstance(limit, str | int | float) and (isinstance(limit, bool | str | float) or (limit < 1 and limit != -1)):

@@ -113,7 +113,6 @@ class LLM:
         check_tape("ledger", ledger, Ledger)
         check_tape("cassette", cassette, Cassette)
         self._cassette = cassette
-        _check_kinds(settings)
         throttle, is_official = None, False
         if adapter is None:
             adapter, endpoint = self._edge(model, base_url=base_url, api_key=api_key)
@@ -241,7 +240,6 @@ class LLM:
         """Return a call that is not made yet; everything about it is checked."""
         if settings:
             check_names(settings, type(self), for_call=True)
-            _check_kinds(settings)
         merged = {**self._settings, **settings}
         if merged:
             merged = hooks.plain(merged)
@@ -266,14 +264,6 @@ class LLM:
             form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
             attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
         )
-
-
-def _check_kinds(settings: Mapping[str, Any]) -> None:
-    """Raise if something among *settings* is none, so that a limit which was meant would limit nothing."""
-    for name, value in settings.items():
-        if isinstance(value, Budget | Cassette | Ledger | Price):
-            kind = type(value).__name__
-            raise BadRequestError(f"There is no setting {name}= that is a {kind}.", mend=f"Write {kind.lower()}=….")
 
 
 class DummyLLM(LLM):

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypedDict, cast
 
 from opto.errors import AnswerError, BadRequestError, kind_of
 from opto.hooks import hooks
-from opto.llm.checking import did_you_mean
 from opto.llm.content import as_parts
 from opto.llm.forms import Form, MisfitError, chat_format, form_of, read_form
+from opto.llm.naming import did_you_mean
 
 __all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "chat_words", "conversation", "given_twice"]
 

@@ -2,11 +2,21 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 from opto.errors import BadRequestError, kind_of
 
-__all__ = ["PROVIDERS", "Provider", "checked_model", "maker_of", "nobody_named", "split_model", "unknown_provider"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "checked_model",
+    "did_you_mean",
+    "maker_of",
+    "nobody_named",
+    "split_model",
+    "unknown_provider",
+]
 
 Provider = Literal["openai", "openai-responses", "anthropic", "azure", "ollama", "litellm"]
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
@@ -135,3 +145,9 @@ def _known_instead(prefix: str, model: str, name: str) -> str:
         f'Write "ollama:{name}" for a model of Ollama, pass base_url=… for another server of your own, or put a'
         ' provider in front, such as "openai:".'
     )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question to begin a mend with, or an empty text if nothing known is like *name*."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""

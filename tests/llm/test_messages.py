@@ -86,3 +86,11 @@ def test_messages_that_providers_know_pass():
 def test_what_is_no_function_is_refused_when_the_client_is_made(given, is_):
     with pytest.raises(BadRequestError, match=f"is {is_}, and no function of messages"):
         DummyLLM(given)
+
+
+def test_what_was_asked_stays_what_it_was():
+    messages = [{"role": "user", "content": "hi"}]
+    llm = ScriptedLLM(["hello"])
+    llm(messages)
+    messages[0]["content"] = "bye"
+    assert llm.calls[0].messages == [{"role": "user", "content": "hi"}]

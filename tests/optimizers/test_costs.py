@@ -68,7 +68,7 @@ def test_a_budget_ends_the_loop_and_not_only_the_step(kind):
 
 def test_candidates_that_are_asked_at_the_same_time_are_replayed_in_their_places(tmp_path):
     path, numbers, kept = tmp_path / "replies.jsonl", count(), [threading.Event() for _ in range(4)]
-    settings = {"num_responses": 4, "temperature_range": None, "selection": "last", "max_workers": 4}
+    settings = {"num_responses": 4, "temperature_range": (0.5, 0.5), "selection": "last", "max_workers": 4}
 
     def last_first(_):
         number = next(numbers)

@@ -506,3 +506,15 @@ def test_a_request_that_comes_late_does_not_hold_up_those_behind_it():
             started.append(now)
     # A twentieth of a second is made up for, and no more.
     assert started == [1.0] * 6 + [1.03] * 3
+
+
+def test_refusals_that_come_together_by_chance_are_counted_with_what_went_well_before():
+    allowance = Allowance()
+    for second in range(3):
+        starts(allowance, 100, now=float(second))
+    for _ in range(9):  # of three hundred; of the last hundred alone they would be many
+        allowance.overloaded(2.0, 0.0, 2.5)
+    assert allowance.pace == math.inf
+    for _ in range(9):
+        allowance.overloaded(2.0, 0.0, 2.5)
+    assert allowance.pace < math.inf
