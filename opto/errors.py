@@ -14,6 +14,14 @@
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
     ├── RunError                      a run folder cannot be read or written
+    ├── SandboxError                  code could not run within its limits; carries the line it was in
+    │   ├── IsolationError            the level of isolation that was asked for is not to be had
+    │   ├── SandboxTransferError      a value cannot enter or leave
+    │   ├── SandboxTimeoutError       it took too long
+    │   ├── SandboxMemoryError        it used too much memory, or too much room on the disk
+    │   ├── SandboxOutputError        it printed or returned too much
+    │   ├── SandboxForbiddenError     it did what it may not
+    │   └── SandboxCrashError         it ended its process
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -38,6 +46,7 @@ __all__ = [
     "DomainError",
     "ExecutionError",
     "GraphError",
+    "IsolationError",
     "LLMConnectionError",
     "LLMError",
     "LLMTimeoutError",
@@ -49,6 +58,13 @@ __all__ = [
     "QuotaError",
     "RateLimitError",
     "RunError",
+    "SandboxCrashError",
+    "SandboxError",
+    "SandboxForbiddenError",
+    "SandboxMemoryError",
+    "SandboxOutputError",
+    "SandboxTimeoutError",
+    "SandboxTransferError",
     "ServerError",
     "SourceError",
     "StepsFailedError",
@@ -152,6 +168,56 @@ class StepsFailedError(OptimizerError):
 
 class RunError(OptoError):
     """A run folder cannot be read or written."""
+
+
+class SandboxError(OptoError):
+    """Code did not run within its limits. Its text is fit for whoever is to mend the code.
+
+    Attributes:
+        line: The line of the code that was reached, or None if nobody knows.
+        output: What the code had printed, as far as it was kept.
+    """
+
+    def __init__(self, problem: str, *, mend: str, line: int | None = None, output: str = "") -> None:
+        super().__init__(problem, mend=mend)
+        self.line = line
+        self.output = output
+
+
+class IsolationError(SandboxError):
+    """The level of isolation that was asked for is not to be had on this machine."""
+
+
+class SandboxTransferError(SandboxError):
+    """A value cannot enter the sandbox, or cannot leave it."""
+
+
+class SandboxTimeoutError(SandboxError):
+    """The code did not finish in time."""
+
+
+class SandboxMemoryError(SandboxError):
+    """The code used more memory, or more room on the disk, than it may."""
+
+
+class SandboxOutputError(SandboxError):
+    """The code printed or returned more than it may."""
+
+
+class SandboxForbiddenError(SandboxError):
+    """The code did what it may not: read other files, use the network, start processes, import other modules."""
+
+
+class SandboxCrashError(SandboxError):
+    """The code ended its process: by a crash, by a signal, or by leaving.
+
+    Attributes:
+        signal: The signal that ended it, or None.
+        exit_code: What it left with, or None.
+    """
+
+    signal: int | None = None
+    exit_code: int | None = None
 
 
 class MissingDependencyError(OptoError, ImportError):

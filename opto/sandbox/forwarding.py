@@ -1,0 +1,102 @@
+"""A function with the signature of a candidate's, which looks like it from outside and runs it in the sandbox."""
+
+import ast
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+__all__ = ["KEPT", "find_definition", "forwarding", "positional_names"]
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class _Kept:
+    """Stands for a default value that stays in the child."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+KEPT: Any = _Kept()
+
+
+def find_definition(tree: ast.Module, name: str | None) -> Definition | None:
+    """Return the function *name* at the top of *tree*; the last function if there is no name."""
+    found = [item for item in tree.body if isinstance(item, Definition) and name in {None, item.name}]
+    return found[-1] if found else None
+
+
+def positional_names(definition: Definition) -> tuple[str, ...]:
+    """Return the names of the positional arguments."""
+    return tuple(item.arg for item in (*definition.args.posonlyargs, *definition.args.args))
+
+
+def forwarding(
+    definition: Definition, *, call: Callable[..., Any], acall: Callable[..., Any], defaults: Mapping[str, Any]
+) -> FunctionType:
+    """Return a function that passes its arguments on to *call*; to *acall* if it is to be awaited.
+
+    Generator functions yield the items of a list: a candidate has run to its end by then.
+
+    Args:
+        definition: Of the candidate.
+        call: Takes the arguments.
+        acall: The same for coroutines.
+        defaults: Values of arguments that may be left out. Those that are `KEPT` are left out.
+    """
+    args = definition.args
+    leading, only = [*positional_names(definition)], [item.arg for item in args.kwonlyargs]
+    signature = [f"{name}=None" if index >= len(leading) - len(args.defaults) else name for index, name in enumerate(leading)]
+    if args.posonlyargs:
+        signature.insert(len(args.posonlyargs), "/")
+    if args.vararg or only:
+        signature.append(f"*{args.vararg.arg if args.vararg else ''}")
+    signature += [
+        name if default is None else f"{name}=None" for name, default in zip(only, args.kw_defaults, strict=True)
+    ]
+    if args.kwarg:
+        signature.append(f"**{args.kwarg.arg}")
+    passed = f"[{', '.join(leading)}], {args.vararg.arg if args.vararg else '()'}"
+    named = ", ".join(f"{name!r}: {name}" for name in only)
+    passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
+    is_async = isinstance(definition, ast.AsyncFunctionDef)
+    body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
+    if not _is_generator(definition):
+        body = f"return {body}"
+    else:
+        body = f"for __item in {body}: yield __item"
+    text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
+    space: dict[str, Any] = {"__call": _passing(call, leading), "__acall": _passing(acall, leading)}
+    # In the folder of this file, so that tracebacks for users leave it out.
+    exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
+    made: FunctionType = space[definition.name]
+    optional = leading[len(leading) - len(args.defaults) :]
+    made.__defaults__ = tuple(defaults.get(name, KEPT) for name in optional) or None
+    given = zip(only, args.kw_defaults, strict=True)
+    made.__kwdefaults__ = {name: defaults.get(name, KEPT) for name, default in given if default is not None} or None
+    return made
+
+
+def _passing(call: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """Return *call* for arguments as they were bound, without those that the child has defaults for."""
+
+    def passing(leading: list[Any], rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if not any(value is KEPT for value in (*leading, *named.values())):
+            return call(*leading, *rest, **named)
+        first = next((index for index, value in enumerate(leading) if value is KEPT), len(leading))
+        later = dict(zip(names[first:], leading[first:], strict=True))
+        return call(*leading[:first], **{key: value for key, value in {**later, **named}.items() if value is not KEPT})
+
+    return passing
+
+
+def _is_generator(definition: ast.AST) -> bool:
+    """True if *definition* itself yields, not a function inside it."""
+    waiting = [*ast.iter_child_nodes(definition)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            waiting += ast.iter_child_nodes(part)
+    return False

@@ -1,0 +1,281 @@
+"""Where code runs that nobody has read yet: the levels of isolation, and how candidates are loaded."""
+
+import ast
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from itertools import count
+from types import FunctionType
+from typing import Any, Literal, Protocol, cast, get_args
+
+from opto.errors import IsolationError, SourceError
+from opto.sandbox.candidate import ChildCandidate, Main
+from opto.sandbox.child.walls import FILES, SECCOMP
+from opto.sandbox.forwarding import Definition, find_definition, forwarding, positional_names
+from opto.sandbox.inprocess import InProcessCandidate
+from opto.sandbox.limits import Limits
+from opto.sandbox.monty import MontyCandidate
+from opto.sandbox.scope import Scope, closure_of
+from opto.sandbox.zygote import Variant, Zygote
+
+__all__ = ["Candidate", "Isolation", "Sandbox"]
+
+logger = logging.getLogger(__name__)
+
+Isolation = Literal["auto", "strict", "child", "monty", "none"]
+_ISOLATIONS: tuple[str, ...] = get_args(Isolation)
+_VARIABLE = "OPTO_ISOLATION"
+_STRONG = FILES | SECCOMP
+_LEVELS = {0: "child", FILES: "landlock", SECCOMP: "seccomp", _STRONG: "landlock+seccomp"}
+_HAS_CHILDREN = hasattr(os, "fork") and sys.platform not in {"emscripten", "wasi"}
+_version = count(1).__next__
+
+
+class _Engine(Protocol):
+    """What runs a candidate."""
+
+    output: str
+
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Candidate:
+    """A function that somebody proposed, inside its limits.
+
+    It may be called from several threads and tasks at once. Calls one after the other meet the same process, and what
+    the code keeps there; calls at the same time meet others, and a call after one that passed a limit a new one.
+
+    Attributes:
+        source: Its text.
+        name: Its name.
+
+    Example:
+        >>> candidate = Sandbox().load("def double(x):\\n    return 2 * x\\n")
+        >>> candidate(21)
+        42
+        >>> candidate.close()
+    """
+
+    def __init__(self, source: str, definition: Definition, engine: _Engine) -> None:
+        self.source, self.name = source, definition.name
+        self._definition, self._engine = definition, engine
+        self._function: FunctionType | None = None
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run it on *args* and *kwargs*, and return its result.
+
+        Raises:
+            SandboxError: It passed a limit, or something cannot enter or leave.
+            Exception: Whatever it raised, with the lines of its source as the traceback.
+        """
+        return self._engine(*args, **kwargs)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do as a call does, while the event loop goes on. Functions in `hosts` may be coroutine functions."""
+        return await self._engine.acall(*args, **kwargs)
+
+    @property
+    def function(self) -> FunctionType:
+        """A function of the same kind, with the same name, signature and default values, that runs it.
+
+        Default values are computed inside: the first look at this loads the code if there are any.
+        """
+        if self._function is None:
+            args = self._definition.args
+            has_defaults = bool(args.defaults) or any(args.kw_defaults)
+            defaults = self._engine.defaults if has_defaults else {}
+            made = forwarding(self._definition, call=self._engine, acall=self._engine.acall, defaults=defaults)
+            made.__doc__ = ast.get_docstring(self._definition, clean=False)
+            self._function = made
+        return self._function
+
+    @property
+    def output(self) -> str:
+        """What the last call printed."""
+        return self._engine.output
+
+    def close(self) -> None:
+        """End its processes, and lose what they keep. A later call begins with a new one."""
+        self._engine.close()
+
+    def __enter__(self) -> "Candidate":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<candidate {self.name}>"
+
+
+class Sandbox:
+    """Where code runs that nobody has read yet. See ``docs/security.md`` for what each level holds.
+
+    Args:
+        isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an error
+            if the kernel does not help; bubblewrap around it where that works. ``child``: the process alone. ``monty``:
+            the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is the environment
+            variable ``OPTO_ISOLATION``, or else ``auto``.
+        limits: How much one candidate may use.
+        imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
+            module of the original function imports.
+
+    Raises:
+        IsolationError: There is no such level, or no such limit.
+    """
+
+    def __init__(
+        self, isolation: Isolation | None = None, *, limits: Limits | None = None, imports: Collection[str] = ()
+    ) -> None:
+        asked = isolation if isolation is not None else os.environ.get(_VARIABLE) or "auto"
+        if asked not in _ISOLATIONS:
+            where = "isolation" if isolation is not None else _VARIABLE
+            raise IsolationError(f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}.")
+        self.isolation = cast("Isolation", asked)
+        self.limits = (limits or Limits()).checked()
+        self._imports = tuple(imports)
+        self._variant: Variant | None = None
+        self._zygote: Zygote | None = None
+
+    @property
+    def level(self) -> str:
+        """What is in force, as it was tried out: ``landlock+seccomp``, ``child``, ``none`` …
+
+        Raises:
+            IsolationError: What was asked for is not to be had.
+        """
+        if self.isolation in {"none", "monty"}:
+            return self.isolation
+        variant = self._prepared()
+        assert self._zygote is not None
+        return ("bubblewrap+" if variant.bubblewrap else "") + _LEVELS[self._zygote.offered]
+
+    def load(
+        self,
+        source: str,
+        name: str | None = None,
+        *,
+        like: FunctionType | None = None,
+        owner: type | None = None,
+        file: str | None = None,
+        hosts: Mapping[str, Callable[..., Any] | None] | Collection[str] = (),
+        imports: Collection[str] = (),
+        adapt: Callable[[Any], Any] | None = None,
+    ) -> Candidate:
+        """Return the function that *source* defines. Nothing of it runs before it is called.
+
+        Args:
+            source: The text: a function, and imports and helpers beside it.
+            name: Of the function; the last one if it is left out.
+            like: The function whose place it takes. What it speaks of is looked up where that stands: plain data and the
+                source of functions and classes are sent along.
+            owner: The class that *like* is a method of.
+            file: What tracebacks call the text.
+            hosts: What is called outside: functions by the names that the code uses for them (``{"ask": ask}``). Without
+                a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            imports: More modules that it may import.
+            adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions.
+
+        Raises:
+            SourceError: There is no such function in the text.
+            SandboxTransferError: It speaks of something that cannot enter.
+            IsolationError: What was asked for is not to be had.
+        """
+        tree = _parsed(source)
+        definition = find_definition(tree, name or (like.__name__ if like is not None else None))
+        if definition is None:
+            raise SourceError(f"The code does not define {name or 'a function'}.", mend="Keep the function and its name.")
+        name = definition.name
+        file = file or f"<{name}, candidate {_version()}>"
+        hosts = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
+        if self.isolation == "none":
+            return Candidate(source, definition, InProcessCandidate(source, name, file=file, like=like, hosts=hosts))
+        values: Mapping[str, Any] = like.__globals__ if like is not None else {}
+        space = (like.__module__ if like is not None else None) or "candidate"
+        free = closure_of(like) if like is not None else {}
+        if self.isolation == "monty":
+            engine: _Engine = MontyCandidate(source, definition, limits=self.limits, hosts=hosts, values={**values, **free})
+            return Candidate(source, definition, engine)
+        scope = Scope(source, name, values=values, free=free, space=space, hosts=hosts, adapt=adapt)
+        main = Main(
+            source,
+            name,
+            qualname=like.__qualname__ if like is not None else name,
+            file=file,
+            owner=owner.__name__ if owner is not None else None,
+            space=space,
+            parameters=positional_names(definition),
+        )
+        variant, extra = self._prepared(), (*self._imports, *imports)
+        return Candidate(
+            source, definition, ChildCandidate(main, scope, limits=self.limits, variant=variant, hosts=hosts, extra=extra)
+        )
+
+    def _prepared(self) -> Variant:
+        """Find out once what is to be had, and say so."""
+        if self._variant is not None:
+            return self._variant
+        if not _HAS_CHILDREN:
+            raise IsolationError(
+                f"There are no processes that could be copied on {sys.platform}.",
+                mend="Use isolation='monty' (pip install 'opto-trace[monty]'), or isolation='none'.",
+            )
+        variant = Variant(kernel=self.isolation != "child", bubblewrap=_bubblewrap() if self.isolation == "strict" else None)
+        self._zygote = Zygote.shared(variant)
+        offered = self._zygote.offered
+        if self.isolation == "strict" and offered != _STRONG:
+            raise IsolationError(
+                f"isolation='strict' needs Landlock and seccomp, and this machine has {_LEVELS[offered]} only.",
+                mend="Use Linux 5.13 or newer, isolation='monty', or isolation='auto' for what there is.",
+            )
+        if self.isolation == "auto" and offered != _STRONG:
+            _say_what_is_missing(_LEVELS[offered])
+        self._variant = variant
+        logger.info("Candidates run at level %s.", self.level)
+        return variant
+
+    def __repr__(self) -> str:
+        return f"Sandbox({self.isolation!r}, limits={self.limits})"
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.") from error
+
+
+@cache
+def _say_what_is_missing(level: str) -> None:
+    warnings.warn(
+        f"Code that a model wrote runs at level {level!r}: this kernel does not keep it from files and the network. "
+        "See docs/security.md.",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+@cache
+def _bubblewrap() -> str | None:
+    """Return the program bubblewrap, if it is there and works."""
+    import shutil  # noqa: PLC0415 - only where the strict level is asked for
+
+    program = shutil.which("bwrap")
+    if program is None:
+        return None
+    try:
+        Zygote(Variant(bubblewrap=program)).close()
+    except IsolationError:
+        return None
+    return program
+
+

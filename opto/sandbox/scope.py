@@ -1,0 +1,387 @@
+"""What a candidate needs of the user's program, as text and plain data: resolved once, and sent to each child."""
+
+import ast
+import builtins
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum, EnumMeta
+from logging import Logger
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from opto.errors import SandboxTransferError
+from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, in_words
+from opto.sandbox.child.objects import state_of
+from opto.sandbox.imports import of_module
+from opto.sandbox.names import Names, names_in, without_decorators
+
+__all__ = ["Scope", "closure_of"]
+
+_Entry = dict[str, Any]
+_MEND = "Pass it as plain data, offer it with hosts=, or use isolation='none'."
+_PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
+
+
+class Scope:
+    """What a candidate may use of the user's program.
+
+    Attributes:
+        entries: How each part is made, in order. More are added when arguments bring more classes.
+        modules: The modules that are allowed because the user's program imports them.
+        used: The modules that certainly will be imported.
+        names: What the source speaks of.
+        encoder: Turns arguments into forms.
+        decoder: Turns forms of results into values.
+
+    Args:
+        source: The text.
+        name: The function in it.
+        values: What global names stand for there.
+        space: The module that they belong to.
+        hosts: What is called outside, by name.
+        adapt: Maps each value of the program before it is looked at.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        *,
+        values: Mapping[str, Any],
+        free: Mapping[str, Any],
+        space: str,
+        hosts: Collection[str],
+        adapt: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.entries: list[_Entry] = []
+        self.name = name
+        self.encoder = Encoder(self._write)
+        self.decoder = Decoder(self._read)
+        self._hosts = hosts
+        self._adapt = adapt or (lambda value: value)
+        self._done: set[tuple[str, str]] = set()  # spaces and names
+        self._homes: dict[type, dict[str, str]] = {}
+        self._classes: dict[str, type] = {}
+        self._keys: dict[type, str] = {}
+        self._selves: dict[type, tuple[str, tuple[str, ...] | None]] = {}
+        self.modules = of_module(values, space)
+        tree = ast.parse(source)
+        without_decorators(tree, name)
+        self.names = names_in(tree)
+        self.used = {module.partition(".")[0] for module in self.names.modules}
+        self.free = {}
+        for free_name in free:
+            if free_name in self.names.free:
+                self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
+        self._bring(self.names, {key: value for key, value in values.items() if key not in free}, space, what=name)
+
+    def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, what: str) -> None:
+        """Add entries for what *names* speak of."""
+        for name in names.free:
+            if name not in values or (hasattr(builtins, name) and values[name] is getattr(builtins, name)):
+                continue
+            if (space, name) not in self._done:
+                self._done.add((space, name))  # before: functions may call each other
+                entry = self._entry(name, values[name], space, what=what)
+                self.entries.append({**entry, "as": name, "into": space})
+
+    def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
+        """Return how *value*, which *what* calls *name*, is made over there."""
+        if any(host == name or host.startswith(f"{name}.") for host in self._hosts):
+            return {"do": "host", "path": name}
+        value = self._adapt(value)
+        if isinstance(value, ModuleType):
+            self.used.add(value.__name__.partition(".")[0])
+            return {"do": "module", "module": value.__name__}
+        if isinstance(value, Logger):
+            return {"do": "logger", "name": value.name}
+        if callable(value):
+            found = self._importable(value)
+            if found is not None:
+                return {"do": "import", **found}
+            if isinstance(value, type):
+                self._key_of(value)
+                return {"do": "same", **self._homes[value]}
+            inner = inspect.unwrap(value)
+            if isinstance(inner, FunctionType):
+                return self._function(name, value, inner, space)
+        try:
+            return {"do": "value", "value": self.encoder.encode(value)}
+        except CannotCrossError as error:
+            raise SandboxTransferError(
+                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
+            ) from None
+
+    def _function(self, name: str, value: Any, inner: FunctionType, space: str) -> _Entry:
+        """Return how the function *value* is made: in the module that it stands in, which others import it from."""
+        home, own = inner.__module__ or space, inner.__name__
+        if (home, own) == (space, name) or getattr(sys.modules.get(home), own, None) is not value:
+            return self._by_source(inner, inner.__globals__, closure_of(inner), home)
+        if (home, own) not in self._done:
+            self._done.add((home, own))
+            entry = self._by_source(inner, inner.__globals__, closure_of(inner), home)
+            self.entries.append({**entry, "as": own, "into": home})
+        return {"do": "same", "of": home, "name": own}
+
+    def _importable(self, value: Any) -> dict[str, str] | None:
+        """Return under which name *value* can be imported from a module that a child finds."""
+        module = getattr(value, "__module__", None) or type(value).__module__
+        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>")
+        top = module.partition(".")[0]
+        found: Any = sys.modules.get(module)
+        if found is None or "<" in name or not _is_installed(sys.modules.get(top)):
+            return None
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is not value:
+            return None
+        self.used.add(top)
+        return {"module": module, "name": name}
+
+    def _by_source(self, value: Any, values: Mapping[str, Any], free: Mapping[str, Any], space: str) -> _Entry:
+        """Return how a function or a class is made of its source, after what that speaks of."""
+        name = value.__name__
+        try:
+            lines, first = inspect.getsourcelines(value)
+            source = textwrap.dedent("".join(lines))
+            tree = ast.parse(source)
+        except (OSError, TypeError, SyntaxError, IndexError):
+            raise SandboxTransferError(
+                f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
+            ) from None
+        if not any(getattr(item, "name", None) == name for item in tree.body):
+            raise SandboxTransferError(
+                f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
+                mend=_MEND,
+            )
+        self.modules |= of_module(values, space)
+        names = names_in(tree)
+        self.modules |= {module.partition(".")[0] for module in names.modules}
+        inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key != name}
+        self._bring(names, {key: item for key, item in values.items() if key not in free}, space, what=name)
+        file = inspect.getsourcefile(value) or "<unknown>"
+        return {
+            "do": "source",
+            "source": source,
+            "file": file,
+            "line": max(first - 1, 0),
+            "name": name,
+            "free": inner,
+            "owner": None,
+            "space": space,
+        }
+
+    def _key_of(self, kind: type) -> str:
+        """Return the key of a class of the user's, which is told to children before it is used."""
+        if kind in self._keys:
+            return self._keys[kind]
+        key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
+        self._keys[kind], self._classes[key] = key, kind
+        home = {"of": kind.__module__, "name": kind.__name__}
+        module = sys.modules.get(kind.__module__)
+        if getattr(module, kind.__name__, None) is not kind:
+            home = {"of": "", "name": key}  # a space where nothing else can have the name
+        self._homes[kind] = home
+        self._done.add((home["of"], home["name"]))
+        found = self._importable(kind)
+        if found is not None:
+            entry: _Entry = {"do": "import", **found}
+        else:
+            try:
+                entry = self._by_source(kind, vars(module) if module else {}, {}, kind.__module__)
+            except SandboxTransferError:
+                entry = _stand_in(kind, self.encoder)
+        self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
+        return key
+
+    def _write(self, encoder: Encoder, value: Any, depth: int) -> Any:
+        """Return the form of what is no plain data, on the way in."""
+        kind = type(value)
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            found = self._importable(value)
+            if found is None:
+                raise CannotCrossError(f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}")
+            return {"!import": [found["module"], found["name"]]}
+        if isinstance(value, re.Pattern):
+            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
+        if isinstance(value, Enum):
+            return {"!member": [self._key_of(kind), value.name]}
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            return {"!named": [self._key_of(kind), encoder.sequence(value, depth)]}
+        if hasattr(kind, "__dataclass_fields__"):
+            state = {name: encoder.encode(item, depth) for name, item in state_of(value).items()}
+            return {"!object": [self._key_of(kind), state]}
+        return encoder.base(value, depth)
+
+    def _read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+        """Return the value of a form that only both sides together understand, on the way out."""
+        match tag:
+            case "!object":
+                key, state = content
+                made = object.__new__(self._classes[key])
+                for name, form in state.items():
+                    object.__setattr__(made, name, value(form))
+                return made
+            case "!named":
+                key, items = content
+                return tuple.__new__(self._classes[key], map(value, items))
+            case "!member":
+                key, name = content
+                return self._classes[key].__members__[name]  # type: ignore[attr-defined]
+            case "!class":
+                return self._classes[content]
+        raise LookupError(tag)
+
+    def encode_self(self, receiver: Any) -> Any:
+        """Return the form of the object whose method the candidate is: its plain attributes.
+
+        Raises:
+            SandboxTransferError: The candidate uses an attribute that is no plain data.
+        """
+        kind = type(receiver)
+        if kind not in self._selves:
+            self._selves[kind] = self._stand_for(kind)
+        key, used = self._selves[kind]
+        state, missing = state_of(receiver), {}
+        forms = {}
+        for name in {**_plain_members(kind), **state} if used is None else used:
+            if self._is_offered(name):
+                continue
+            if name not in state:
+                if name not in _plain_members(kind):
+                    continue
+                state[name] = _members(kind)[name]
+            try:
+                forms[name] = self.encoder.encode(self._adapt(state[name]))
+            except CannotCrossError as error:
+                if used is not None:
+                    raise SandboxTransferError(
+                        f"{self.name}() uses self.{name}, {error.what}, which cannot enter the sandbox.",
+                        mend=f"Offer what it calls there with hosts=['self.{name}'], or use isolation='none'.",
+                    ) from None
+                missing[name] = error.what
+        return {"!self": [key, forms, missing]}
+
+    def _is_offered(self, name: str) -> bool:
+        path = f"self.{name}"
+        return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
+
+    def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
+        """Add a class with the methods of *kind* that the candidate uses; return its key, and all attributes used."""
+        wanted = None if self.names.attributes is None else [*self.names.attributes]
+        waiting, texts, seen = [*(wanted if wanted is not None else _members(kind))], [], set()
+        while waiting:
+            name = waiting.pop()
+            if name in seen or self._is_offered(name):
+                continue
+            seen.add(name)
+            text, names = self._method(kind, name)
+            if text is None:
+                continue
+            texts.append(text)
+            if names is not None and names.attributes is None:
+                wanted = None
+                waiting += _members(kind)
+            elif names is not None:
+                waiting += names.attributes or ()
+        body = textwrap.indent("\n".join(texts) or "pass", "    ")
+        key = f"self:{kind.__qualname__}.{len(self._selves)}"
+        entry = {
+            "do": "source",
+            "source": f"class {kind.__name__}(__Self__):\n{body}\n",
+            "file": f"<methods of {kind.__name__}>",
+            "line": 0,
+            "name": kind.__name__,
+            "free": {},
+            "owner": None,
+            "space": kind.__module__,
+        }
+        self.entries.append({**entry, "key": key})
+        return key, None if wanted is None else (*sorted(seen),)
+
+    def _method(self, kind: type, name: str) -> tuple[str | None, Names | None]:
+        """Return how the method *name* of a class is written, and what that speaks of; None if it is no method."""
+        member = _members(kind).get(name)
+        if member is None or name == self.name or (name[:2] == "__" and name[-2:] == "__"):
+            return None, None
+        how = _PROPERTIES.get(type(member))
+        function = member.fget if how == "property" else member.__func__ if how else self._adapt(member)
+        if not isinstance(function, FunctionType):
+            return None, None
+        tree = ast.parse(self._by_source(function, function.__globals__, {}, kind.__module__)["source"])
+        without_decorators(tree, function.__name__)
+        text = (f"@{how}\n" if how else "") + ast.unparse(tree)
+        return text, names_in(tree)
+
+    def encode(self, name: str, value: Any) -> Any:
+        """Return the form of the argument *name*.
+
+        Raises:
+            SandboxTransferError: It has none.
+        """
+        try:
+            return self.encoder.encode(value)
+        except CannotCrossError as error:
+            if name == "self":
+                return self.encode_self(value)
+            if callable(value) and name in self._hosts:
+                return {"!host": name}
+            raise SandboxTransferError(
+                f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
+                mend=_MEND,
+            ) from None
+
+
+def _members(kind: type) -> dict[str, Any]:
+    """Return what the classes of the user's that *kind* is made of define."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base is not object and not _is_installed(sys.modules.get(base.__module__.partition(".")[0])):
+            found.update(base.__dict__)
+    return found
+
+
+def _plain_members(kind: type) -> dict[str, Any]:
+    """Return those that are data, as far as one can see."""
+    return {
+        name: value
+        for name, value in _members(kind).items()
+        if name[:2] != "__" and not callable(value) and type(value) not in _PROPERTIES and not hasattr(value, "__get__")
+    }
+
+
+def _is_installed(module: ModuleType | None) -> bool:
+    """True if a child finds *module* where Python's own are, or those of packages."""
+    if module is None or module.__name__ == "__main__":
+        return False
+    if module.__name__ in sys.stdlib_module_names:
+        return True
+    where = getattr(module, "__file__", None) or ""
+    return "site-packages" in where or "dist-packages" in where
+
+
+def _stand_in(kind: type, encoder: Encoder) -> _Entry:
+    """Return how a class without a source is made, as far as its data goes."""
+    if isinstance(kind, EnumMeta):
+        members: Any = [(name, member.value) for name, member in kind.__members__.items()]
+        what = "enum"
+    elif hasattr(kind, "_fields"):
+        members, what = [*kind._fields], "named"  # noqa: SLF001 - public, in spite of its name
+    else:
+        members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
+    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}
+
+
+def closure_of(function: FunctionType) -> dict[str, Any]:
+    """Return the closure variables of *function* that have a value, by name."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return found
+
