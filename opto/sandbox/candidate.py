@@ -12,12 +12,12 @@ from opto.errors import SandboxCrashError, SandboxError, SandboxTransferError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import CannotCrossError, MalformedError
 from opto.sandbox.forwarding import KEPT
-from opto.sandbox.imports import BANNED, Imports, resolve
 from opto.sandbox.limits import Limits
+from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
 from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, OverDisk, Steps, run, run_async
-from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError, site_folders, standard_folders
+from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
 __all__ = ["ChildCandidate", "Main"]
 
@@ -195,7 +195,7 @@ class ChildCandidate:
         scope = {
             "hosts": [*self._hosts],
             "imports": imports.names,
-            "banned": [name for name in BANNED if name.partition(".")[0] not in self._scope.modules],
+            "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
             "places": imports.places,
             "entries": self._scope.entries[: child.known],
             "main": {

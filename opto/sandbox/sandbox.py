@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 from opto.errors import IsolationError, SourceError
 from opto.sandbox.candidate import ChildCandidate, Main
-from opto.sandbox.child.walls import FILES, SECCOMP
+from opto.sandbox.child.offers import FILES, SECCOMP
 from opto.sandbox.forwarding import Definition, find_definition, forwarding, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits

@@ -15,7 +15,7 @@ from typing import Any
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, in_words
 from opto.sandbox.child.objects import state_of
-from opto.sandbox.imports import of_module
+from opto.sandbox.places import of_module
 from opto.sandbox.names import Names, names_in, without_decorators
 
 __all__ = ["Scope", "closure_of"]

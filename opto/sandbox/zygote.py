@@ -5,20 +5,19 @@ import os
 import random
 import struct
 import sys
-import sysconfig
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from opto.errors import IsolationError
 from opto.sandbox.child import folders
+from opto.sandbox.places import harmless, site_folders, standard_folders
 
-__all__ = ["Variant", "Zygote", "ZygoteDiedError", "site_folders", "standard_folders"]
+__all__ = ["Variant", "Zygote", "ZygoteDiedError"]
 
 _LENGTH = struct.Struct(">I")
 _PACKAGE = str(Path(__file__).parent / "child")
@@ -56,6 +55,8 @@ class Zygote:
     Attributes:
         offered: What the kernel was seen to refuse, as bits (see `child.walls`).
         is_alive: False once it did not answer.
+        root: The folder of the work folders.
+        process_id: Its number.
     """
 
     _shared: "weakref.WeakValueDictionary[Variant, Zygote]" = weakref.WeakValueDictionary()
@@ -80,6 +81,7 @@ class Zygote:
             "keep_reading": not _is_readable_by_all([root, *site_folders(), *standard_folders()]),
             "kernel": variant.kernel,
             "preload": variant.preload,
+            "harmless": [*harmless()],
             "first_user": _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS),
         }
         python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
@@ -106,7 +108,7 @@ class Zygote:
             ) from error
         finally:
             theirs.close()
-        self._socket = ours
+        self._socket, self.root, self.process_id = ours, root, process.pid
         self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
         _all.add(self)
         ours.settimeout(_PATIENCE)
@@ -164,6 +166,10 @@ class Zygote:
         except ZygoteDiedError:
             return None  # and its children died with it
         return status
+
+    def is_user_of_candidates(self, user: int) -> bool:
+        """True if *user* is one as whom candidates run when this process is root."""
+        return _FIRST_USER <= user < _FIRST_USER + _MOST_USERS
 
     def close(self) -> None:
         """End all children."""
@@ -248,23 +254,6 @@ def _environment() -> dict[str, str]:
     # One thread for each library: a process with threads cannot be copied.
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     return {"LC_ALL": "C.UTF-8", "PATH": os.defpath, **threads, **kept}
-
-
-@cache
-def standard_folders() -> tuple[str, ...]:
-    """Return where Python's own files are."""
-    paths = [*map(sysconfig.get_path, ("stdlib", "platstdlib")), os.path.join(sys.base_prefix, "lib")]
-    libraries = sysconfig.get_config_var("LIBDIR")
-    paths += [libraries] if libraries else []
-    found = dict.fromkeys(os.path.realpath(path) for path in paths if path and os.path.isdir(path))
-    return tuple(found)
-
-
-def site_folders() -> tuple[str, ...]:
-    """Return the folders into which packages are installed, of those that this program imports from."""
-    return tuple(
-        path for path in sys.path if os.path.basename(path) in {"site-packages", "dist-packages"} and os.path.isdir(path)
-    )
 
 
 def _is_readable_by_all(paths: Sequence[str]) -> bool:

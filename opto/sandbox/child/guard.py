@@ -25,14 +25,13 @@ class ForbiddenError(PermissionError):
         return str(self.strerror)
 
 
-def guarded_builtins(imports: Sequence[str], banned: Sequence[str]) -> dict[str, Any]:
-    """Return Python's builtins with an import statement that takes modules of *imports* alone.
+def guarded_builtins(allowed: frozenset[str], refused: frozenset[str]) -> dict[str, Any]:
+    """Return Python's builtins with an import statement that takes modules of *allowed* alone.
 
     Args:
-        imports: Names of modules; those below them are meant, too.
-        banned: Names of modules below those that are not.
+        allowed: Names of modules; those below them are meant, too.
+        refused: Names of modules below those that are not.
     """
-    allowed, refused = frozenset(imports), frozenset(banned)
     original = builtins.__import__
 
     def guarded_import(

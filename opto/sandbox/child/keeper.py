@@ -114,6 +114,11 @@ class Keeper:
         """End all processes that are left: they have become children of this one, or will when their parents die."""
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
             if os.geteuid() == 0:
                 _end_all_of(self._user)
             # Stopped first: what goes on forking would be ahead of whoever counts.
@@ -121,11 +126,6 @@ class Keeper:
                 for pid in _below(os.getpid()):
                     with suppress(OSError):
                         os.kill(pid, sent)
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                return
             time.sleep(0.002)
 
 

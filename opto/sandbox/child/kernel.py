@@ -222,6 +222,21 @@ def _program(pid: int) -> list[_Step]:
     return [*steps, _answer(errno.ENOSYS)]
 
 
+_STEP = struct.Struct("=HBBI")
+_SELF = 0x7FFFFFF0  # no process has this number
+
+
+def _compiled() -> tuple[bytes, list[int]]:
+    """Return the program, and where in it the number of the process belongs."""
+    steps = _program(_SELF)
+    places = [index * _STEP.size + 4 for index, step in enumerate(steps) if step[0] == _IF_EQUAL and step[3] == _SELF]
+    return b"".join(_STEP.pack(*step) for step in steps), places
+
+
+#: Made once, for all children.
+_COMPILED = _compiled() if _IS_KNOWN else (b"", [])
+
+
 def filter_calls() -> None:
     """Leave this process only the system calls in `ALLOWED`, and those in `CHECKED` with harmless arguments.
 
@@ -230,10 +245,12 @@ def filter_calls() -> None:
     """
     if not _IS_KNOWN:
         raise OSError(errno.ENOSYS, f"There is no table of system calls for {_MACHINE or sys.platform}.")
-    steps = _program(os.getpid())
-    packed = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    text, places = _COMPILED
+    packed = ctypes.create_string_buffer(text, len(text))
+    for place in places:
+        struct.pack_into("=I", packed, place, os.getpid())
     # struct sock_fprog, padded as C pads it.
-    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(packed)))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(text) // _STEP.size, ctypes.addressof(packed)))
     _prctl(_PR_SET_SECCOMP, 2, program)
 
 

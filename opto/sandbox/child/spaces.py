@@ -27,17 +27,17 @@ class Spaces:
         function: The candidate, once it is loaded.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, harmless: frozenset[str]) -> None:
         self.files: set[str] = set()
         self.function: Any = None
-        self._objects = objects
+        self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
 
     def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
         """Define the candidate and what it uses; *begin* is called before anything of it runs."""
         self._objects.offered = tuple(scope["hosts"])
-        self._builtins = guarded_builtins(scope["imports"], scope["banned"])
+        self._builtins = guarded_builtins(self._harmless | {*scope["imports"]}, frozenset(scope["banned"]))
         # First: a module of the user's may have the name of another one.
         sys.meta_path.insert(0, Locations(scope["places"]))  # type: ignore[arg-type]
         if begin is not None:

@@ -9,11 +9,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from . import kernel
+from .offers import FILES, SECCOMP
 
-__all__ = ["FILES", "SECCOMP", "Walls", "probe"]
-
-#: What the kernel was seen to refuse, as bits.
-FILES, SECCOMP = 1, 2
+__all__ = ["Walls", "probe"]
 
 #: What code in C reads to load libraries, to know the time and the zone, and to be random.
 _OF_THE_SYSTEM = (

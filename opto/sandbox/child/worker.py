@@ -3,6 +3,7 @@
 import _thread
 import builtins
 import io
+import mmap
 import os
 import resource
 import struct
@@ -31,21 +32,23 @@ class Worker:
     Args:
         talk: Number of the socket.
         order: What the zygote was told about it.
+        harmless: Modules that all candidates may import.
     """
 
-    def __init__(self, talk: int, order: Mapping[str, Any]) -> None:
+    def __init__(self, talk: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
         self._talk = talk
         self._most: int = order["result"]
         self._output = _Output(order["output"], self._say_too_much)
         self._objects = Objects(self._call_host)
-        self._spaces = Spaces(self._objects)
+        self._spaces = Spaces(self._objects, harmless)
         self._decoder = Decoder(self._objects.read)
         self._encoder = Encoder(self._objects.write)
         self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
         self._number = 0
         self._talking = _thread.RLock()
         self._errors: dict[int, tuple[int, BaseException]] = {}
-        self._spare: bytearray | None = bytearray(_RESERVE)
+        # Address space, which is what is limited; not memory, which would take time.
+        self._spare = mmap.mmap(-1, _RESERVE)
 
     def serve(self) -> NoReturn:
         """Answer until the other side goes away."""
@@ -67,7 +70,7 @@ class Worker:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
         except BaseException as error:  # anything may come out of code that somebody else wrote
             if isinstance(error, MemoryError):
-                self._spare = None
+                self._spare.close()
             answer = {"error": self._describe(error)}
             del error
         answer["n"] = message["n"]

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 
 from . import folders, kernel
 from .keeper import Keeper, count_tasks
-from .walls import SECCOMP, Walls, probe
+from .offers import SECCOMP
+from .walls import Walls, probe
 from .worker import Worker
 
 __all__ = ["main"]
@@ -36,6 +37,7 @@ class _Zygote:
         self._root: str = settings["root"]
         self._site: list[str] = settings["site"]
         self._keep_reading: bool = settings["keep_reading"]
+        self._harmless = frozenset(settings["harmless"])
         self._offered = probe(self._root) if settings["kernel"] else 0
         self._running: dict[int, int] = {}  # process by candidate
         self._ended: dict[int, int] = {}  # status by candidate
@@ -109,7 +111,7 @@ class _Zygote:
                 offered=self._offered,
                 user=self._user,
                 keep_reading=self._keep_reading,
-                others=None if self._offered & SECCOMP else self._count(),
+                others=None if self._offered & SECCOMP or os.geteuid() == 0 else self._count(),
             )
             self._user += 1
             # Where the kernel lets a candidate have no processes, nobody needs to look after them.
@@ -149,7 +151,7 @@ class _Zygote:
             faulthandler.enable(_TRACE)
             faulthandler.register(signal.SIGUSR2, _TRACE)
             gc.enable()
-            Worker(_TALK, order).serve()
+            Worker(_TALK, order, self._harmless).serve()
         except BaseException:  # whatever it is, it must not go on as a second zygote
             faulthandler.dump_traceback(_TRACE)
             os._exit(70)

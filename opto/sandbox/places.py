@@ -1,15 +1,14 @@
-"""Which modules a candidate may import, and where they are."""
+"""Where Python and its packages are, and which modules a candidate may import."""
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from opto.sandbox.zygote import site_folders
-
-__all__ = ["BANNED", "Imports", "harmless", "of_module", "resolve"]
+__all__ = ["BANNED", "Imports", "harmless", "of_module", "resolve", "site_folders", "standard_folders"]
 
 #: Modules of the standard library that reach out of the process, or into the machinery of Python. `os` and `sys` are
 #: not among them: much ordinary code uses a corner of each, and the walls stand whatever is imported.
@@ -33,11 +32,28 @@ def harmless() -> frozenset[str]:
     return frozenset(name for name in sys.stdlib_module_names if name not in _REACHING_OUT)
 
 
+@cache
+def standard_folders() -> tuple[str, ...]:
+    """Return where Python's own files are."""
+    paths = [*map(sysconfig.get_path, ("stdlib", "platstdlib")), os.path.join(sys.base_prefix, "lib")]
+    libraries = sysconfig.get_config_var("LIBDIR")
+    paths += [libraries] if libraries else []
+    found = dict.fromkeys(os.path.realpath(path) for path in paths if path and os.path.isdir(path))
+    return tuple(found)
+
+
+def site_folders() -> tuple[str, ...]:
+    """Return the folders into which packages are installed, of those that this program imports from."""
+    return tuple(
+        path for path in sys.path if os.path.basename(path) in {"site-packages", "dist-packages"} and os.path.isdir(path)
+    )
+
+
 class Imports(NamedTuple):
     """What a child is told of modules.
 
     Attributes:
-        names: Those that may be imported, with what is below them.
+        names: Those that may be imported besides the harmless ones, with what is below them.
         places: Where those are that stand in no folder for modules: file, and folders of what is below.
         readable: The files and folders that may be read for their sake.
         preload: Those that are worth being loaded once for all children.
@@ -82,4 +98,4 @@ def resolve(asked: Iterable[str], used: Iterable[str]) -> Imports:
     readable = [
         path for origin, below in places.values() for path in (below if below is not None else [origin]) if path
     ]
-    return Imports((*sorted(harmless() | wanted),), places, (*readable,), (*preload,))
+    return Imports((*sorted(wanted),), places, (*readable,), (*preload,))
