@@ -20,6 +20,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,41 +180,13 @@ class World:
                 pass
         return heard
 
-    def harm(self, what: str | None, outcome: Outcome, peak: int) -> bool:
-        """True if *what* has happened."""
-        value, error = outcome.value, outcome.error
-        match what:
-            case None:
-                return False
-            case "returned":
-                return value not in (None, "", "refused", [], {})
-            case "secret":
-                return self.secret in repr(value) or self.secret in str(error)
-            case "dead":
-                return self._bystander.poll() is not None
-            case "changed":
-                return self._look(self._home) != self._before
-            case "daemon":
-                time.sleep(3.5)
-                return self._look(self._home) != self._before
-            case "heard":
-                time.sleep(0.05)
-                return self.has_heard()
-            case "disk":
-                return peak > 8 * LIMITS.disk
-            case "forged":
-                return value == "forged"
-            case "value":
-                return error is None
-            case "liar":
-                return type(value) is not str or value != "lie"
-            case "larger":
-                return type(value) is not float or value > 1
-            case "argument":
-                return self.facts.get("list") != [1, 2]
-            case "main":
-                return hasattr(sys.modules["__main__"], "changed")
-        raise ValueError(what)
+    def is_changed(self) -> bool:
+        """True if the home folder is not what it was."""
+        return self._look(self._home) != self._before
+
+    def is_bystander_dead(self) -> bool:
+        """True if the process is gone."""
+        return self._bystander.poll() is not None
 
     def close(self) -> None:
         for each in (self._tcp, self._udp, self._unix, self._abstract, self._datagram):
@@ -219,6 +194,30 @@ class World:
         self._bystander.kill()
         self._bystander.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _after(seconds: float, look: Callable[[], bool]) -> bool:
+    time.sleep(seconds)
+    return look()
+
+
+#: What shows that harm was done, by its name in hostile.txt: of the world, what came of the call, and how much there
+#: was in the work folders at most.
+HARM: dict[str, Callable[[World, Outcome, int], bool]] = {
+    "returned": lambda _, outcome, __: outcome.value not in (None, "", "refused", [], {}),
+    "secret": lambda world, outcome, _: world.secret in repr(outcome.value) + str(outcome.error),
+    "dead": lambda world, _, __: world.is_bystander_dead(),
+    "changed": lambda world, _, __: world.is_changed(),
+    "daemon": lambda world, _, __: _after(3.5, world.is_changed),
+    "heard": lambda world, _, __: _after(0.05, world.has_heard),
+    "disk": lambda _, __, peak: peak > 8 * LIMITS.disk,
+    "forged": lambda _, outcome, __: outcome.value == "forged",
+    "value": lambda _, outcome, __: outcome.error is None,
+    "liar": lambda _, outcome, __: type(outcome.value) is not str or outcome.value != "lie",
+    "larger": lambda _, outcome, __: type(outcome.value) is not float or outcome.value > 1,
+    "argument": lambda world, _, __: world.facts.get("list") != [1, 2],
+    "main": lambda _, __, ___: hasattr(sys.modules["__main__"], "changed"),
+}
 
 
 class Peak(threading.Thread):
@@ -255,7 +254,7 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
     candidate.close()
     peak = watcher.end()
     try:
-        if world.harm(attack.harm, outcome, peak):
+        if attack.harm and HARM[attack.harm](world, outcome, peak):
             return "through"
     finally:
         world.close()
@@ -292,17 +291,12 @@ def left_behind(sandbox: Sandbox) -> bool:
 
 def ran(sandbox: Sandbox, function: Ordinary) -> str:
     """Return what came of an ordinary function: ``held`` if it answered right."""
-    import datetime
-    import decimal
-    import fractions
-
-    names: dict[str, Any] = {"datetime": datetime, "decimal": decimal, "fractions": fractions}
+    names: dict[str, Any] = {name: import_module(name) for name in ("datetime", "decimal", "fractions")}
     if "numpy" in function.source:
         try:
-            import numpy
+            names["numpy"] = import_module("numpy")
         except ImportError:
             return "not tried"
-        names["numpy"] = numpy
     with sandbox.load(function.source, "run", imports=["numpy"]) as candidate:
         names["run"] = candidate.function
         if "async def run" in function.source:
@@ -373,8 +367,8 @@ def interpreter(user: str | None) -> str:
         return sys.executable
     here = [sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}", "/usr/bin/python3"]
     for path in here:
-        done = subprocess.run([path, "-c", "1"], user=user, group=user, extra_groups=[], capture_output=True, cwd="/", check=False)
-        if done.returncode == 0:
+        with suppress(PermissionError):
+            subprocess.run([path, "-c", "1"], user=user, group=user, extra_groups=[], cwd="/", check=True)
             return path
     raise SystemExit(f"{user} can run none of {here}.")
 
@@ -423,7 +417,10 @@ def summary(results: dict[int, str]) -> str:
 
 def table(columns: dict[str, dict[int, str]]) -> str:
     """Return all results as a table in Markdown."""
-    tasks = [*(f"{attack.kind}: {attack.name}" for attack in attacks()), *(f"ordinary: {each.name}" for each in ordinary())]
+    tasks = [
+        *(f"{attack.kind}: {attack.name}" for attack in attacks()),
+        *(f"ordinary: {each.name}" for each in ordinary()),
+    ]
     rows = [["", *columns]]
     for number, task in enumerate(tasks):
         found = [results.get(number, "") for results in columns.values()]

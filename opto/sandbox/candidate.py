@@ -63,7 +63,14 @@ class ChildCandidate:
     """
 
     def __init__(
-        self, main: Main, scope: Scope, *, limits: Limits, variant: Variant, hosts: Mapping[str, Any], extra: Collection[str]
+        self,
+        main: Main,
+        scope: Scope,
+        *,
+        limits: Limits,
+        variant: Variant,
+        hosts: Mapping[str, Any],
+        extra: Collection[str],
     ) -> None:
         self.output = ""
         self._main, self._scope, self._limits, self._hosts = main, scope, limits, hosts
@@ -132,6 +139,7 @@ class ChildCandidate:
             result = yield from work(child)
             is_fit = True
         except (Late, Ended, OverDisk, Misbehaved) as what:
+            assert child is not None
             raise (yield Do(partial(self._failure, child, what))) from None
         except Exception:
             # What it raised, or what could not be sent to it. Limits that it saw itself end it.
@@ -183,7 +191,8 @@ class ChildCandidate:
                 except ZygoteDiedError:
                     continue
         raise SandboxCrashError(
-            f"The process that {self._main.name}() needs did not start.", mend="See whether memory and processes are left."
+            f"The process that {self._main.name}() needs did not start.",
+            mend="See whether memory and processes are left.",
         )
 
     def _imports(self) -> Imports:
@@ -329,4 +338,3 @@ def _depth_of(name: str) -> int:
             f"{name}() calls itself by way of the host, {depth} times over.", mend="Call the function itself."
         )
     return depth
-

@@ -98,13 +98,13 @@ def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> Sandbox
     match reply["limit"]:
         case "output":
             return SandboxOutputError(
-                f"{name}() printed more than {limits.output} characters{_in(line)}.", mend="Print less, or nothing.", line=line
+                f"{name}() printed more than {limits.output} characters{_in(line)}.",
+                mend="Print less, or nothing.",
+                line=line,
             )
         case "result":
             size = f", {_size(reply['size'])}" if type(reply.get("size")) is int else ""
-            return SandboxOutputError(
-                f"{name}() returned more than {_size(limits.result)}{size}.", mend="Return less."
-            )
+            return SandboxOutputError(f"{name}() returned more than {_size(limits.result)}{size}.", mend="Return less.")
         case "type":
             return SandboxTransferError(
                 f"{name}() returned {str(reply.get('what'))[:200]}, which cannot leave the sandbox.",
@@ -144,7 +144,9 @@ def raised(name: str, described: Any, limits: Limits, *, file: str, decoder: Dec
     elif "forbidden" in described:
         said = str(described["forbidden"])[:1000].rstrip(".")
         error = SandboxForbiddenError(
-            f"{name}() did what it may not{_in(line)}: {said}.", mend="Compute the result from the arguments.", line=line
+            f"{name}() did what it may not{_in(line)}: {said}.",
+            mend="Compute the result from the arguments.",
+            line=line,
         )
     else:
         base = getattr(builtins, str(described.get("base")), None)

@@ -46,7 +46,9 @@ def forwarding(
     """
     args = definition.args
     leading, only = [*positional_names(definition)], [item.arg for item in args.kwonlyargs]
-    signature = [f"{name}=None" if index >= len(leading) - len(args.defaults) else name for index, name in enumerate(leading)]
+    signature = [
+        f"{name}=None" if index >= len(leading) - len(args.defaults) else name for index, name in enumerate(leading)
+    ]
     if args.posonlyargs:
         signature.insert(len(args.posonlyargs), "/")
     if args.vararg or only:
@@ -61,10 +63,7 @@ def forwarding(
     passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
     is_async = isinstance(definition, ast.AsyncFunctionDef)
     body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
-    if not _is_generator(definition):
-        body = f"return {body}"
-    else:
-        body = f"for __item in {body}: yield __item"
+    body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
     space: dict[str, Any] = {"__call": _passing(call, leading), "__acall": _passing(acall, leading)}
     # In the folder of this file, so that tracebacks for users leave it out.

@@ -10,7 +10,6 @@ from opto.errors import (
     MissingDependencyError,
     SandboxCrashError,
     SandboxForbiddenError,
-    SandboxMemoryError,
     SandboxOutputError,
     SandboxTransferError,
     SourceError,
@@ -34,7 +33,13 @@ class MontyCandidate:
     """
 
     def __init__(
-        self, source: str, definition: Definition, *, limits: Limits, hosts: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        source: str,
+        definition: Definition,
+        *,
+        limits: Limits,
+        hosts: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> None:
         self._monty = _imported()
         self.output = ""
@@ -107,9 +112,7 @@ class MontyCandidate:
     def _feed(self, text: str, inputs: dict[str, Any]) -> Any:
         printed = self._monty.CollectString(max_bytes=self._limits.output)
         try:
-            return self._open[-1].feed_run(
-                text, inputs=inputs, external_lookup=self._known, print_callback=printed
-            )
+            return self._open[-1].feed_run(text, inputs=inputs, external_lookup=self._known, print_callback=printed)
         finally:
             self.output = printed.output
 
@@ -132,7 +135,9 @@ class MontyCandidate:
         monty, name, limits = self._monty, self._definition.name, self._limits
         if isinstance(error, monty.MontySyntaxError):
             _leave(self._open)
-            return SourceError(f"{name}() cannot be run by monty: {error}.", mend="Use less of Python, or another level.")
+            return SourceError(
+                f"{name}() cannot be run by monty: {error}.", mend="Use less of Python, or another level."
+            )
         if isinstance(error, monty.MontyCrashedError):
             _leave(self._open)
             if error.timed_out:
@@ -140,10 +145,15 @@ class MontyCandidate:
             return SandboxCrashError(f"{name}() ended its process.", mend="Return a value, or raise an exception.")
         if not isinstance(error, monty.MontyRuntimeError):
             _leave(self._open)
-            return SandboxTransferError(f"{name}() was given what monty does not know: {error}.", mend="Pass plain data.")
+            return SandboxTransferError(
+                f"{name}() was given what monty does not know: {error}.", mend="Pass plain data."
+            )
         inner = error.exception()
-        frames = [(self._file, frame.line, frame.function_name or "<module>") for frame in error.traceback()
-                  if frame.filename == _FIRST]
+        frames = [
+            (self._file, frame.line, frame.function_name or "<module>")
+            for frame in error.traceback()
+            if frame.filename == _FIRST
+        ]
         line = frames[-1][1] if frames else None
         made: BaseException = inner
         if isinstance(inner, TimeoutError):
@@ -151,7 +161,9 @@ class MontyCandidate:
             made = failures.late(name, limits, line, is_load=False)
         elif isinstance(inner, MemoryError) and "print" in str(inner):
             _leave(self._open)
-            made = SandboxOutputError(f"{name}() printed more than {limits.output} characters.", mend="Print less, or nothing.")
+            made = SandboxOutputError(
+                f"{name}() printed more than {limits.output} characters.", mend="Print less, or nothing."
+            )
         elif isinstance(inner, MemoryError):
             _leave(self._open)
             made = failures.limit_passed(name, {"limit": "memory", "line": line}, limits)
@@ -160,7 +172,9 @@ class MontyCandidate:
                 f"{name}() did what it may not: {inner}.", mend="Compute the result from the arguments.", line=line
             )
         elif not isinstance(inner, Exception):
-            made = SandboxCrashError(f"{name}() raised {type(inner).__name__}, which ends programs.", mend="Return a value.")
+            made = SandboxCrashError(
+                f"{name}() raised {type(inner).__name__}, which ends programs.", mend="Return a value."
+            )
         return failures.with_frames(made, frames)
 
 

@@ -12,16 +12,14 @@ __all__ = ["BANNED", "Imports", "harmless", "of_module", "resolve", "site_folder
 
 #: Modules of the standard library that reach out of the process, or into the machinery of Python. `os` and `sys` are
 #: not among them: much ordinary code uses a corner of each, and the walls stand whatever is imported.
-_REACHING_OUT = frozenset(
-    """
-    _ctypes _multiprocessing _posixsubprocess _socket _ssl _winapi antigravity asyncore asynchat atexit bdb cgi cgitb code
-    codeop cprofile ctypes curses dbm ensurepip fcntl ftplib gc http idlelib imaplib imp importlib lib2to3 marshal
+_REACHING_OUT = """
+    _ctypes _multiprocessing _posixsubprocess _socket _ssl _winapi antigravity asyncore asynchat atexit bdb cgi cgitb
+    code codeop ctypes curses dbm ensurepip fcntl ftplib gc http idlelib imaplib imp importlib lib2to3 marshal
     mailbox mmap msilib msvcrt multiprocessing nis nntplib nt ossaudiodev pdb pip pickletools pkgutil poplib posix
-    profile pty pyexpat_ readline resource runpy shelve signal site smtpd smtplib socket socketserver spwd ssl
+    pty readline resource runpy shelve signal site smtpd smtplib socket socketserver spwd ssl
     subprocess sunau syslog telnetlib termios this tkinter trace tracemalloc tty turtle turtledemo venv webbrowser
     winreg winsound wsgiref xmlrpc zipapp zipimport
-    """.split()
-)
+"""
 #: Modules below harmless ones that are not.
 BANNED = ("urllib.request", "urllib.robotparser", "logging.handlers", "logging.config", "asyncio.subprocess")
 
@@ -29,7 +27,7 @@ BANNED = ("urllib.request", "urllib.robotparser", "logging.handlers", "logging.c
 @cache
 def harmless() -> frozenset[str]:
     """Return the modules of the standard library that any candidate may import."""
-    return frozenset(name for name in sys.stdlib_module_names if name not in _REACHING_OUT)
+    return sys.stdlib_module_names - {*_REACHING_OUT.split()}
 
 
 @cache
@@ -45,7 +43,9 @@ def standard_folders() -> tuple[str, ...]:
 def site_folders() -> tuple[str, ...]:
     """Return the folders into which packages are installed, of those that this program imports from."""
     return tuple(
-        path for path in sys.path if os.path.basename(path) in {"site-packages", "dist-packages"} and os.path.isdir(path)
+        path
+        for path in sys.path
+        if os.path.basename(path) in {"site-packages", "dist-packages"} and os.path.isdir(path)
     )
 
 

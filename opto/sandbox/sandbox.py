@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from itertools import count
 from types import FunctionType
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, Self, cast, get_args
 
 from opto.errors import IsolationError, SourceError
 from opto.sandbox.candidate import ChildCandidate, Main
@@ -57,7 +57,7 @@ class Candidate:
         name: Its name.
 
     Example:
-        >>> candidate = Sandbox().load("def double(x):\\n    return 2 * x\\n")
+        >>> candidate = Sandbox().load("def double(x): return 2 * x")
         >>> candidate(21)
         42
         >>> candidate.close()
@@ -105,7 +105,7 @@ class Candidate:
         """End its processes, and lose what they keep. A later call begins with a new one."""
         self._engine.close()
 
-    def __enter__(self) -> "Candidate":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,10 +119,10 @@ class Sandbox:
     """Where code runs that nobody has read yet. See ``docs/security.md`` for what each level holds.
 
     Args:
-        isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an error
-            if the kernel does not help; bubblewrap around it where that works. ``child``: the process alone. ``monty``:
-            the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is the environment
-            variable ``OPTO_ISOLATION``, or else ``auto``.
+        isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an
+            error if the kernel does not help; bubblewrap around it where that works. ``child``: the process alone.
+            ``monty``: the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is the
+            environment variable ``OPTO_ISOLATION``, or else ``auto``.
         limits: How much one candidate may use.
         imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
             module of the original function imports.
@@ -137,7 +137,9 @@ class Sandbox:
         asked = isolation if isolation is not None else os.environ.get(_VARIABLE) or "auto"
         if asked not in _ISOLATIONS:
             where = "isolation" if isolation is not None else _VARIABLE
-            raise IsolationError(f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}.")
+            raise IsolationError(
+                f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}."
+            )
         self.isolation = cast("Isolation", asked)
         self.limits = (limits or Limits()).checked()
         self._imports = tuple(imports)
@@ -146,7 +148,7 @@ class Sandbox:
 
     @property
     def level(self) -> str:
-        """What is in force, as it was tried out: ``landlock+seccomp``, ``child``, ``none`` …
+        """What is in force, as it was tried out, such as ``landlock+seccomp``, ``child`` or ``none``.
 
         Raises:
             IsolationError: What was asked for is not to be had.
@@ -174,12 +176,12 @@ class Sandbox:
         Args:
             source: The text: a function, and imports and helpers beside it.
             name: Of the function; the last one if it is left out.
-            like: The function whose place it takes. What it speaks of is looked up where that stands: plain data and the
-                source of functions and classes are sent along.
+            like: The function whose place it takes. What it speaks of is looked up where that stands: plain data and
+                the source of functions and classes are sent along.
             owner: The class that *like* is a method of.
             file: What tracebacks call the text.
-            hosts: What is called outside: functions by the names that the code uses for them (``{"ask": ask}``). Without
-                a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            hosts: What is called outside: functions by the names that the code uses for them (``{"ask": ask}``).
+                Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
             imports: More modules that it may import.
             adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions.
 
@@ -191,7 +193,9 @@ class Sandbox:
         tree = _parsed(source)
         definition = find_definition(tree, name or (like.__name__ if like is not None else None))
         if definition is None:
-            raise SourceError(f"The code does not define {name or 'a function'}.", mend="Keep the function and its name.")
+            raise SourceError(
+                f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
+            )
         name = definition.name
         file = file or f"<{name}, candidate {_version()}>"
         hosts = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
@@ -201,7 +205,9 @@ class Sandbox:
         space = (like.__module__ if like is not None else None) or "candidate"
         free = closure_of(like) if like is not None else {}
         if self.isolation == "monty":
-            engine: _Engine = MontyCandidate(source, definition, limits=self.limits, hosts=hosts, values={**values, **free})
+            engine: _Engine = MontyCandidate(
+                source, definition, limits=self.limits, hosts=hosts, values={**values, **free}
+            )
             return Candidate(source, definition, engine)
         scope = Scope(source, name, values=values, free=free, space=space, hosts=hosts, adapt=adapt)
         main = Main(
@@ -215,7 +221,9 @@ class Sandbox:
         )
         variant, extra = self._prepared(), (*self._imports, *imports)
         return Candidate(
-            source, definition, ChildCandidate(main, scope, limits=self.limits, variant=variant, hosts=hosts, extra=extra)
+            source,
+            definition,
+            ChildCandidate(main, scope, limits=self.limits, variant=variant, hosts=hosts, extra=extra),
         )
 
     def _prepared(self) -> Variant:
@@ -227,7 +235,9 @@ class Sandbox:
                 f"There are no processes that could be copied on {sys.platform}.",
                 mend="Use isolation='monty' (pip install 'opto-trace[monty]'), or isolation='none'.",
             )
-        variant = Variant(kernel=self.isolation != "child", bubblewrap=_bubblewrap() if self.isolation == "strict" else None)
+        variant = Variant(
+            kernel=self.isolation != "child", bubblewrap=_bubblewrap() if self.isolation == "strict" else None
+        )
         self._zygote = Zygote.shared(variant)
         offered = self._zygote.offered
         if self.isolation == "strict" and offered != _STRONG:
@@ -277,5 +287,3 @@ def _bubblewrap() -> str | None:
     except IsolationError:
         return None
     return program
-
-

@@ -13,10 +13,10 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, in_words
+from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.objects import state_of
-from opto.sandbox.places import of_module
 from opto.sandbox.names import Names, names_in, without_decorators
+from opto.sandbox.places import of_module
 
 __all__ = ["Scope", "closure_of"]
 
@@ -128,8 +128,8 @@ class Scope:
 
     def _importable(self, value: Any) -> dict[str, str] | None:
         """Return under which name *value* can be imported from a module that a child finds."""
-        module = getattr(value, "__module__", None) or type(value).__module__
-        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>")
+        module = str(getattr(value, "__module__", None) or type(value).__module__)
+        name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
         top = module.partition(".")[0]
         found: Any = sys.modules.get(module)
         if found is None or "<" in name or not _is_installed(sys.modules.get(top)):
@@ -221,7 +221,7 @@ class Scope:
         match tag:
             case "!object":
                 key, state = content
-                made = object.__new__(self._classes[key])
+                made: Any = object.__new__(self._classes[key])
                 for name, form in state.items():
                     object.__setattr__(made, name, value(form))
                 return made
@@ -366,10 +366,11 @@ def _is_installed(module: ModuleType | None) -> bool:
 def _stand_in(kind: type, encoder: Encoder) -> _Entry:
     """Return how a class without a source is made, as far as its data goes."""
     if isinstance(kind, EnumMeta):
-        members: Any = [(name, member.value) for name, member in kind.__members__.items()]
+        named: Mapping[str, Any] = kind.__members__
+        members: Any = [(name, member.value) for name, member in named.items()]
         what = "enum"
     elif hasattr(kind, "_fields"):
-        members, what = [*kind._fields], "named"  # noqa: SLF001 - public, in spite of its name
+        members, what = [*kind._fields], "named"
     else:
         members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
     return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}
@@ -384,4 +385,3 @@ def closure_of(function: FunctionType) -> dict[str, Any]:
         except ValueError:  # not assigned yet
             continue
     return found
-

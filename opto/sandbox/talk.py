@@ -97,7 +97,9 @@ class Child:
         self._seen = time.monotonic()
         self._rest = b""
 
-    def exchange(self, message: Mapping[str, Any], seconds: float, serve: Callable[[Mapping[str, Any]], Steps]) -> Steps:
+    def exchange(
+        self, message: Mapping[str, Any], seconds: float, serve: Callable[[Mapping[str, Any]], Steps]
+    ) -> Steps:
         """Send *message*, serve what the child asks of the host, and return its answer.
 
         Args:
@@ -235,9 +237,10 @@ def run(steps: Steps) -> Any:
         try:
             if type(step) is Wait:
                 answer = poll_until(step)
-            elif type(step) is Do:
+            elif isinstance(step, Do):
                 answer = step.action()
             else:
+                assert isinstance(step, HostCall)
                 answer = _called(step), False
         except BaseException as raised:  # also Ctrl-C: the child must not go on
             error = raised
@@ -272,6 +275,7 @@ async def run_async(steps: Steps) -> Any:
             elif type(step) is Do:
                 answer = await asyncio.to_thread(step.action)
             else:
+                assert isinstance(step, HostCall)
                 value = step.action()
                 answer = (await value, True) if isawaitable(value) else (value, False)
         except BaseException as raised:  # also cancellation: the child must not go on
@@ -294,4 +298,3 @@ async def _wait_async(loop: Any, wait: Wait) -> bool:
         timer.cancel()
         remove(wait.descriptor)
     return is_ready
-

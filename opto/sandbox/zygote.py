@@ -59,9 +59,6 @@ class Zygote:
         process_id: Its number.
     """
 
-    _shared: "weakref.WeakValueDictionary[Variant, Zygote]" = weakref.WeakValueDictionary()
-    _sharing = threading.Lock()
-
     def __init__(self, variant: Variant) -> None:
         import socket  # noqa: PLC0415 - only where a candidate runs
         import subprocess  # noqa: PLC0415 - the same
@@ -72,7 +69,7 @@ class Zygote:
         self._numbers = count(1)
         self._unwanted: list[int] = []
         root = tempfile.mkdtemp(prefix="opto-sandbox-")
-        os.chmod(root, 0o711)  # candidates of root are somebody else
+        os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
         ours, theirs = socket.socketpair()
         settings = {
             "root": root,
@@ -110,7 +107,7 @@ class Zygote:
             theirs.close()
         self._socket, self.root, self.process_id = ours, root, process.pid
         self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
-        _all.add(self)
+        _sharing.all.add(self)
         ours.settimeout(_PATIENCE)
         self.is_alive = True
         try:
@@ -126,10 +123,10 @@ class Zygote:
     @classmethod
     def shared(cls, variant: Variant) -> "Zygote":
         """Return the zygote of this process that is as asked for; start it if there is none."""
-        with cls._sharing:
-            zygote = cls._shared.get(variant)
+        with _sharing.lock:
+            zygote = _sharing.zygotes.get(variant)
             if zygote is None or not zygote.is_alive:
-                zygote = cls._shared[variant] = cls(variant)
+                zygote = _sharing.zygotes[variant] = cls(variant)
             return zygote
 
     def start(self, order: Mapping[str, Any], handed: Sequence[int]) -> tuple[int, str]:
@@ -235,18 +232,24 @@ def _close(owner: int, process: Any, control: Any, root: str) -> None:
         folders.remove(root)
 
 
-_all: "weakref.WeakSet[Zygote]" = weakref.WeakSet()
+class _Sharing:
+    """The zygotes of this process: those that are shared, and all."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.zygotes: weakref.WeakValueDictionary[Variant, Zygote] = weakref.WeakValueDictionary()
+        self.all: weakref.WeakSet[Zygote] = weakref.WeakSet()
+
+    def begin_anew(self) -> None:
+        """In a copy of the process: leave them to the original."""
+        for zygote in [*self.all]:
+            zygote.abandon()
+        self.__init__()  # type: ignore[misc] # another thread may have held the lock
 
 
-def _abandon_all() -> None:
-    for zygote in [*_all]:
-        zygote.abandon()
-    Zygote._shared.clear()  # noqa: SLF001 - of this module
-    Zygote._sharing = threading.Lock()  # noqa: SLF001 - another thread may have held it
-
-
+_sharing = _Sharing()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+    os.register_at_fork(after_in_child=_sharing.begin_anew)
 
 
 def _environment() -> dict[str, str]:

@@ -65,8 +65,8 @@ class Encoder:
     """Turns values into what JSON can say.
 
     Args:
-        other: Asked for what is of none of the listed types, with this object, the value and its depth: returns a form, or
-            raises `CannotCrossError`.
+        other: Asked for what is of none of the listed types, with this object, the value and its depth: returns a
+            form, or raises `CannotCrossError`.
     """
 
     def __init__(self, other: Callable[["Encoder", Any, int], Any] | None = None) -> None:
@@ -100,29 +100,21 @@ class Encoder:
 
     def base(self, value: Any, depth: int) -> Any:
         """Return the form of *value*, which is of a subclass, as an instance of the listed type that it is."""
-        for kind in (str, int, float, list, dict, tuple, set, frozenset, bytes, bytearray, complex):
+        for kind, plain in _BASES.items():
             if isinstance(value, kind):
-                # Past what the subclass defines.
-                plain = kind.__iter__(value) if kind in {list, tuple, set, frozenset} else value
-                if kind is dict:
-                    plain = dict.items(value)
-                elif kind in {str, int, float}:
-                    plain = getattr(kind, f"__{kind.__name__}__")(value)
-                elif kind in {bytes, bytearray}:
-                    plain = kind.__getitem__(value, slice(None))
-                return self.encode(kind(plain), depth)
+                return self.encode(plain(value), depth)
         raise CannotCrossError(in_words(type(value)))
 
     def _items(self, values: Any, depth: int) -> Any:
         # At the speed of C for the lists that are long: of numbers and of texts.
         kinds = {*map(type, values)}
-        if kinds <= _PLAIN or (kinds == {int} and -_SMALL < min(values) and max(values) < _SMALL):
+        if kinds <= _PLAIN or (kinds == {int} and min(values) > -_SMALL and max(values) < _SMALL):
             return values
         return [self.encode(item, depth + 1) for item in values]
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         encode = self.encode
-        if all([type(key) is str and key[:1] != "!" for key in value]):
+        if all(type(key) is str and key[:1] != "!" for key in value):
             return {key: encode(item, depth + 1) for key, item in value.items()}
         return {"!dict": self.pairs(value, depth)}
 
@@ -131,6 +123,22 @@ class Encoder:
 
     def sequence(self, value: Any, depth: int) -> list[Any]:
         return [self.encode(item, depth) for item in value]
+
+
+#: How a value of a subclass becomes one of its base, past whatever the subclass defines.
+_BASES: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    list: lambda value: [*list.__iter__(value)],
+    dict: lambda value: dict(dict.items(value)),
+    tuple: lambda value: (*tuple.__iter__(value),),
+    set: lambda value: {*set.__iter__(value)},
+    frozenset: lambda value: frozenset(frozenset.__iter__(value)),
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    bytearray: lambda value: bytearray.__getitem__(value, slice(None)),
+    complex: lambda value: complex(value.real, value.imag),
+}
 
 
 def _is_really(kind: type) -> bool:
@@ -212,7 +220,19 @@ for _module in ("pathlib", "pathlib._local"):
         }
 for _name in ("bool", "bool_", "str_", "bytes_", "datetime64", "timedelta64", "complex64", "complex128"):
     _FORMS[f"numpy.{_name}"] = _number_of_numpy
-for _name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"):
+for _name in (
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+):
     _FORMS[f"numpy.{_name}"] = _number_of_numpy
 
 

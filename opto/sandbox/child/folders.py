@@ -50,8 +50,8 @@ def remove(folder: str) -> None:
         os.rmdir(folder)
 
 
-def _remove_entry(entry: "os.DirEntry[str]", top: str, names: "Iterator[int]") -> bool:
-    """Remove *entry* of *top*, or what it holds; what folders are in it go to *top*, so that no path becomes too long."""
+def _remove_entry(entry: "os.DirEntry[str]", top: str, names: Iterator[int]) -> bool:
+    """Remove *entry* of *top*, or what it holds. Folders in it go to *top*, so that no path becomes too long."""
     is_changed = False
     with suppress(OSError):
         if not entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
 """What a candidate is told not to do, in words, where nothing stronger says it: imports and audited actions.
 
-This is a seat belt. It turns a careless line into a sentence that says what is wrong; code that means harm can get around
-it, and meets the walls.
+This is a seat belt. It turns a careless line into a sentence that says what is wrong; code that means harm can get
+around it, and meets the walls.
 """
 
 import builtins
@@ -62,7 +62,12 @@ class Locations:
     def __init__(self, places: Mapping[str, Sequence[Any]]) -> None:
         self._places = places
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self,
+        name: str,
+        path: Any = None,  # noqa: ARG002 - as Python calls it
+        target: Any = None,  # noqa: ARG002 - the same
+    ) -> importlib.machinery.ModuleSpec | None:
         if name not in self._places:
             return None
         origin, below = self._places[name]
@@ -135,44 +140,39 @@ def guard_actions(folder: str, readable: Sequence[str]) -> Callable[[], None]:
     writable, pid, busy = (os.path.realpath(folder),), os.getpid(), [False]
     places = (*writable, *(os.path.realpath(path) for path in readable), "/dev/null", "/usr/share/zoneinfo")
 
-    def check_path(path: Any, allowed: Sequence[str], verb: str) -> None:
-        if isinstance(path, int) or path is None:
-            return
-        text = os.fsdecode(path)
-        if text == ":memory:":
-            return
-        whole = os.path.realpath(text)
-        if not any(whole == place or whole.startswith(place + os.sep) for place in allowed):
-            raise ForbiddenError(f"may not {verb} {text[:200]!r}: only files in its work folder")
+    def check_paths(event: str, paths: Sequence[Any], allowed: Sequence[str]) -> None:
+        busy[0] = True  # finding out about a path may raise events of its own
+        try:
+            for path in paths:
+                _check_path(path, allowed, event.partition(".")[2])
+        finally:
+            busy[0] = False
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not state["on"] or busy[0]:
             return
         if event == "open":
-            path, _, flags = arguments
-            is_write = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
-            busy[0] = True  # finding out about a path may raise events of its own
-            try:
-                if path != os.devnull:
-                    check_path(path, writable if is_write else places, "write" if is_write else "read")
-            finally:
-                busy[0] = False
+            is_write = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
+            check_paths("open.write" if is_write else "open.read", arguments[:1], writable if is_write else places)
         elif event in _PATHS:
-            busy[0] = True
-            try:
-                for path in arguments[: _PATHS[event]]:
-                    check_path(path, places if event in _READ_ONLY else writable, event.partition(".")[2])
-            finally:
-                busy[0] = False
-        elif event in _REFUSED:
-            if event == "ctypes.dlopen" and arguments[0] is None:
-                return  # importing ctypes itself, as numpy does
-            raise ForbiddenError(f"may not {_REFUSED[event]}")
+            check_paths(event, arguments[: _PATHS[event]], places if event in _READ_ONLY else writable)
         elif event == "os.kill" and arguments[0] != pid:
             raise ForbiddenError("may not send signals to other processes")
+        # Importing ctypes itself, as numpy does, opens the program that is running.
+        elif event in _REFUSED and (event != "ctypes.dlopen" or arguments[0] is not None):
+            raise ForbiddenError(f"may not {_REFUSED[event]}")
 
     def begin() -> None:
         sys.addaudithook(hook)
         state["on"] = True
 
     return begin
+
+
+def _check_path(path: Any, allowed: Sequence[str], verb: str) -> None:
+    if isinstance(path, int) or path in (None, os.devnull, ":memory:"):
+        return
+    text = os.fsdecode(path)
+    whole = os.path.realpath(text)
+    if not any(whole == place or whole.startswith(place + os.sep) for place in allowed):
+        raise ForbiddenError(f"may not {verb} {text[:200]!r}: only files in its work folder")

@@ -209,11 +209,11 @@ def _program(pid: int) -> list[_Step]:
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, 0),
     ]
-    bodies = {
-        **dict.fromkeys(ALLOWED, [_GOOD]),
+    bodies: dict[str, list[_Step]] = {
+        **{name: [_GOOD] for name in ALLOWED},
         **_checks(pid),
-        **dict.fromkeys(PRETENDED, [_answer(0)]),
-        **dict.fromkeys(FORBIDDEN, [_NO]),
+        **{name: [_answer(0)] for name in PRETENDED},
+        **{name: [_NO] for name in FORBIDDEN},
     }
     for name, numbers in {**ALLOWED, **CHECKED, **PRETENDED, **FORBIDDEN}.items():
         number = getattr(numbers, _MACHINE)

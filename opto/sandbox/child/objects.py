@@ -1,4 +1,4 @@
-"""Objects that are more than plain data: instances of classes that both sides know, ``self``, and what the host offers."""
+"""Objects that are more than plain data: instances of classes that both sides know, ``self``, and what hosts offer."""
 
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -46,15 +46,16 @@ class Ready:
         yield  # which makes this a generator
 
 
+#: What is known of the objects below. No attributes of theirs: what is set on an object is all its own.
+_about: dict[int, tuple[Mapping[str, str], Mapping[str, Host]]] = {}
+_written: dict[str, None] = {}
+
+
 class Self:
     """What stands for the object whose method a candidate is: its plain attributes."""
 
-    # Not attributes: what is set on the object is all its own.
-    _about: dict[int, tuple[Mapping[str, str], Mapping[str, Host]]] = {}  # noqa: RUF012 - of this process
-    _written: dict[str, None] = {}  # noqa: RUF012 - the same
-
     def __getattr__(self, name: str) -> Any:
-        missing, hosts = Self._about.get(id(self), ({}, {}))
+        missing, hosts = _about.get(id(self), ({}, {}))
         if name in hosts:
             return hosts[name]
         if name in missing:
@@ -63,7 +64,7 @@ class Self:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        Self._written[name] = None
+        _written[name] = None
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -98,12 +99,12 @@ class Objects:
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
-        Self._about.clear()
-        Self._written.clear()
+        _about.clear()
+        _written.clear()
 
     def written(self) -> list[str]:
         """Return the attributes of ``self`` that the call assigned."""
-        return [*Self._written]
+        return [*_written]
 
     def read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
         """Return what *content* says under *tag*."""
@@ -118,8 +119,8 @@ class Objects:
             return self._classes[key].__members__[name]  # type: ignore[attr-defined]
         if tag == "!self":
             key, state, missing = content
-            made = _filled(self._classes[key], {name: value(form) for name, form in state.items()})
-            Self._about[id(made)] = (missing, dict(self._hosts_of_self()))
+            made: Any = _filled(self._classes[key], {name: value(form) for name, form in state.items()})
+            _about[id(made)] = (missing, dict(self._hosts_of_self()))
             return made
         if tag == "!host":
             return self.host(content)
@@ -168,7 +169,7 @@ def found(module: str, name: str) -> Any:
 
 
 def _filled(kind: type, state: Mapping[str, Any]) -> Any:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     for name, value in state.items():
         object.__setattr__(made, name, value)
     return made
@@ -187,7 +188,7 @@ def stand_in(kind: str, name: str, members: Iterable[Any]) -> type:
     if kind == "named":
         from collections import namedtuple  # noqa: PLC0415 - few functions need it
 
-        return namedtuple(name, list(members))  # type: ignore[return-value]  # noqa: PYI024 - its fields are data
+        return namedtuple(name, list(members))  # noqa: PYI024 - its fields are data
     if kind == "dataclass":
         from dataclasses import make_dataclass  # noqa: PLC0415 - the same
 

@@ -5,7 +5,7 @@ import __future__
 import ast
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from .codec import Decoder
@@ -39,7 +39,7 @@ class Spaces:
         self._objects.offered = tuple(scope["hosts"])
         self._builtins = guarded_builtins(self._harmless | {*scope["imports"]}, frozenset(scope["banned"]))
         # First: a module of the user's may have the name of another one.
-        sys.meta_path.insert(0, Locations(scope["places"]))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, Locations(scope["places"]))
         if begin is not None:
             begin()
         self.define(scope["entries"], decoder)
@@ -92,11 +92,11 @@ class Spaces:
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)
         if space is None:
-            # Of the name "__main__", no block of a script would be left out.
-            name = "candidate" if key == "__main__" else key
-            space = {"__builtins__": self._builtins, "__name__": name, "__package__": name.rpartition(".")[0]}
-            space["__Self__"] = Self
-            self._spaces[key] = space
+            name = "candidate" if key in {"__main__", "candidate"} else f"candidate.{key}"
+            # A module of which nobody knows but those who look for that of a class, as dataclasses do.
+            module = sys.modules[name] = ModuleType(name)
+            space = self._spaces[key] = vars(module)
+            space.update(__builtins__=self._builtins, __package__=key.rpartition(".")[0], __Self__=Self)
         return space
 
     def _made(self, tree: ast.Module, entry: Mapping[str, Any], decoder: Decoder) -> Any:
@@ -115,7 +115,7 @@ class Spaces:
         flags = __future__.annotations.compiler_flag
         code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
         outside: dict[str, Any] = {}
-        exec(code, self._space(entry["space"]), outside)
+        exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made = vars(outside.popitem()[1])["make"](**free)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]

@@ -1,4 +1,4 @@
-"""System calls by name, and what a candidate may do with each: their numbers on x86-64 and aarch64, from Linux's headers.
+"""System calls by name, what a candidate may do with each, and their numbers on x86-64 and aarch64.
 
 Whatever stands in none of these tables does not exist for a candidate (``ENOSYS``): C libraries then take an older way.
 """

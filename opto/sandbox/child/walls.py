@@ -86,9 +86,9 @@ class Walls(NamedTuple):
             which = getattr(resource, name, None)
             if which is not None and value is not None:
                 hard = resource.getrlimit(which)[1]
-                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                most = value if hard == resource.RLIM_INFINITY else min(value, hard)
                 with suppress(ValueError, OSError):  # macOS knows limits that it does not set
-                    resource.setrlimit(which, (value, value))
+                    resource.setrlimit(which, (most, most))
 
 
 def _address_space() -> int:

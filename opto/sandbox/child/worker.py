@@ -9,7 +9,7 @@ import resource
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
@@ -77,7 +77,7 @@ class Worker:
         if text := self._output.text():
             answer["out"] = text
         # Threads would go on without a limit for their time.
-        if _thread._count():
+        if _thread._count():  # noqa: SLF001 - what `threading` does not know of is counted, too
             answer["threads"] = True
         return answer
 
@@ -86,7 +86,10 @@ class Worker:
         names = function.__code__.co_varnames
         defaults = function.__defaults__ or ()
         last = function.__code__.co_argcount
-        named = {**dict(zip(names[last - len(defaults) : last], defaults, strict=True)), **(function.__kwdefaults__ or {})}
+        named = {
+            **dict(zip(names[last - len(defaults) : last], defaults, strict=True)),
+            **(function.__kwdefaults__ or {}),
+        }
         forms = {}
         for name, value in named.items():
             try:
@@ -150,7 +153,7 @@ class Worker:
         return described
 
     def _say_too_much(self) -> NoReturn:
-        line = find_line(sys._getframe(), self._spaces.files)
+        line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it
         self._send({"n": self._number, "limit": "output", "line": line})
         os._exit(0)
 
@@ -228,7 +231,7 @@ def _settled(value: Any) -> Any:
     return value
 
 
-def _awaited(coroutine: "CoroutineType[Any, Any, Any]") -> Any:
+def _awaited(coroutine: "Coroutine[Any, Any, Any]") -> Any:
     # Most await nothing but calls of hosts, which are over when they return; an event loop takes long to import.
     if "asyncio" in sys.modules:
         return sys.modules["asyncio"].run(coroutine)
