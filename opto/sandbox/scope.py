@@ -21,6 +21,7 @@ from opto.sandbox.places import of_module
 __all__ = ["Scope", "closure_of"]
 
 _Entry = dict[str, Any]
+_NOTHING = object()
 _MEND = "Pass it as plain data, offer it with hosts=, or use isolation='none'."
 _PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
@@ -81,17 +82,16 @@ class Scope:
     def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, what: str) -> None:
         """Add entries for what *names* speak of."""
         for name in names.free:
-            if name not in values or (hasattr(builtins, name) and values[name] is getattr(builtins, name)):
+            is_host = self._is_host(name)
+            if not is_host and (name not in values or values[name] is getattr(builtins, name, _NOTHING)):
                 continue
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
-                entry = self._entry(name, values[name], space, what=what)
+                entry = {"do": "host", "path": name} if is_host else self._entry(name, values[name], space, what=what)
                 self.entries.append({**entry, "as": name, "into": space})
 
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
-        if any(host == name or host.startswith(f"{name}.") for host in self._hosts):
-            return {"do": "host", "path": name}
         value = self._adapt(value)
         if isinstance(value, ModuleType):
             self.used.add(value.__name__.partition(".")[0])
@@ -248,7 +248,7 @@ class Scope:
         state, missing = state_of(receiver), {}
         forms = {}
         for name in {**_plain_members(kind), **state} if used is None else used:
-            if self._is_offered(name):
+            if self._is_host(f"self.{name}"):
                 continue
             if name not in state:
                 if name not in _plain_members(kind):
@@ -265,8 +265,8 @@ class Scope:
                 missing[name] = error.what
         return {"!self": [key, forms, missing]}
 
-    def _is_offered(self, name: str) -> bool:
-        path = f"self.{name}"
+    def _is_host(self, path: str) -> bool:
+        """True if what goes by *path* is called outside, or something in it."""
         return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
 
     def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
@@ -275,7 +275,7 @@ class Scope:
         waiting, texts, seen = [*(wanted if wanted is not None else _members(kind))], [], set()
         while waiting:
             name = waiting.pop()
-            if name in seen or self._is_offered(name):
+            if name in seen or self._is_host(f"self.{name}"):
                 continue
             seen.add(name)
             text, names = self._method(kind, name)
@@ -327,7 +327,7 @@ class Scope:
         except CannotCrossError as error:
             if name == "self":
                 return self.encode_self(value)
-            if callable(value) and name in self._hosts:
+            if self._is_host(name):
                 return {"!host": name}
             raise SandboxTransferError(
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
