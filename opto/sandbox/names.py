@@ -35,7 +35,7 @@ def names_in(tree: ast.Module) -> Names:
 
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
     for symbol in table.get_symbols():
-        if symbol.is_referenced() and (is_top or symbol.is_global()):
+        if symbol.is_declared_global() or (symbol.is_referenced() and (is_top or symbol.is_global())):
             yield symbol.get_name()
     for child in table.get_children():
         yield from _global_names(child, is_top=False)
@@ -78,6 +78,10 @@ class _Unannotated(ast.NodeTransformer):
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
+        # Of the function around it, which may be one that is not in the text.
+        return ast.copy_location(ast.Global(node.names), node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(None)

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, EnumMeta
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -75,7 +75,7 @@ class Scope:
         self.used = {module.partition(".")[0] for module in self.names.modules}
         self.free = {}
         for free_name in free:
-            if free_name in self.names.free:
+            if free_name in self.names.free and not self._is_host(free_name):
                 self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
         self._bring(self.names, {key: value for key, value in values.items() if key not in free}, space, what=name)
 
@@ -271,7 +271,7 @@ class Scope:
 
     def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
         """Add a class with the methods of *kind* that the candidate uses; return its key, and all attributes used."""
-        wanted = None if self.names.attributes is None else [*self.names.attributes]
+        wanted = None if self.names.attributes is None else _mangled(self.names.attributes, kind)
         waiting, texts, seen = [*(wanted if wanted is not None else _members(kind))], [], set()
         while waiting:
             name = waiting.pop()
@@ -286,7 +286,7 @@ class Scope:
                 wanted = None
                 waiting += _members(kind)
             elif names is not None:
-                waiting += names.attributes or ()
+                waiting += _mangled(names.attributes or (), kind)
         body = textwrap.indent("\n".join(texts) or "pass", "    ")
         key = f"self:{kind.__qualname__}.{len(self._selves)}"
         entry = {
@@ -333,6 +333,19 @@ class Scope:
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
                 mend=_MEND,
             ) from None
+
+
+def _mangled(names: Iterable[str], kind: type) -> list[str]:
+    """Return the attributes that *names* stand for inside the classes that *kind* is made of."""
+    return [
+        spelt
+        for name in names
+        for spelt in (
+            [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
+            if name[:2] == "__" and name[-2:] != "__"
+            else [name]
+        )
+    ]
 
 
 def _members(kind: type) -> dict[str, Any]:
