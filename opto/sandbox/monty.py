@@ -133,11 +133,10 @@ class MontyCandidate:
     def _failure(self, error: Any) -> BaseException:
         """Return what happened in our words; a session that passed a limit is over."""
         monty, name, limits = self._monty, self._definition.name, self._limits
-        if isinstance(error, monty.MontySyntaxError):
+        inner = error.exception()
+        if isinstance(error, monty.MontySyntaxError) or (isinstance(inner, NotImplementedError) and "monty" in str(inner)):
             _leave(self._open)
-            return SourceError(
-                f"{name}() cannot be run by monty: {error}.", mend="Use less of Python, or another level."
-            )
+            return SourceError(f"{name}() cannot be run by monty: {inner}.", mend="Use less of Python, or another level.")
         if isinstance(error, monty.MontyCrashedError):
             _leave(self._open)
             if error.timed_out:
@@ -148,7 +147,6 @@ class MontyCandidate:
             return SandboxTransferError(
                 f"{name}() was given what monty does not know: {error}.", mend="Pass plain data."
             )
-        inner = error.exception()
         frames = [
             (self._file, frame.line, frame.function_name or "<module>")
             for frame in error.traceback()
@@ -159,7 +157,7 @@ class MontyCandidate:
         if isinstance(inner, TimeoutError):
             _leave(self._open)
             made = failures.late(name, limits, line, is_load=False)
-        elif isinstance(inner, MemoryError) and "print" in str(inner):
+        elif isinstance(inner, MemoryError) and f"> {limits.output} bytes" in str(inner):
             _leave(self._open)
             made = SandboxOutputError(
                 f"{name}() printed more than {limits.output} characters.", mend="Print less, or nothing."

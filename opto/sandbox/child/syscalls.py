@@ -85,7 +85,7 @@ FORBIDDEN = _table(
     "init_module:175:105 finit_module:313:273 delete_module:176:106 kexec_load:246:104 syslog:103:116 acct:163:89 "
     "quotactl:179:60 personality:135:92 bpf:321:280 perf_event_open:298:241 userfaultfd:323:282 add_key:248:217 "
     "request_key:249:218 keyctl:250:219 inotify_init:253:- inotify_init1:294:26 fanotify_init:300:262 "
-    "open_by_handle_at:304:- name_to_handle_at:303:- vhangup:153:58 sync:162:81 syncfs:306:267 signalfd:282:- "
+    "open_by_handle_at:304:265 name_to_handle_at:303:264 vhangup:153:58 sync:162:81 syncfs:306:267 signalfd:282:- "
     "signalfd4:289:74 vmsplice:278:75 tee:276:77 process_madvise:440:440 migrate_pages:256:238 move_pages:279:239 "
     "io_setup:206:0 "
 )
