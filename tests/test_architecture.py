@@ -48,6 +48,15 @@ BROAD_EXCEPTS = {
     "opto.optimizers.multi.choosing",
     "opto.optimizers.optimizer",
     "opto.runs.record",
+    # Code that a model wrote, of which anything may come; and processes, which end with whatever ends the call.
+    "opto.sandbox.candidate",
+    "opto.sandbox.child.worker",
+    "opto.sandbox.child.zygote",
+    "opto.sandbox.failures",
+    "opto.sandbox.monty",
+    "opto.sandbox.pool",
+    "opto.sandbox.talk",
+    "opto.sandbox.zygote",
     "opto.trace.calls",
     "opto.trace.definition",
 }

@@ -134,9 +134,13 @@ class MontyCandidate:
         """Return what happened in our words; a session that passed a limit is over."""
         monty, name, limits = self._monty, self._definition.name, self._limits
         inner = error.exception()
-        if isinstance(error, monty.MontySyntaxError) or (isinstance(inner, NotImplementedError) and "monty" in str(inner)):
+        if isinstance(error, monty.MontySyntaxError) or (
+            isinstance(inner, NotImplementedError) and "monty" in str(inner)
+        ):
             _leave(self._open)
-            return SourceError(f"{name}() cannot be run by monty: {inner}.", mend="Use less of Python, or another level.")
+            return SourceError(
+                f"{name}() cannot be run by monty: {inner}.", mend="Use less of Python, or another level."
+            )
         if isinstance(error, monty.MontyCrashedError):
             _leave(self._open)
             if error.timed_out:

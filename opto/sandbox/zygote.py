@@ -81,7 +81,9 @@ class Zygote:
             "harmless": [*harmless()],
             "first_user": _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS),
         }
-        python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
+        # Behind bubblewrap, links to it lead nowhere.
+        program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
+        python = [program, "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
         command = [*_wrapping(variant.bubblewrap, root), *python, str(theirs.fileno()), json.dumps(settings)]
         said = os.path.join(root, "stderr")
         try:

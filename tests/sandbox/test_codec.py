@@ -1,6 +1,6 @@
 """Values become JSON and values again; what comes from the other side is believed in nothing."""
 
-import datetime
+import datetime as dt
 import json
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
@@ -26,7 +26,7 @@ leaves = (
     | st.binary()
     | st.complex_numbers(allow_nan=False)
     | st.dates()
-    | st.datetimes(timezones=st.none() | st.just(datetime.UTC))
+    | st.datetimes(timezones=st.none() | st.just(dt.UTC))
     | st.timedeltas()
     | st.decimals(allow_nan=False)
     | st.fractions()
@@ -80,9 +80,9 @@ def test_values_come_back_as_they_were(value):
         OrderedDict(b=1, a=2),
         Counter("aab"),
         defaultdict(list, a=[1]),
-        datetime.time(1, 2, fold=1),
-        datetime.timezone(datetime.timedelta(hours=2)),
-        datetime.datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Rome")),
+        dt.time(1, 2, fold=1),
+        dt.timezone(dt.timedelta(hours=2)),
+        dt.datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Rome")),
         Path("/a/b"),
         PurePosixPath("a"),
         PureWindowsPath("c:/a"),

@@ -27,7 +27,8 @@ def sandbox():
 
 
 def test_values_and_state(sandbox):
-    source = "seen = []\ndef f(x, *, by=2):\n    seen.append(x)\n    print('hello')\n    return {'all': seen, 'by': x * by}\n"
+    body = "    seen.append(x)\n    print('hello')\n    return {'all': seen, 'by': x * by}\n"
+    source = f"seen = []\ndef f(x, *, by=2):\n{body}"
     assert sandbox.level == "monty"
     with sandbox.load(source) as candidate:
         assert candidate(1) == {"all": [1], "by": 2}
@@ -64,13 +65,15 @@ def test_exceptions_have_their_lines(sandbox):
     ],
 )
 def test_limits(sandbox, body, kind):
-    with sandbox.load(f"def f():\n    {body}\n") as candidate:
-        with pytest.raises(kind):
-            candidate()
+    with sandbox.load(f"def f():\n    {body}\n") as candidate, pytest.raises(kind):
+        candidate()
 
 
 def test_files_are_not_there(sandbox):
-    with sandbox.load("def f():\n    return open('/etc/passwd').read()\n") as candidate, pytest.raises(Exception) as caught:
+    with (
+        sandbox.load("def f():\n    return open('/etc/passwd').read()\n") as candidate,
+        pytest.raises(Exception) as caught,
+    ):
         candidate()
     assert "root:" not in str(caught.value)
 
@@ -78,7 +81,10 @@ def test_files_are_not_there(sandbox):
 def test_what_it_does_not_know_is_refused(sandbox):
     with sandbox.load("def f(x):\n    del x\n    return 1\n") as candidate, pytest.raises(SourceError, match="monty"):
         candidate(1)
-    with sandbox.load("def f(x):\n    return x\n") as candidate, pytest.raises(SandboxTransferError, match="argument x"):
+    with (
+        sandbox.load("def f(x):\n    return x\n") as candidate,
+        pytest.raises(SandboxTransferError, match="argument x"),
+    ):
         candidate(object())
 
 

@@ -84,13 +84,13 @@ class Pair(NamedTuple):
     right: int
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     def __init__(self, item, why):
         super().__init__(f"{item}: {why}")
         self.item = item
 
 
-Old = namedtuple("Old", "a b")
+Old = namedtuple("Old", "a b")  # noqa: PYI024 - people still write it
 
 
 class Agent:
@@ -172,7 +172,10 @@ def test_what_stands_in_the_module_is_there(sandbox, body, given, expected):
 
 
 def test_exceptions_of_the_module_are_its_own(sandbox):
-    with load(sandbox, "raise Refused(x, 'too small')") as candidate, pytest.raises(Refused, match="7: too small") as caught:
+    with (
+        load(sandbox, "raise RefusedError(x, 'too small')") as candidate,
+        pytest.raises(RefusedError, match="7: too small") as caught,
+    ):
         candidate(7)
     assert caught.value.item == 7
 
@@ -218,13 +221,19 @@ class TestSelf:
             assert candidate(Agent(), 3) == expected
 
     def test_says_at_the_first_call_what_it_cannot_have(self, sandbox):
-        with sandbox.load("def act(self, x):\n    return self.client.ask(x)\n", like=Agent.act, owner=Agent) as candidate:
-            with pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, an object.*hosts=\['self.client'\]"):
-                candidate(Agent(), 1)
+        with (
+            sandbox.load(
+                "def act(self, x):\n    return self.client.ask(x)\n", like=Agent.act, owner=Agent
+            ) as candidate,
+            pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, an object.*hosts=\['self.client'\]"),
+        ):
+            candidate(Agent(), 1)
 
     def test_what_is_assigned_stays_inside_and_is_said_once(self, sandbox):
         agent = Agent()
-        with sandbox.load("def act(self, x):\n    self.factor = x\n    return self.factor\n", like=Agent.act) as candidate:
+        with sandbox.load(
+            "def act(self, x):\n    self.factor = x\n    return self.factor\n", like=Agent.act
+        ) as candidate:
             with pytest.warns(RuntimeWarning, match=r"act\(\) assigned self.factor"):
                 assert candidate(agent, 7) == 7
             assert candidate(agent, 8) == 8
@@ -273,7 +282,9 @@ def test_modules_of_the_program_itself_are_found_where_they_are(sandbox, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     main = __import__("main")
     try:
-        source = "def cost(x):\n    import tools\n    return [shop.price(x), rated(x), tools.RATE, shop.prices.price(1)]\n"
+        source = (
+            "def cost(x):\n    import tools\n    return [shop.price(x), rated(x), tools.RATE, shop.prices.price(1)]\n"
+        )
         with sandbox.load(source, like=main.cost) as candidate:
             assert candidate(3) == [30, 6, 2, 10]
     finally:
