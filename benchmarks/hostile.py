@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from opto.sandbox import IsolationError, Limits, Sandbox
+from opto.errors import IsolationError
+from opto.sandbox import Limits, Sandbox
 from opto.sandbox.child.folders import is_over
 
 HERE = Path(__file__).parent
@@ -240,6 +241,9 @@ class Peak(threading.Thread):
 
 def tried(sandbox: Sandbox, attack: Attack) -> str:
     """Return what came of *attack*: ``held``, or in a word what was not."""
+    with sandbox.load("def run(): ...") as first:
+        first()
+    before = below(sandbox)
     world = World()
     watcher = Peak(root_of(sandbox))
     watcher.start()
@@ -263,7 +267,7 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
     with sandbox.load("import json, math\ndef run(x):\n    return [len(x), json.dumps(x), math.floor(1.5)]\n") as after:
         if after([1, 2]) != [2, "[1, 2]", 1]:
             return "next broken"
-    return "left" if left_behind(sandbox) else "held"
+    return "left" if len(below(sandbox)) > len(before) else "held"
 
 
 def root_of(sandbox: Sandbox) -> str:
@@ -271,22 +275,25 @@ def root_of(sandbox: Sandbox) -> str:
     return "/nonexistent" if zygote is None else zygote.root
 
 
-def left_behind(sandbox: Sandbox) -> bool:
-    """True if processes of candidates are left: below the zygote, or of users whom nobody knows."""
+def below(sandbox: Sandbox) -> set[str]:
+    """Return the processes below the one that makes children, and those of users whom nobody else is."""
     zygote = sandbox._zygote
     if zygote is None or sys.platform != "linux":
-        return False
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                below = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-                if below[1] == str(zygote.process_id) and below[0] != "Z":
-                    return True
-                if os.geteuid() == 0 and zygote.is_user_of_candidates(os.stat(f"/proc/{name}").st_uid):
-                    return True
-            except OSError:
-                continue
-    return False
+        return set()
+    children: dict[str, list[str]] = {}
+    found, waiting = set(), [str(zygote.process_id)]
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            state, parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(parent, []).append(name)
+            if os.geteuid() == 0 and zygote.is_user_of_candidates(os.stat(f"/proc/{name}").st_uid):
+                found.add(name)
+    while waiting:
+        more = children.get(waiting.pop(), [])
+        found.update(more)
+        waiting += more
+    return found
 
 
 def ran(sandbox: Sandbox, function: Ordinary) -> str:

@@ -1,5 +1,7 @@
 """Code that a model wrote runs inside limits. See ``docs/security.md``.
 
+What runs it is loaded when it is asked for: programs that change no code do without.
+
 Example:
     >>> from opto.sandbox import Limits, Sandbox
     >>> sandbox = Sandbox(limits=Limits(seconds=1))
@@ -9,30 +11,18 @@ Example:
     opto.errors.SandboxTimeoutError: spin() did not finish within 1 s; it was in line 1. Make it end sooner: ...
 """
 
-from opto.errors import (
-    IsolationError,
-    SandboxCrashError,
-    SandboxError,
-    SandboxForbiddenError,
-    SandboxMemoryError,
-    SandboxOutputError,
-    SandboxTimeoutError,
-    SandboxTransferError,
-)
-from opto.sandbox.limits import Limits
-from opto.sandbox.sandbox import Candidate, Isolation, Sandbox
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Candidate",
-    "Isolation",
-    "IsolationError",
-    "Limits",
-    "Sandbox",
-    "SandboxCrashError",
-    "SandboxError",
-    "SandboxForbiddenError",
-    "SandboxMemoryError",
-    "SandboxOutputError",
-    "SandboxTimeoutError",
-    "SandboxTransferError",
-]
+from opto.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from opto.sandbox.sandbox import Candidate, Isolation, Sandbox
+
+__all__ = ["Candidate", "Isolation", "Limits", "Sandbox"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("opto.sandbox.sandbox"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ from opto.errors import (
     SandboxTransferError,
 )
 from opto.sandbox.child.codec import Decoder, MalformedError
+from opto.sandbox.child.offers import OUT_OF_MEMORY
 from opto.sandbox.limits import Limits
 
 __all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "with_line"]
@@ -77,6 +78,8 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
         if number == getattr(signal, "SIGXCPU", 0):
             return late(name, limits, line, is_load=False)
         how = f"crashed Python ({_name_of(number)})"
+    elif status >> 8 == OUT_OF_MEMORY:
+        return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
     else:
         code = status >> 8
         how = f"ended its process with exit code {code}"

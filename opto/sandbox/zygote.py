@@ -178,7 +178,8 @@ class Zygote:
     def abandon(self) -> None:
         """Leave it to the process that this one was forked from."""
         self.is_alive = False
-        self._close.detach()
+        if parts := self._close.detach():
+            parts[2][1].returncode = 0  # or Python warns that nobody waited for it
         self._socket.close()
 
     def _ask(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:

@@ -140,6 +140,13 @@ class TestLimits:
             assert str(error).startswith("f() used more than 128 MiB of memory in line 2.")
             assert candidate(10) == 10
 
+    def test_memory_for_arguments_and_results(self):
+        sandbox = Sandbox(limits=QUICK._replace(seconds=30, memory=48 << 20))
+        with sandbox.load("def f(x, n):\n    return 'x' * n\n") as candidate:
+            assert isinstance(raised(candidate, "x" * (40 << 20), 1), SandboxMemoryError)
+            assert isinstance(raised(candidate, "", 40 << 20), SandboxMemoryError)
+            assert candidate("", 1) == "x"
+
     def test_output(self, quick):
         with quick.load("def f(n):\n    print('x' * n)\n    return n\n") as candidate:
             error = raised(candidate, 2000)
@@ -549,9 +556,10 @@ class TestNothingIsLeft:
             assert candidate() == 2
 
     def test_a_zygote_that_was_killed_is_replaced(self, quick):
-        with quick.load("def f(x):\n    return x\n") as candidate:
-            assert candidate(1) == 1
+        with quick.load("import os\ndef f():\n    return os.getpid()\n") as candidate:
+            child = candidate()
             os.kill(quick._zygote.process_id, 9)
+            assert until(lambda: not runs(child))
             with pytest.raises(SandboxCrashError):
-                candidate(1)
-            assert candidate(2) == 2
+                candidate()
+            assert candidate() != child

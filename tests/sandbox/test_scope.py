@@ -248,9 +248,9 @@ def test_what_cannot_enter_is_said_at_once(sandbox):
 
 @pytest.mark.parametrize("value", [object(), lambda: 1, sys.modules["re"], [CLIENT], {"a": CLIENT}])
 def test_arguments_that_cannot_enter_are_named(sandbox, value):
-    with load(sandbox, "return x") as candidate:
-        with pytest.raises(SandboxTransferError, match=r"The argument x of original\(\) is or holds"):
-            candidate(value)
+    said = r"The argument x of original\(\) is or holds"
+    with load(sandbox, "return x") as candidate, pytest.raises(SandboxTransferError, match=said):
+        candidate(value)
 
 
 def test_functions_that_can_be_imported_enter(sandbox):

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from .codec import CannotCrossError, Decoder, Encoder, dumps, loads
 from .guard import ForbiddenError, guard_actions
 from .objects import Objects, Ready
+from .offers import OUT_OF_MEMORY
 from .spaces import Spaces, find_line, frames_of
 
 __all__ = ["Worker"]
@@ -56,10 +57,13 @@ class Worker:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
-        while True:
-            message = self._receive()
-            self._number = message["n"]
-            self._send(self._answer(message))
+        try:
+            while True:
+                message = self._receive()
+                self._number = message["n"]
+                self._send(self._answer(message))
+        except MemoryError:  # arguments or a result that are too large to be read or written
+            os._exit(OUT_OF_MEMORY)
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._output.begin()
