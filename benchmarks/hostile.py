@@ -271,13 +271,13 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
 
 
 def root_of(sandbox: Sandbox) -> str:
-    zygote = sandbox._zygote
+    zygote = sandbox._level.zygote
     return "/nonexistent" if zygote is None else zygote.root
 
 
 def below(sandbox: Sandbox) -> set[str]:
     """Return the processes below the one that makes children, and those of users whom nobody else is."""
-    zygote = sandbox._zygote
+    zygote = sandbox._level.zygote
     if zygote is None or sys.platform != "linux":
         return set()
     children: dict[str, list[str]] = {}

@@ -11,18 +11,7 @@ Example:
     opto.errors.SandboxTimeoutError: spin() did not finish within 1 s; it was in line 1. Make it end sooner: ...
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from opto.sandbox.limits import Limits
-
-if TYPE_CHECKING:
-    from opto.sandbox.sandbox import Candidate, Isolation, Sandbox
+from opto.sandbox.sandbox import Candidate, Isolation, Sandbox
 
 __all__ = ["Candidate", "Isolation", "Limits", "Sandbox"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("opto.sandbox.sandbox"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,36 +1,22 @@
 """Where code runs that nobody has read yet: the levels of isolation, and how candidates are loaded."""
 
 import ast
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from importlib import import_module
 from itertools import count
 from types import FunctionType
 from typing import Any, Literal, Protocol, Self, cast, get_args
 
 from opto.errors import IsolationError, SourceError
-from opto.sandbox.candidate import ChildCandidate, Main
-from opto.sandbox.child.offers import FILES, SECCOMP
-from opto.sandbox.forwarding import Definition, find_definition, forwarding, positional_names
-from opto.sandbox.inprocess import InProcessCandidate
+from opto.sandbox.forwarding import Definition, find_definition, forwarding
 from opto.sandbox.limits import Limits
-from opto.sandbox.monty import MontyCandidate
-from opto.sandbox.scope import Scope, closure_of
-from opto.sandbox.zygote import Variant, Zygote
 
 __all__ = ["Candidate", "Isolation", "Sandbox"]
-
-logger = logging.getLogger(__name__)
 
 Isolation = Literal["auto", "strict", "child", "monty", "none"]
 _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
-_STRONG = FILES | SECCOMP
-_LEVELS = {0: "child", FILES: "landlock", SECCOMP: "seccomp", _STRONG: "landlock+seccomp"}
-_HAS_CHILDREN = hasattr(os, "fork") and sys.platform not in {"emscripten", "wasi"}
 _version = count(1).__next__
 
 
@@ -143,8 +129,7 @@ class Sandbox:
         self.isolation = cast("Isolation", asked)
         self.limits = (limits or Limits()).checked()
         self._imports = tuple(imports)
-        self._variant: Variant | None = None
-        self._zygote: Zygote | None = None
+        self._prepared: Any = None
 
     @property
     def level(self) -> str:
@@ -153,11 +138,8 @@ class Sandbox:
         Raises:
             IsolationError: What was asked for is not to be had.
         """
-        if self.isolation in {"none", "monty"}:
-            return self.isolation
-        variant = self._prepared()
-        assert self._zygote is not None
-        return ("bubblewrap+" if variant.bubblewrap else "") + _LEVELS[self._zygote.offered]
+        name: str = self._level.name
+        return name
 
     def load(
         self,
@@ -196,63 +178,35 @@ class Sandbox:
             raise SourceError(
                 f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
             )
-        name = definition.name
-        file = file or f"<{name}, candidate {_version()}>"
+        file = file or f"<{definition.name}, candidate {_version()}>"
         hosts = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
-        if self.isolation == "none":
-            return Candidate(source, definition, InProcessCandidate(source, name, file=file, like=like, hosts=hosts))
-        values: Mapping[str, Any] = like.__globals__ if like is not None else {}
-        space = (like.__module__ if like is not None else None) or "candidate"
-        free = closure_of(like) if like is not None else {}
-        if self.isolation == "monty":
-            engine: _Engine = MontyCandidate(
-                source, definition, limits=self.limits, hosts=hosts, values={**values, **free}
-            )
-            return Candidate(source, definition, engine)
-        scope = Scope(source, name, values=values, free=free, space=space, hosts=hosts, adapt=adapt)
-        main = Main(
-            source,
-            name,
-            qualname=like.__qualname__ if like is not None else name,
-            file=file,
-            owner=owner.__name__ if owner is not None else None,
-            space=space,
-            parameters=positional_names(definition),
-        )
-        variant, extra = self._prepared(), (*self._imports, *imports)
-        return Candidate(
+        engine = _engines().make(
             source,
             definition,
-            ChildCandidate(main, scope, limits=self.limits, variant=variant, hosts=hosts, extra=extra),
+            level=self._level,
+            limits=self.limits,
+            like=like,
+            owner=owner,
+            file=file,
+            hosts=hosts,
+            imports=(*self._imports, *imports),
+            adapt=adapt,
         )
+        return Candidate(source, definition, engine)
 
-    def _prepared(self) -> Variant:
-        """Find out once what is to be had, and say so."""
-        if self._variant is not None:
-            return self._variant
-        if not _HAS_CHILDREN:
-            raise IsolationError(
-                f"There are no processes that could be copied on {sys.platform}.",
-                mend="Use isolation='monty' (pip install 'opto-trace[monty]'), or isolation='none'.",
-            )
-        variant = Variant(
-            kernel=self.isolation != "child", bubblewrap=_bubblewrap() if self.isolation == "strict" else None
-        )
-        self._zygote = Zygote.shared(variant)
-        offered = self._zygote.offered
-        if self.isolation == "strict" and offered != _STRONG:
-            raise IsolationError(
-                f"isolation='strict' needs Landlock and seccomp, and this machine has {_LEVELS[offered]} only.",
-                mend="Use Linux 5.13 or newer, isolation='monty', or isolation='auto' for what there is.",
-            )
-        if self.isolation == "auto" and offered != _STRONG:
-            _say_what_is_missing(_LEVELS[offered])
-        self._variant = variant
-        logger.info("Candidates run at level %s.", self.level)
-        return variant
+    @property
+    def _level(self) -> Any:
+        if self._prepared is None:
+            self._prepared = _engines().prepare(self.isolation)
+        return self._prepared
 
     def __repr__(self) -> str:
         return f"Sandbox({self.isolation!r}, limits={self.limits})"
+
+
+def _engines() -> Any:
+    """Return the module of what runs candidates: programs that change no code do without."""
+    return import_module("opto.sandbox.engines")
 
 
 def _parsed(source: str) -> ast.Module:
@@ -262,28 +216,3 @@ def _parsed(source: str) -> ast.Module:
         where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.") from error
-
-
-@cache
-def _say_what_is_missing(level: str) -> None:
-    warnings.warn(
-        f"Code that a model wrote runs at level {level!r}: this kernel does not keep it from files and the network. "
-        "See docs/security.md.",
-        RuntimeWarning,
-        stacklevel=5,
-    )
-
-
-@cache
-def _bubblewrap() -> str | None:
-    """Return the program bubblewrap, if it is there and works."""
-    import shutil  # noqa: PLC0415 - only where the strict level is asked for
-
-    program = shutil.which("bwrap")
-    if program is None:
-        return None
-    try:
-        Zygote(Variant(bubblewrap=program)).close()
-    except IsolationError:
-        return None
-    return program

@@ -83,7 +83,7 @@ PACKAGE = Path(folders.__file__).parent
 def probed(what, folder):
     from opto.sandbox import Sandbox
 
-    if Sandbox("child")._prepared() and sys.platform != "linux":
+    if Sandbox("child").level and sys.platform != "linux":
         pytest.skip("Linux only")
     command = [sys.executable, "-I", "-S", "-c", RUN + PROBE, str(PACKAGE), str(folder), what]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

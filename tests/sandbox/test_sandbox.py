@@ -435,7 +435,7 @@ class TestLevels:
             assert candidate() == os.getpid()
 
     def test_strict_refuses_what_is_less(self, monkeypatch):
-        from opto.sandbox import sandbox as module
+        from opto.sandbox import engines as module
 
         class Less:
             offered = 0
@@ -446,7 +446,7 @@ class TestLevels:
             Sandbox("strict").level
 
     def test_auto_says_once_what_is_missing(self, monkeypatch):
-        from opto.sandbox import sandbox as module
+        from opto.sandbox import engines as module
 
         class Less:
             offered = 2
@@ -472,7 +472,7 @@ from opto.sandbox import Sandbox
 sandbox = Sandbox()
 candidate = sandbox.load("import os\\ndef f():\\n    return os.getpid()\\n")
 candidate()
-print(sandbox._zygote.process_id, sandbox._zygote.root, flush=True)
+print(sandbox._level.zygote.process_id, sandbox._level.zygote.root, flush=True)
 """
 
 
@@ -524,7 +524,7 @@ class TestNothingIsLeft:
         before = len(os.listdir("/proc/self/fd"))
         candidate = sandbox.load("import os\ndef f():\n    return os.getpid()\n")
         candidate()
-        zygote, child = sandbox._zygote, candidate._engine._pool._idle[0]._folder
+        zygote, child = sandbox._level.zygote, candidate._engine._pool._idle[0]._folder
         assert Path(child).exists()
         before = before if len(os.listdir("/proc/self/fd")) == before + 2 else len(os.listdir("/proc/self/fd")) - 2
         del candidate
@@ -537,7 +537,7 @@ class TestNothingIsLeft:
         with quick.load("import time\ndef f():\n    time.sleep(9)\n") as candidate:
             for _ in range(2):
                 raised(candidate)
-            assert os.listdir(quick._zygote.root) == ["stderr"]
+            assert os.listdir(quick._level.zygote.root) == ["stderr"]
 
     def test_copies_of_the_process_have_children_of_their_own(self, quick):
         with quick.load("seen = []\ndef f():\n    seen.append(1)\n    return len(seen)\n") as candidate:
@@ -558,7 +558,7 @@ class TestNothingIsLeft:
     def test_a_zygote_that_was_killed_is_replaced(self, quick):
         with quick.load("import os\ndef f():\n    return os.getpid()\n") as candidate:
             child = candidate()
-            os.kill(quick._zygote.process_id, 9)
+            os.kill(quick._level.zygote.process_id, 9)
             assert until(lambda: not runs(child))
             with pytest.raises(SandboxCrashError):
                 candidate()
