@@ -68,6 +68,7 @@ class Zygote:
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._unwanted: list[int] = []
+        self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
         root = tempfile.mkdtemp(prefix="opto-sandbox-")
         os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
         ours, theirs = socket.socketpair()
@@ -79,7 +80,7 @@ class Zygote:
             "kernel": variant.kernel,
             "preload": variant.preload,
             "harmless": [*harmless()],
-            "first_user": _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS),
+            "first_user": self._first_user,
         }
         # Behind bubblewrap, links to it lead nowhere.
         program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
@@ -167,8 +168,8 @@ class Zygote:
         return status
 
     def is_user_of_candidates(self, user: int) -> bool:
-        """True if *user* is one as whom candidates run when this process is root."""
-        return _FIRST_USER <= user < _FIRST_USER + _MOST_USERS
+        """True if *user* is one as whom candidates of this zygote run when this process is root."""
+        return self._first_user <= user < self._first_user + 0x10000
 
     def close(self) -> None:
         """End all children."""
