@@ -49,9 +49,9 @@ class Candidate:
         >>> candidate.close()
     """
 
-    def __init__(self, source: str, definition: Definition, engine: _Engine) -> None:
+    def __init__(self, source: str, definition: Definition, engine: _Engine, like: FunctionType | None = None) -> None:
         self.source, self.name = source, definition.name
-        self._definition, self._engine = definition, engine
+        self._definition, self._engine, self._like = definition, engine, like
         self._function: FunctionType | None = None
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -79,6 +79,8 @@ class Candidate:
             defaults = self._engine.defaults if has_defaults else {}
             made = forwarding(self._definition, call=self._engine, acall=self._engine.acall, defaults=defaults)
             made.__doc__ = ast.get_docstring(self._definition, clean=False)
+            if self._like is not None:
+                made.__module__, made.__qualname__ = self._like.__module__, self._like.__qualname__
             self._function = made
         return self._function
 
@@ -192,7 +194,7 @@ class Sandbox:
             imports=(*self._imports, *imports),
             adapt=adapt,
         )
-        return Candidate(source, definition, engine)
+        return Candidate(source, definition, engine, like)
 
     @property
     def _level(self) -> Any:

@@ -92,7 +92,7 @@ class Scope:
 
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
-        value = self._adapt(value)
+        given, value = value, self._adapt(value)
         if isinstance(value, ModuleType):
             self.used.add(value.__name__.partition(".")[0])
             return {"do": "module", "module": value.__name__}
@@ -107,7 +107,7 @@ class Scope:
                 return {"do": "same", **self._homes[value]}
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
-                return self._function(name, value, inner, space)
+                return self._function((space, name), given, inner, kept=_depth(value) if value is not given else None)
         try:
             return {"do": "value", "value": self.encoder.encode(value)}
         except CannotCrossError as error:
@@ -115,16 +115,25 @@ class Scope:
                 f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
             ) from None
 
-    def _function(self, name: str, value: Any, inner: FunctionType, space: str) -> _Entry:
-        """Return how the function *value* is made: in the module that it stands in, which others import it from."""
-        home, own = inner.__module__ or space, inner.__name__
-        if (home, own) == (space, name) or getattr(sys.modules.get(home), own, None) is not value:
-            return self._by_source(inner, inner.__globals__, closure_of(inner), home)
-        if (home, own) not in self._done:
-            self._done.add((home, own))
-            entry = self._by_source(inner, inner.__globals__, closure_of(inner), home)
-            self.entries.append({**entry, "as": own, "into": home})
-        return {"do": "same", "of": home, "name": own}
+    def _function(self, asked: tuple[str, str], given: Any, inner: FunctionType, *, kept: int | None) -> _Entry:
+        """Return how a function is made: in the module that it stands in, which others import it from.
+
+        Args:
+            asked: Where it is spoken of: space and name.
+            given: What stands there, around *inner*.
+            inner: What has a source.
+            kept: How many of its decorators are kept, from the lowest on; all if None.
+        """
+        home = (inner.__module__ or asked[0], inner.__name__)
+        is_at_home = getattr(sys.modules.get(home[0]), home[1], None) is given
+        if is_at_home and home in self._done and home != asked:
+            return {"do": "same", "of": home[0], "name": home[1]}
+        self._done.add(home)
+        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept)
+        if not is_at_home or home == asked:
+            return entry
+        self.entries.append({**entry, "as": home[1], "into": home[0]})
+        return {"do": "same", "of": home[0], "name": home[1]}
 
     def _importable(self, value: Any) -> dict[str, str] | None:
         """Return under which name *value* can be imported from a module that a child finds."""
@@ -141,13 +150,22 @@ class Scope:
         self.used.add(top)
         return {"module": module, "name": name}
 
-    def _by_source(self, value: Any, values: Mapping[str, Any], free: Mapping[str, Any], space: str) -> _Entry:
-        """Return how a function or a class is made of its source, after what that speaks of."""
+    def _by_source(
+        self, value: Any, values: Mapping[str, Any], free: Mapping[str, Any], space: str, *, kept: int | None = None
+    ) -> _Entry:
+        """Return how a function or a class is made of its source, after what that speaks of.
+
+        *kept*: How many of its decorators are kept, from the lowest on; all if None.
+        """
         name = value.__name__
         try:
             lines, first = inspect.getsourcelines(value)
             source = textwrap.dedent("".join(lines))
             tree = ast.parse(source)
+            if kept is not None:
+                above = _lines_above(tree, name, kept)
+                source, first = "".join(source.splitlines(keepends=True)[above:]), first + above
+                tree = ast.parse(source)
         except (OSError, TypeError, SyntaxError, IndexError):
             raise SandboxTransferError(
                 f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
@@ -200,6 +218,8 @@ class Scope:
     def _write(self, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of what is no plain data, on the way in."""
         kind = type(value)
+        if (adapted := self._adapt(value)) is not value:
+            return encoder.encode(adapted, depth)
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             found = self._importable(value)
             if found is None:
@@ -308,13 +328,14 @@ class Scope:
         if member is None or name == self.name or (name[:2] == "__" and name[-2:] == "__"):
             return None, None
         how = _PROPERTIES.get(type(member))
-        function = member.fget if how == "property" else member.__func__ if how else self._adapt(member)
+        given = member.fget if how == "property" else member.__func__ if how else member
+        function = self._adapt(given)
         if not isinstance(function, FunctionType):
             return None, None
-        tree = ast.parse(self._by_source(function, function.__globals__, {}, kind.__module__)["source"])
-        without_decorators(tree, function.__name__)
-        text = (f"@{how}\n" if how else "") + ast.unparse(tree)
-        return text, names_in(tree)
+        inner = inspect.unwrap(function)
+        kept = None if function is given else _depth(function)
+        text = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept)["source"]
+        return (f"@{how}\n" if how and kept is not None else "") + text, names_in(ast.parse(text))
 
     def encode(self, name: str, value: Any) -> Any:
         """Return the form of the argument *name*.
@@ -333,6 +354,22 @@ class Scope:
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
                 mend=_MEND,
             ) from None
+
+
+def _depth(value: Any) -> int:
+    """Return how many decorators say that they are around the function that *value* is in the end."""
+    depth = 0
+    while hasattr(value, "__wrapped__"):
+        value, depth = value.__wrapped__, depth + 1
+    return depth
+
+
+def _lines_above(tree: ast.Module, name: str, kept: int) -> int:
+    """Return how many lines stand above the definition of *name*, or above the last *kept* of its decorators."""
+    item: Any = next(item for item in tree.body if getattr(item, "name", None) == name)
+    decorators = item.decorator_list[len(item.decorator_list) - kept :] if kept else []
+    first: int = decorators[0].lineno if decorators else item.lineno
+    return first - 1
 
 
 def _mangled(names: Iterable[str], kind: type) -> list[str]:

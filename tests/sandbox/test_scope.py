@@ -308,6 +308,52 @@ def test_what_wraps_functions_can_be_unwrapped(sandbox):
         assert candidate(2) == 10
 
 
+class Bundled:
+    """As a bundle does, it takes the place of a function and is called like it."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        raise AssertionError
+
+    def __get__(self, instance, owner):
+        return self
+
+
+@Bundled
+@shout
+def bundled(x):
+    return f"{x}{FACTOR}"
+
+
+class Bundles:
+    @Bundled
+    def part(self, x):
+        return x + FACTOR
+
+    def act(self, x):
+        return x
+
+
+def unbundled(value):
+    return value.function if isinstance(value, Bundled) else value
+
+
+def test_decorators_that_were_unwrapped_are_left_out_and_those_below_are_kept(sandbox):
+    source = "def original(x):\n    return [bundled(x), bundled(x)]\n"
+    with sandbox.load(source, like=original, adapt=unbundled) as candidate:
+        assert candidate("a") == ["A3", "A3"]
+    source = "def act(self, x):\n    return self.part(x)\n"
+    with sandbox.load(source, like=Bundles.act, adapt=unbundled) as candidate:
+        assert candidate(Bundles(), 1) == 4
+
+
+def test_wrappers_deep_in_arguments_are_unwrapped(sandbox):
+    with sandbox.load("def f(x):\n    return x\n", adapt=lambda value: 5 if value is CLIENT else value) as candidate:
+        assert candidate([{"a": CLIENT}]) == [{"a": 5}]
+
+
 def test_containers_keep_their_kinds(sandbox):
     with load(sandbox, "return x") as candidate:
         given = OrderedDict([("b", 1), ("a", (1, [2]))])
