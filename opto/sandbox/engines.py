@@ -16,7 +16,8 @@ from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
 from opto.sandbox.monty import MontyCandidate
-from opto.sandbox.scope import Scope, closure_of
+from opto.sandbox.scope import Scope
+from opto.sandbox.written import closure_of
 from opto.sandbox.zygote import Variant, Zygote
 
 __all__ = ["Level", "make", "prepare"]

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, EnumMeta
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -17,13 +17,22 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.objects import state_of
 from opto.sandbox.names import Names, names_in, without_decorators
 from opto.sandbox.places import of_module
+from opto.sandbox.written import (
+    PROPERTIES,
+    closure_of,
+    depth_of,
+    is_installed,
+    lines_above,
+    mangled,
+    members_of,
+    plain_members_of,
+)
 
-__all__ = ["Scope", "closure_of"]
+__all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
 _MEND = "Pass it as plain data, offer it with hosts=, or use isolation='none'."
-_PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
 
 class Scope:
@@ -107,7 +116,7 @@ class Scope:
                 return {"do": "same", **self._homes[value]}
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
-                return self._function((space, name), given, inner, kept=_depth(value) if value is not given else None)
+                return self._function((space, name), given, inner, kept=depth_of(value) if value is not given else None)
         try:
             return {"do": "value", "value": self.encoder.encode(value)}
         except CannotCrossError as error:
@@ -141,7 +150,7 @@ class Scope:
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
         top = module.partition(".")[0]
         found: Any = sys.modules.get(module)
-        if found is None or "<" in name or not _is_installed(sys.modules.get(top)):
+        if found is None or "<" in name or not is_installed(sys.modules.get(top)):
             return None
         for part in name.split("."):
             found = getattr(found, part, None)
@@ -163,7 +172,7 @@ class Scope:
             source = textwrap.dedent("".join(lines))
             tree = ast.parse(source)
             if kept is not None:
-                above = _lines_above(tree, name, kept)
+                above = lines_above(tree, name, kept)
                 source, first = "".join(source.splitlines(keepends=True)[above:]), first + above
                 tree = ast.parse(source)
         except (OSError, TypeError, SyntaxError, IndexError):
@@ -267,13 +276,13 @@ class Scope:
         key, used = self._selves[kind]
         state, missing = state_of(receiver), {}
         forms = {}
-        for name in {**_plain_members(kind), **state} if used is None else used:
+        for name in {**plain_members_of(kind), **state} if used is None else used:
             if self._is_host(f"self.{name}"):
                 continue
             if name not in state:
-                if name not in _plain_members(kind):
+                if name not in plain_members_of(kind):
                     continue
-                state[name] = _members(kind)[name]
+                state[name] = members_of(kind)[name]
             try:
                 forms[name] = self.encoder.encode(self._adapt(state[name]))
             except CannotCrossError as error:
@@ -291,8 +300,8 @@ class Scope:
 
     def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
         """Add a class with the methods of *kind* that the candidate uses; return its key, and all attributes used."""
-        wanted = None if self.names.attributes is None else _mangled(self.names.attributes, kind)
-        waiting, texts, seen = [*(wanted if wanted is not None else _members(kind))], [], set()
+        wanted = None if self.names.attributes is None else mangled(self.names.attributes, kind)
+        waiting, texts, seen = [*(wanted if wanted is not None else members_of(kind))], [], set()
         while waiting:
             name = waiting.pop()
             if name in seen or self._is_host(f"self.{name}"):
@@ -304,9 +313,9 @@ class Scope:
             texts.append(text)
             if names is not None and names.attributes is None:
                 wanted = None
-                waiting += _members(kind)
+                waiting += members_of(kind)
             elif names is not None:
-                waiting += _mangled(names.attributes or (), kind)
+                waiting += mangled(names.attributes or (), kind)
         body = textwrap.indent("\n".join(texts) or "pass", "    ")
         key = f"self:{kind.__qualname__}.{len(self._selves)}"
         entry = {
@@ -324,16 +333,16 @@ class Scope:
 
     def _method(self, kind: type, name: str) -> tuple[str | None, Names | None]:
         """Return how the method *name* of a class is written, and what that speaks of; None if it is no method."""
-        member = _members(kind).get(name)
+        member = members_of(kind).get(name)
         if member is None or name == self.name or (name[:2] == "__" and name[-2:] == "__"):
             return None, None
-        how = _PROPERTIES.get(type(member))
+        how = PROPERTIES.get(type(member))
         given = member.fget if how == "property" else member.__func__ if how else member
         function = self._adapt(given)
         if not isinstance(function, FunctionType):
             return None, None
         inner = inspect.unwrap(function)
-        kept = None if function is given else _depth(function)
+        kept = None if function is given else depth_of(function)
         text = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept)["source"]
         return (f"@{how}\n" if how and kept is not None else "") + text, names_in(ast.parse(text))
 
@@ -356,63 +365,6 @@ class Scope:
             ) from None
 
 
-def _depth(value: Any) -> int:
-    """Return how many decorators say that they are around the function that *value* is in the end."""
-    depth = 0
-    while hasattr(value, "__wrapped__"):
-        value, depth = value.__wrapped__, depth + 1
-    return depth
-
-
-def _lines_above(tree: ast.Module, name: str, kept: int) -> int:
-    """Return how many lines stand above the definition of *name*, or above the last *kept* of its decorators."""
-    item: Any = next(item for item in tree.body if getattr(item, "name", None) == name)
-    decorators = item.decorator_list[len(item.decorator_list) - kept :] if kept else []
-    first: int = decorators[0].lineno if decorators else item.lineno
-    return first - 1
-
-
-def _mangled(names: Iterable[str], kind: type) -> list[str]:
-    """Return the attributes that *names* stand for inside the classes that *kind* is made of."""
-    return [
-        spelt
-        for name in names
-        for spelt in (
-            [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
-            if name[:2] == "__" and name[-2:] != "__"
-            else [name]
-        )
-    ]
-
-
-def _members(kind: type) -> dict[str, Any]:
-    """Return what the classes of the user's that *kind* is made of define."""
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base is not object and not _is_installed(sys.modules.get(base.__module__.partition(".")[0])):
-            found.update(base.__dict__)
-    return found
-
-
-def _plain_members(kind: type) -> dict[str, Any]:
-    """Return those that are data, as far as one can see."""
-    return {
-        name: value
-        for name, value in _members(kind).items()
-        if name[:2] != "__" and not callable(value) and type(value) not in _PROPERTIES and not hasattr(value, "__get__")
-    }
-
-
-def _is_installed(module: ModuleType | None) -> bool:
-    """True if a child finds *module* where Python's own are, or those of packages."""
-    if module is None or module.__name__ == "__main__":
-        return False
-    if module.__name__ in sys.stdlib_module_names:
-        return True
-    where = getattr(module, "__file__", None) or ""
-    return "site-packages" in where or "dist-packages" in where
-
-
 def _stand_in(kind: type, encoder: Encoder) -> _Entry:
     """Return how a class without a source is made, as far as its data goes."""
     if isinstance(kind, EnumMeta):
@@ -424,14 +376,3 @@ def _stand_in(kind: type, encoder: Encoder) -> _Entry:
     else:
         members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
     return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}
-
-
-def closure_of(function: FunctionType) -> dict[str, Any]:
-    """Return the closure variables of *function* that have a value, by name."""
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    return found
