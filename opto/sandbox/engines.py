@@ -93,7 +93,9 @@ def make(
     if level.variant is None:
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values={**values, **free})
     space = (like.__module__ if like is not None else None) or "candidate"
-    scope = Scope(source, name, values=values, free=free, space=space, hosts=hosts, adapt=adapt)
+    scope = Scope(
+        source, name, values=values, free=free, space=space, hosts=hosts, has_owner=owner is not None, adapt=adapt
+    )
     main = Main(
         source,
         name,

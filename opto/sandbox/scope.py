@@ -52,6 +52,7 @@ class Scope:
         values: What global names stand for there.
         space: The module that they belong to.
         hosts: What is called outside, by name.
+        has_owner: True if it is a method.
         adapt: Maps each value of the program before it is looked at.
     """
 
@@ -64,6 +65,7 @@ class Scope:
         free: Mapping[str, Any],
         space: str,
         hosts: Collection[str],
+        has_owner: bool = False,
         adapt: Callable[[Any], Any] | None = None,
     ) -> None:
         self.entries: list[_Entry] = []
@@ -81,6 +83,11 @@ class Scope:
         tree = ast.parse(source)
         without_decorators(tree, name)
         self.names = names_in(tree)
+        if "super" in self.names.free and has_owner:
+            raise SandboxTransferError(
+                f"{name}() uses super(), and the classes above stay outside.",
+                mend="Call no method of the classes above, or use isolation='none'.",
+            )
         self.used = {module.partition(".")[0] for module in self.names.modules}
         self.free = {}
         for free_name in free:

@@ -186,6 +186,10 @@ class TestLimits:
         assert error.line == 4
         assert "crashed Python (SIGABRT) in line 4" in str(error)
 
+    def test_modules_that_nobody_has_are_missing_as_ever(self, quick):
+        with quick.load("def f():\n    import no_such_module\n") as candidate, pytest.raises(ModuleNotFoundError):
+            candidate()
+
     @pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "GeneratorExit"])
     def test_what_ends_programs_does_not_end_this_one(self, quick, kind):
         with quick.load(f"def f():\n    raise {kind}\n") as candidate:
