@@ -214,8 +214,8 @@ HARM: dict[str, Callable[[World, Outcome, int], bool]] = {
     "disk": lambda _, __, peak: peak > 8 * LIMITS.disk,
     "forged": lambda _, outcome, __: outcome.value == "forged",
     "value": lambda _, outcome, __: outcome.error is None,
-    "liar": lambda _, outcome, __: type(outcome.value) is not str or outcome.value != "lie",
-    "larger": lambda _, outcome, __: type(outcome.value) is not float or outcome.value > 1,
+    "liar": lambda _, outcome, __: outcome.error is None and (type(outcome.value) is not str or outcome.value != "lie"),
+    "larger": lambda _, outcome, __: outcome.error is None and (type(outcome.value) is not float or outcome.value > 1),
     "argument": lambda world, _, __: world.facts.get("list") != [1, 2],
     "main": lambda _, __, ___: hasattr(sys.modules["__main__"], "changed"),
 }
@@ -342,6 +342,8 @@ def watch(level: str, only: str | None, user: str | None) -> tuple[str, dict[int
         options: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
         environment = {**os.environ, "OPTO_HOSTILE_USER": user or "", "PYTHONWARNINGS": "ignore"}
         if user:
+            monty = shutil.which("monty", path=os.path.dirname(sys.executable))
+            environment.update({"MONTY_BIN": monty} if monty else {})
             environment.update(USER=user, LOGNAME=user, HOME=f"/home/{user}", PYTHONPATH=os.pathsep.join(packages()))
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True, cwd="/", **options

@@ -156,12 +156,13 @@ class ChildCandidate:
         """End *child*, and return the error for *what* it did."""
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
-        line = child.line_reached(file)
+        # Whoever fills the disk goes on while it is asked for its line.
+        line = None if isinstance(what, OverDisk) else child.line_reached(file)
         status = child.end()
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
-            error = failures.over_disk(name, limits, line)
+            error = failures.over_disk(name, limits)
         elif isinstance(what, Ended):
             error = failures.crashed(name, status, line, limits)
         else:

@@ -54,10 +54,10 @@ def _at(line: int | None) -> str:
     return "" if line is None else f"; it was in line {line}"
 
 
-def over_disk(name: str, limits: Limits, line: int | None) -> SandboxError:
+def over_disk(name: str, limits: Limits) -> SandboxError:
     """Return the error for code that filled its work folder."""
     return SandboxMemoryError(
-        f"{name}() wrote more than {_size(limits.disk)} of files{_at(line)}.", mend="Write less, or nothing.", line=line
+        f"{name}() wrote more than {_size(limits.disk)} of files, or too many.", mend="Write less, or nothing."
     )
 
 

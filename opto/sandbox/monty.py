@@ -96,7 +96,10 @@ class MontyCandidate:
             _leave(self._open)
 
     def _begin(self) -> None:
-        pool = self._monty.Monty(max_processes=1).__enter__()
+        try:
+            pool = self._monty.Monty(max_processes=1).__enter__()
+        except FileNotFoundError as error:
+            raise _missing(error) from error
         self._open.append(pool)
         session = pool.checkout(
             limits={
@@ -184,9 +187,13 @@ def _imported() -> Any:
     try:
         return import_module("pydantic_monty")
     except ImportError as error:
-        raise MissingDependencyError(
-            "The package pydantic-monty is not installed.", mend="Run: pip install 'opto-trace[monty]'"
-        ) from error
+        raise _missing(error) from error
+
+
+def _missing(error: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"The package pydantic-monty is not installed ({error}).", mend="Run: pip install 'opto-trace[monty]'"
+    )
 
 
 def _leave(entered: list[Any]) -> None:

@@ -20,7 +20,7 @@ __all__ = ["Child", "Do", "Ended", "HostCall", "Late", "Misbehaved", "OverDisk",
 
 _LENGTH = struct.Struct(">Q")
 #: How long nobody looks how much there is in the work folder.
-_TICK = 0.05
+_TICK = 0.02
 
 
 class Wait(NamedTuple):

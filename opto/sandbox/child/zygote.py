@@ -180,8 +180,20 @@ class _Zygote:
         if keeper is not None:
             told = keeper.status()
             status = status if told is None else told
-        folders.remove(os.path.join(self._root, str(number)))
+        self._remove(os.path.join(self._root, str(number)))
         return status
+
+    @staticmethod
+    def _remove(folder: str) -> None:
+        """Remove a work folder; what is in it takes a process of its own as long as it takes."""
+        try:
+            os.rmdir(folder)
+        except OSError:
+            if not os.fork():
+                try:
+                    folders.remove(folder)
+                finally:
+                    os._exit(0)
 
     def _reap(self) -> None:
         """Take note of candidates that have ended, and bury orphans."""
@@ -201,6 +213,9 @@ class _Zygote:
         for number in [*self._running]:
             with suppress(OSError):
                 self._end(number)
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()  # for those that still remove folders
         folders.remove(self._root)
 
 
