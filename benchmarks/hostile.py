@@ -414,7 +414,7 @@ def main() -> None:
             name, results = watch(level, options.only, user)
             columns[f"{level}: {name}, {user or getpass.getuser()}"] = results
             print(f"{level} ({name}) as {user or getpass.getuser()}: {summary(results)}", file=sys.stderr, flush=True)
-    print(json.dumps(columns, indent=1) if options.json else table(columns))
+    print(json.dumps(columns, indent=1) if options.json else f"{table(columns)}\n\n{by_kind(columns)}")
 
 
 def summary(results: dict[int, str]) -> str:
@@ -422,6 +422,19 @@ def summary(results: dict[int, str]) -> str:
     hostile = [result for number, result in results.items() if number < count]
     plain = [result for number, result in results.items() if number >= count]
     return f"{hostile.count('held')} of {len(hostile)} held, {plain.count('held')} of {len(plain)} ordinary ones ran"
+
+
+def by_kind(columns: dict[str, dict[int, str]]) -> str:
+    """Return how many of each kind were held, as a table in Markdown."""
+    kinds: dict[str, list[int]] = {}
+    for number, attack in enumerate(attacks()):
+        kinds.setdefault(attack.kind, []).append(number)
+    kinds["ordinary"] = [*range(len(attacks()), len(attacks()) + len(ordinary()))]
+    rows = [["held, or ran", *columns], ["---"] * (len(columns) + 1)]
+    for kind, numbers in kinds.items():
+        found = [[results[number] for number in numbers if number in results] for results in columns.values()]
+        rows.append([kind, *(f"{results.count('held')}/{len(results)}" for results in found)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def table(columns: dict[str, dict[int, str]]) -> str:
