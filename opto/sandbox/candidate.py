@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from opto.errors import SandboxCrashError, SandboxError, SandboxTransferError
+from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
 from opto.sandbox import failures
-from opto.sandbox.child.codec import CannotCrossError, MalformedError
+from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
@@ -114,7 +114,7 @@ class ChildCandidate:
         if given is None:
             waiter = ThreadWaiter()
             given = self._pool.take(waiter=waiter) or waiter.result(self._pool)
-        return run(self._guarded(given, work))
+        return run(self._guarded(given, work)).unwrap()
 
     async def _run_async(self, work: Callable[[Child], Steps]) -> Any:
         is_inside = _depth_of(self._main.name) > 0
@@ -124,33 +124,29 @@ class ChildCandidate:
 
             waiter = TaskWaiter(asyncio.get_running_loop())
             given = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
-        return await run_async(self._guarded(given, work))
+        outcome: _Outcome = await run_async(self._guarded(given, work))
+        return outcome.unwrap()
 
     def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
         """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
         child: Child | None = given if isinstance(given, Child) else None
-        is_fit = False
         try:
             if child is None:
                 child = yield Do(self._start)
             child.errors.clear()
-            if not child.is_loaded:
-                yield from self._load(child)
-            result = yield from work(child)
-            is_fit = True
+            outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
+            if outcome.error is None:
+                outcome = yield from work(child)
         except (Late, Ended, OverDisk, Misbehaved) as what:
             assert child is not None
-            raise (yield Do(partial(self._failure, child, what))) from None
-        except Exception:
-            # What it raised, or what could not be sent to it. Limits that it saw itself end it.
-            is_fit = True
-            raise
+            outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
         finally:
-            if child is not None and is_fit and child.is_loaded:
+            # In the middle of a talk it would take the next message for an answer.
+            if child is not None and child.is_loaded and not child.is_busy:
                 self._pool.give(child)
             else:
                 self._pool.drop(child)
-        return result
+        return outcome
 
     def _failure(self, child: Child, what: Exception) -> BaseException:
         """End *child*, and return the error for *what* it did."""
@@ -220,10 +216,15 @@ class ChildCandidate:
         }
         serve = partial(self._serve, child, {})
         reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
-        self._value_of(child, reply)
-        child.is_loaded = True
-        if self._defaults is None:
-            self._defaults = {name: self._default(form) for name, form in reply["defaults"].items()}
+        outcome = self._outcome_of(child, reply)
+        if outcome.error is None:
+            child.is_loaded = True
+            defaults = reply.get("defaults")
+            if type(defaults) is not dict:
+                raise Misbehaved("something else than its default values")
+            if self._defaults is None:
+                self._defaults = {name: self._default(form) for name, form in defaults.items()}
+        return outcome
 
     def _default(self, form: Any) -> Any:
         try:
@@ -233,6 +234,7 @@ class ChildCandidate:
 
     def _nothing(self, _: Child) -> Steps:
         yield from ()
+        return _NOTHING
 
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
         encode, names = self._scope.encode, self._main.parameters
@@ -243,18 +245,22 @@ class ChildCandidate:
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
             "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
         }
-        if child.known < len(self._scope.entries):
-            message["classes"] = self._scope.entries[child.known :]
-            child.known = len(self._scope.entries)
+        message["classes"] = self._news_for(child)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         reply = yield from child.exchange(message, self._limits.seconds, partial(self._serve, child, given))
         if reply.get("threads"):
             # They would go on, with nobody to count their time. What they have done is done.
             child.is_loaded = False
-        return self._value_of(child, reply)
+        return self._outcome_of(child, reply)
 
-    def _value_of(self, child: Child, reply: Mapping[str, Any]) -> Any:
-        """Return the value in an answer, or raise what it says was raised."""
+    def _news_for(self, child: Child) -> list[Any]:
+        """Return the parts of the scope that *child* was not told of."""
+        news = self._scope.entries[child.known :]
+        child.known += len(news)
+        return news
+
+    def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "_Outcome":
+        """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         self.output = str(reply.get("out", ""))[: limits.output]
         try:
@@ -267,12 +273,13 @@ class ChildCandidate:
                 value = self._scope.decoder.decode(reply["ok"])
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
-                return value
+                return _Outcome(value, None)
         except (MalformedError, AttributeError, KeyError, TypeError, ValueError) as malformed:
             raise Misbehaved(str(malformed)[:200]) from None
         if isinstance(error, SandboxError):
             error.output = self.output
-        raise error
+            child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
+        return _Outcome(None, error)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         host = described.get("host")
@@ -294,10 +301,8 @@ class ChildCandidate:
         depth = _depth.set(_depth.get() + 1)
         try:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
-            return {"ok": self._scope.encoder.encode(value), "awaited": is_awaited}
-        except CannotCrossError as error:
-            problem = f"{asked['host']}() returned {error.what}, which cannot enter the sandbox."
-            raise SandboxTransferError(problem, mend="Offer a function that returns plain data.") from None
+            form = self._scope.encode_result(asked["host"], value)
+            return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             child.errors.append(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
@@ -326,6 +331,21 @@ class ChildCandidate:
                 stacklevel=4,
             )
 
+
+class _Outcome(NamedTuple):
+    """What came of a call. No exception passes through the steps: some would end them in another way."""
+
+    value: Any
+    error: BaseException | None
+
+    def unwrap(self) -> Any:
+        """Return the value, or raise the exception."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+_NOTHING = _Outcome(None, None)
 
 #: How many calls of hosts this thread or task is in.
 _depth: ContextVar[int] = ContextVar("depth", default=0)

@@ -353,6 +353,20 @@ class Scope:
         text = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept)["source"]
         return (f"@{how}\n" if how and kept is not None else "") + text, names_in(ast.parse(text))
 
+    def encode_result(self, name: str, value: Any) -> Any:
+        """Return the form of what the host's function *name* returned.
+
+        Raises:
+            SandboxTransferError: It has none.
+        """
+        try:
+            return self.encoder.encode(value)
+        except CannotCrossError as error:
+            raise SandboxTransferError(
+                f"{name}() returned {error.what}, which cannot enter the sandbox.",
+                mend="Offer a function that returns plain data.",
+            ) from None
+
     def encode(self, name: str, value: Any) -> Any:
         """Return the form of the argument *name*.
 

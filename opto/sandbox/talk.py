@@ -69,6 +69,7 @@ class Child:
         owner: The process that may talk to it.
         known: How many parts of the candidate's scope it was told.
         is_loaded: True once it has the candidate.
+        is_busy: True from a message to the answer.
         errors: What calls of the host raised in this call, by what the child calls it.
     """
 
@@ -77,7 +78,7 @@ class Child:
 
         self.owner = os.getpid()
         self.known = 0
-        self.is_loaded = False
+        self.is_loaded = self.is_busy = False
         self.errors: list[Exception] = []
         self._zygote, self._limits = zygote, limits
         ours, theirs = socket.socketpair()
@@ -115,12 +116,14 @@ class Child:
         """
         number = int.from_bytes(os.urandom(6), "big")
         until = time.monotonic() + seconds
+        self.is_busy = True
         yield from self._write({**message, "n": number, "seconds": seconds}, until)
         while True:
             reply = yield from self._read(until)
             if type(reply) is not dict or reply.get("n") != number:
                 raise Misbehaved("an answer to something else")
             if "host" not in reply:
+                self.is_busy = False
                 return reply
             left = until - time.monotonic()
             answer = yield from serve(reply)

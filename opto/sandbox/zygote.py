@@ -68,6 +68,7 @@ class Zygote:
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._unwanted: list[int] = []
+        self._asking: int | None = None  # the thread
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
         root = tempfile.mkdtemp(prefix="opto-sandbox-")
         os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
@@ -156,9 +157,9 @@ class Zygote:
     def end(self, number: int, *, may_wait: bool = True) -> int | None:
         """End a child and all that it has started; return how it ended, in the form of `os.waitpid`.
 
-        *may_wait*: False where garbage is collected, which may be in the middle of an order: it is done with the next.
+        *may_wait*: False where garbage is collected. In the middle of an order, it is done with the next.
         """
-        if not may_wait and self._lock.locked():
+        if (not may_wait and self._lock.locked()) or self._asking == threading.get_ident():
             self._unwanted.append(number)
             return None
         try:
@@ -187,6 +188,7 @@ class Zygote:
         with self._lock:
             if not self.is_alive:
                 raise ZygoteDiedError
+            self._asking = threading.get_ident()
             try:
                 while self._unwanted:
                     self._exchange({"do": "end", "id": self._unwanted.pop()})
@@ -198,6 +200,8 @@ class Zygote:
                 # In the middle of an answer: the next one would be taken for it.
                 self.close()
                 raise
+            finally:
+                self._asking = None
 
     def _exchange(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:
         import socket  # noqa: PLC0415 - as above

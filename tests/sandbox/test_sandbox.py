@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ from opto.sandbox import Limits, Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 QUICK = Limits(seconds=0.4, memory=128 << 20, output=1000, result=10_000, disk=4 << 20, children=2)
+
+
+@dataclass
+class Item:
+    price: int
 
 
 @pytest.fixture(scope="module", params=["auto", "child"])
@@ -111,6 +117,11 @@ def test_exceptions_of_python_are_as_they_are_in_process(sandbox, statement):
         here.value.args,
         str(here.value),
     )
+
+
+def test_iteration_ends_as_it_does_in_process(sandbox):
+    with sandbox.load("def f():\n    return next(iter([]))\n") as candidate, pytest.raises(StopIteration):
+        candidate()
 
 
 class TestLimits:
@@ -374,6 +385,13 @@ class TestHosts:
         source = "def f():\n    try:\n        ask()\n    except Exception as error:\n        return str(error)\n"
         with sandbox.load(source, hosts={"ask": ask}) as candidate:
             assert candidate() == "no credit"
+
+    def test_what_they_return_can_be_refused_and_the_candidate_goes_on(self, sandbox):
+        source = "def f(x):\n    return ask(x)\n"
+        with sandbox.load(source, hosts={"ask": lambda x: object() if x else Item(5)}) as candidate:
+            with pytest.raises(SandboxTransferError, match=r"ask\(\) returned an object"):
+                candidate(1)
+            assert candidate(0) == Item(5)
 
     def test_their_time_is_not_counted(self, quick):
         with quick.load("def f():\n    return ask()\n", hosts={"ask": lambda: time.sleep(0.6)}) as candidate:

@@ -125,6 +125,7 @@ class Worker:
             forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
+            self._spaces.define(reply.get("classes", ()), self._decoder)
         if "error" in reply:
             kind = getattr(builtins, reply["error"]["type"], RuntimeError)
             try:
