@@ -267,6 +267,9 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
     with sandbox.load("import json, math\ndef run(x):\n    return [len(x), json.dumps(x), math.floor(1.5)]\n") as after:
         if after([1, 2]) != [2, "[1, 2]", 1]:
             return "next broken"
+    until = time.monotonic() + PATIENCE / 2
+    while len(below(sandbox)) > len(before) and time.monotonic() < until:
+        time.sleep(0.05)  # its files are removed by a process of their own
     return "left" if len(below(sandbox)) > len(before) else "held"
 
 
