@@ -198,6 +198,7 @@ class ChildCandidate:
     def _load(self, child: Child) -> Steps:
         main, imports = self._main, self._imports()
         child.known = len(self._scope.entries)
+        child.versions = {key: item.version for key, item in self._scope.watched.items()}
         scope = {
             "hosts": [*self._hosts],
             "imports": imports.names,
@@ -237,6 +238,7 @@ class ChildCandidate:
         return _NOTHING
 
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
+        self._scope.look_again()
         encode, names = self._scope.encode, self._main.parameters
         more = names[-1] if names else "*args"
         called = [*names[: len(args)], *[more] * (len(args) - len(names))]
@@ -257,6 +259,10 @@ class ChildCandidate:
         """Return the parts of the scope that *child* was not told of."""
         news = self._scope.entries[child.known :]
         child.known += len(news)
+        for key, item in self._scope.watched.items():
+            if child.versions.get(key, 0) != item.version:
+                child.versions[key] = item.version
+                news = [*news, item.entry]
         return news
 
     def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "_Outcome":

@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum, EnumMeta
+from enum import Enum
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.objects import state_of
 from opto.sandbox.names import Names, names_in, without_decorators
 from opto.sandbox.places import of_module
+from opto.sandbox.watched import GONE, Watched
 from opto.sandbox.written import (
     PROPERTIES,
     closure_of,
@@ -26,6 +27,7 @@ from opto.sandbox.written import (
     mangled,
     members_of,
     plain_members_of,
+    stand_in_for,
 )
 
 __all__ = ["Scope"]
@@ -40,6 +42,7 @@ class Scope:
 
     Attributes:
         entries: How each part is made, in order. More are added when arguments bring more classes.
+        watched: The plain data among them, by space and name.
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
@@ -89,22 +92,42 @@ class Scope:
                 mend="Call no method of the classes above, or use isolation='none'.",
             )
         self.used = {module.partition(".")[0] for module in self.names.modules}
-        self.free = {}
+        self.free: dict[str, _Entry] = {}
+        self.watched: dict[tuple[str, str], Watched] = {}
         for free_name in free:
             if free_name in self.names.free and not self._is_host(free_name):
-                self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
-        self._bring(self.names, {key: value for key, value in values.items() if key not in free}, space, what=name)
+                entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
+                if entry["do"] == "value":
+                    change = {"do": "cell", "name": free_name, "value": entry["value"]}
+                    self.watched["", free_name] = Watched(free, free_name, (entry, change))
+        self._bring(self.names, values, space, skip=free, what=name)
 
-    def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, what: str) -> None:
-        """Add entries for what *names* speak of."""
+    def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, skip: Collection[str], what: str) -> None:
+        """Add entries for what *names* speak of, but for the names in *skip*."""
         for name in names.free:
+            if name in skip:
+                continue
             is_host = self._is_host(name)
             if not is_host and (name not in values or values[name] is getattr(builtins, name, _NOTHING)):
                 continue
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
                 entry = {"do": "host", "path": name} if is_host else self._entry(name, values[name], space, what=what)
-                self.entries.append({**entry, "as": name, "into": space})
+                entry = {**entry, "as": name, "into": space}
+                self.entries.append(entry)
+                if entry["do"] == "value":
+                    self.watched[space, name] = Watched(values, name, (entry,))
+
+    def look_again(self) -> None:
+        """Note which of the data that the candidate uses has another value now.
+
+        Raises:
+            SandboxTransferError: One of them cannot enter any more.
+        """
+        for item in self.watched.values():
+            value = self._adapt(item.current())
+            if value is not GONE and item.may_differ(value):
+                item.note(value, self._entry(item.name, value, "", what=self.name).get("value"))
 
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
@@ -195,7 +218,7 @@ class Scope:
         names = names_in(tree)
         self.modules |= {module.partition(".")[0] for module in names.modules}
         inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key != name}
-        self._bring(names, {key: item for key, item in values.items() if key not in free}, space, what=name)
+        self._bring(names, values, space, skip=free, what=name)
         file = inspect.getsourcefile(value) or "<unknown>"
         return {
             "do": "source",
@@ -227,7 +250,7 @@ class Scope:
             try:
                 entry = self._by_source(kind, vars(module) if module else {}, {}, kind.__module__)
             except SandboxTransferError:
-                entry = _stand_in(kind, self.encoder)
+                entry = stand_in_for(kind, self.encoder)
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
 
@@ -384,16 +407,3 @@ class Scope:
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
                 mend=_MEND,
             ) from None
-
-
-def _stand_in(kind: type, encoder: Encoder) -> _Entry:
-    """Return how a class without a source is made, as far as its data goes."""
-    if isinstance(kind, EnumMeta):
-        named: Mapping[str, Any] = kind.__members__
-        members: Any = [(name, member.value) for name, member in named.items()]
-        what = "enum"
-    elif hasattr(kind, "_fields"):
-        members, what = [*kind._fields], "named"
-    else:
-        members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
-    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}

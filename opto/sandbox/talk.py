@@ -68,6 +68,7 @@ class Child:
     Attributes:
         owner: The process that may talk to it.
         known: How many parts of the candidate's scope it was told.
+        versions: Which of the values there.
         is_loaded: True once it has the candidate.
         is_busy: True from a message to the answer.
         errors: What calls of the host raised in this call, by what the child calls it.
@@ -78,6 +79,7 @@ class Child:
 
         self.owner = os.getpid()
         self.known = 0
+        self.versions: dict[tuple[str, str], int] = {}
         self.is_loaded = self.is_busy = False
         self.errors: list[Exception] = []
         self._zygote, self._limits = zygote, limits

@@ -2,9 +2,12 @@
 
 import ast
 import sys
-from collections.abc import Iterable
-from types import FunctionType, ModuleType
+from collections.abc import Iterable, Iterator, Mapping
+from enum import EnumMeta
+from types import CellType, FunctionType, ModuleType
 from typing import Any
+
+from opto.sandbox.child.codec import Encoder
 
 __all__ = [
     "PROPERTIES",
@@ -15,6 +18,7 @@ __all__ = [
     "mangled",
     "members_of",
     "plain_members_of",
+    "stand_in_for",
 ]
 
 #: What turns functions in the body of a class into something else, by what it makes of them.
@@ -78,12 +82,44 @@ def is_installed(module: ModuleType | None) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
-def closure_of(function: FunctionType) -> dict[str, Any]:
-    """Return the closure variables of *function* that have a value, by name."""
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+class _Closure(Mapping[str, Any]):
+    def __init__(self, function: FunctionType) -> None:
+        self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+
+    def __getitem__(self, name: str) -> Any:
         try:
-            found[name] = cell.cell_contents
+            return self._cells[name].cell_contents
         except ValueError:  # not assigned yet
-            continue
-    return found
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, cell in self._cells.items() if _is_set(cell))
+
+    def __len__(self) -> int:
+        return len([*self])
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - it raises if there is nothing
+    except ValueError:
+        return False
+    return True
+
+
+def closure_of(function: FunctionType) -> Mapping[str, Any]:
+    """Return the closure variables of *function* that have a value, by name, as they are whenever one looks."""
+    return _Closure(function)
+
+
+def stand_in_for(kind: type, encoder: Encoder) -> dict[str, Any]:
+    """Return how a class without a source is made, as far as its data goes."""
+    if isinstance(kind, EnumMeta):
+        named: Mapping[str, Any] = kind.__members__
+        members: Any = [(name, member.value) for name, member in named.items()]
+        what = "enum"
+    elif hasattr(kind, "_fields"):
+        members, what = [*kind._fields], "named"
+    else:
+        members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
+    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}

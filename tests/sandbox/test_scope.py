@@ -193,6 +193,27 @@ def test_closures_are_copied_and_may_be_assigned(sandbox):
     assert count == 5
 
 
+def test_data_of_the_program_is_what_it_is_at_each_call(sandbox, monkeypatch):
+    base, names = 10, ["a"]
+
+    def work(x):
+        return base, names
+
+    source = "def work(x):\n    return [base, names, FACTOR, TABLE, triple(x)]\n"
+    with sandbox.load(source, like=work) as candidate:
+        assert candidate(1) == [10, ["a"], 3, TABLE, 3]
+        base = 20
+        names.append("b")
+        monkeypatch.setitem(globals(), "FACTOR", 5)
+        monkeypatch.setitem(TABLE, "new", 1)
+        assert candidate(1) == [20, ["a", "b"], 5, TABLE, 5]
+        candidate.close()
+        assert candidate(1) == [20, ["a", "b"], 5, TABLE, 5]
+        monkeypatch.setitem(globals(), "FACTOR", CLIENT)
+        with pytest.raises(SandboxTransferError, match=r"work\(\) uses FACTOR, an object"):
+            candidate(1)
+
+
 def test_global_names_of_the_program_are_never_written(sandbox):
     source = "def original(x):\n    global FACTOR, NEW\n    FACTOR = NEW = 9\n    TABLE.clear()\n    return triple(x)\n"
     with sandbox.load(source, like=original) as candidate:

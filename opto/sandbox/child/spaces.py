@@ -59,11 +59,20 @@ class Spaces:
     def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
         """Put names into their namespaces."""
         for entry in entries:
+            if entry["do"] == "cell":
+                self._assign(entry["name"], decoder.decode(entry["value"]))
+                continue
             value = self._value(entry, decoder)
             if "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
             if "key" in entry:
                 self._objects.learn(entry["key"], value)
+
+    def _assign(self, name: str, value: Any) -> None:
+        """Give the closure variable *name* of the candidate another value."""
+        names = self.function.__code__.co_freevars
+        if name in names:
+            self.function.__closure__[names.index(name)].cell_contents = value
 
     def _value(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
         match entry["do"]:
