@@ -65,7 +65,7 @@ def forwarding(
     body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
     body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
-    space: dict[str, Any] = {"__call": _passing(call, leading), "__acall": _passing(acall, leading)}
+    space: dict[str, Any] = {"__call": _passing(call, leading, defaults), "__acall": _passing(acall, leading, defaults)}
     # In the folder of this file, so that tracebacks for users leave it out.
     exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
     made: FunctionType = space[definition.name]
@@ -76,15 +76,23 @@ def forwarding(
     return made
 
 
-def _passing(call: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
-    """Return *call* for arguments as they were bound, without those that the child has defaults for."""
+def _passing(call: Callable[..., Any], names: list[str], defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return *call* for arguments as they were bound, without those that are the default values of the child."""
+
+    def is_default(name: str, value: Any) -> bool:
+        # The very object: whoever gives one that is equal means that one.
+        return value is KEPT or (name in defaults and value is defaults[name])
 
     def passing(leading: list[Any], rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if not any(value is KEPT for value in (*leading, *named.values())):
+        named = {name: value for name, value in named.items() if not is_default(name, value)}
+        if rest:
             return call(*leading, *rest, **named)
-        first = next((index for index, value in enumerate(leading) if value is KEPT), len(leading))
-        later = dict(zip(names[first:], leading[first:], strict=True))
-        return call(*leading[:first], **{key: value for key, value in {**later, **named}.items() if value is not KEPT})
+        last = len(leading)
+        while last and is_default(names[last - 1], leading[last - 1]):
+            last -= 1
+        first = next((index for index in range(last) if leading[index] is KEPT), last)
+        later = zip(names[first:last], leading[first:last], strict=True)
+        return call(*leading[:first], **{name: value for name, value in later if value is not KEPT}, **named)
 
     return passing
 

@@ -280,6 +280,15 @@ class TestFunction:
         with sandbox.load(source) as candidate:
             assert candidate.function("abc") == [3, "object"]
 
+    def test_defaults_that_change_are_the_same_at_every_call(self, sandbox):
+        with sandbox.load("def f(x, seen=[]):\n    seen.append(x)\n    return seen\n") as candidate:
+            assert [candidate.function(1), candidate.function(2), candidate.function(3, [])] == [[1], [1, 2], [3]]
+
+    def test_arguments_by_position_only_stay_so(self, sandbox):
+        with sandbox.load("def f(a=1, b=object, /, c=len):\n    return [a, b is object, c('ab')]\n") as candidate:
+            function = candidate.function
+            assert [function(), function(5), function(1, 2)] == [[1, True, 2], [5, True, 2], [1, False, 2]]
+
     def test_generators_yield(self, sandbox):
         with sandbox.load("def f(n):\n    for i in range(n):\n        yield i\n") as candidate:
             assert [*candidate.function(3)] == [0, 1, 2]
