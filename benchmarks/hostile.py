@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -215,6 +216,7 @@ HARM: dict[str, Callable[[World, Outcome, int], bool]] = {
     "forged": lambda _, outcome, __: outcome.value == "forged",
     "value": lambda _, outcome, __: outcome.error is None,
     "liar": lambda _, outcome, __: outcome.error is None and (type(outcome.value) is not str or outcome.value != "lie"),
+    "shown": lambda world, outcome, _: world.secret in "".join(traceback.format_exception(outcome.error)),
     "larger": lambda _, outcome, __: outcome.error is None and (type(outcome.value) is not float or outcome.value > 1),
     "argument": lambda world, _, __: world.facts.get("list") != [1, 2],
     "main": lambda _, __, ___: hasattr(sys.modules["__main__"], "changed"),

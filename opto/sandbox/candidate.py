@@ -268,7 +268,8 @@ class ChildCandidate:
     def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "_Outcome":
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
-        self.output = str(reply.get("out", ""))[: limits.output]
+        said = reply.get("out")
+        self.output = said[: limits.output] if type(said) is str else ""
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -280,7 +281,7 @@ class ChildCandidate:
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)
-        except (MalformedError, AttributeError, KeyError, TypeError, ValueError) as malformed:
+        except (MalformedError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as malformed:
             raise Misbehaved(str(malformed)[:200]) from None
         if isinstance(error, SandboxError):
             error.output = self.output
@@ -291,9 +292,9 @@ class ChildCandidate:
         host = described.get("host")
         if type(host) is int and 0 <= host < len(child.errors):
             return child.errors[host]  # the very exception that a function of the user's raised
-        return failures.raised(
-            self._main.name, described, self._limits, file=self._main.file, decoder=self._scope.decoder
-        )
+        file, decoder = self._main.file, self._scope.decoder
+        files = {file, *(entry["file"] for entry in self._scope.entries if "file" in entry)}
+        return failures.raised(self._main.name, described, self._limits, file=file, files=files, decoder=decoder)
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""

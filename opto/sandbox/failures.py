@@ -5,7 +5,7 @@ import linecache
 import signal
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -124,7 +124,9 @@ def _too_much(name: str, limits: Limits, line: int | None) -> str:
     return f"{name}() used more than {_size(limits.memory)} of memory{_in(line)}."
 
 
-def raised(name: str, described: Any, limits: Limits, *, file: str, decoder: Decoder) -> BaseException:
+def raised(
+    name: str, described: Any, limits: Limits, *, file: str, files: Collection[str], decoder: Decoder
+) -> BaseException:
     """Return the exception that a candidate let out, with the lines that it came through.
 
     Args:
@@ -132,12 +134,14 @@ def raised(name: str, described: Any, limits: Limits, *, file: str, decoder: Dec
         described: What the child says of it.
         limits: What it was allowed.
         file: File name of the candidate.
+        files: Those of all code that it may have come through. Others are left out: whoever shows the lines of an
+            exception would read them.
         decoder: Reads its arguments.
     """
     frames = [
-        (str(found), line, str(where)[:100])
+        (found, line, str(where)[:100])
         for found, line, where in described.get("frames", ())[:_MOST_FRAMES]
-        if type(line) is int and 0 <= line < 1_000_000
+        if type(line) is int and 0 <= line < 1_000_000 and type(found) is str and found in files
     ]
     lines = [line for found, line, _ in frames if found == file]
     line = lines[-1] if lines else None

@@ -22,6 +22,7 @@ __all__ = [
     "drop_root",
     "filter_calls",
     "give_up_new_powers",
+    "hide",
     "landlock_version",
     "restrict_files",
 ]
@@ -34,7 +35,7 @@ _IS_KNOWN = _IS_LINUX and _MACHINE in _ARCHITECTURES and sys.maxsize > 2**32
 
 _libc = ctypes.CDLL(None, use_errno=True) if _IS_LINUX else None
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_GET_NAME = 1, 8, 15, 16
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_GET_NAME = 1, 4, 8, 15, 16
 _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_SET_VMA = 22, 36, 38, 0x53564D41
 
 
@@ -65,6 +66,11 @@ def die_with_parent(signal: int) -> None:
     """Have *signal* sent to this process when the thread that forked it ends."""
     if _IS_LINUX:
         _prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def hide() -> None:
+    """Keep the memory of this process from others of the same user, and from dumps."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def give_up_new_powers() -> None:

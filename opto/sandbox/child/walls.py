@@ -67,6 +67,7 @@ class Walls(NamedTuple):
             os._exit(1)
         if sys.platform == "linux":
             kernel.give_up_new_powers()
+            kernel.hide()
         if self.offered & FILES:
             kernel.restrict_files([*self.readable, *_OF_THE_SYSTEM], [self.folder, "/dev/null"])
         if self.offered & SECCOMP:
