@@ -181,7 +181,6 @@ class Sandbox:
                 f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
             )
         file = file or f"<{definition.name}, candidate {_version()}>"
-        hosts = hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
         engine = _engines().make(
             source,
             definition,
@@ -190,7 +189,7 @@ class Sandbox:
             like=like,
             owner=owner,
             file=file,
-            hosts=hosts,
+            hosts=hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts),
             imports=(*self._imports, *imports),
             adapt=adapt,
         )

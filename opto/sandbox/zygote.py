@@ -73,20 +73,7 @@ class Zygote:
         root = tempfile.mkdtemp(prefix="opto-sandbox-")
         os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
         ours, theirs = socket.socketpair()
-        settings = {
-            "root": root,
-            "paths": site_folders(),
-            "site": [*site_folders(), *standard_folders()],
-            "keep_reading": not _is_readable_by_all([root, *site_folders(), *standard_folders()]),
-            "kernel": variant.kernel,
-            "preload": variant.preload,
-            "harmless": [*harmless()],
-            "first_user": self._first_user,
-        }
-        # Behind bubblewrap, links to it lead nowhere.
-        program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
-        python = [program, "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
-        command = [*_wrapping(variant.bubblewrap, root), *python, str(theirs.fileno()), json.dumps(settings)]
+        command = _command(variant, root, theirs.fileno(), self._first_user)
         said = os.path.join(root, "stderr")
         try:
             with open(said, "wb") as errors:
@@ -223,6 +210,25 @@ class Zygote:
                 raise EOFError
             data += more
         return data
+
+
+def _command(variant: Variant, root: str, control: int, first_user: int) -> list[str]:
+    """Return the command that starts a zygote: Python by itself, without packages and without opto."""
+    site = [*site_folders(), *standard_folders()]
+    settings = {
+        "root": root,
+        "paths": site_folders(),
+        "site": site,
+        "keep_reading": not _is_readable_by_all([root, *site]),
+        "kernel": variant.kernel,
+        "preload": variant.preload,
+        "harmless": [*harmless()],
+        "first_user": first_user,
+    }
+    # Behind bubblewrap, links to it lead nowhere.
+    program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
+    python = [program or "", "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
+    return [*_wrapping(variant.bubblewrap, root), *python, str(control), json.dumps(settings)]
 
 
 def _close(owner: int, process: Any, control: Any, root: str) -> None:
