@@ -2,12 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# LiteLLM needs an older openai than the rest is developed with: the edge to models is tested with both.
+LITELLM_VENV := .venv-litellm
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test test-litellm lint benchmark clean
 
 help:
 	@echo "make demo       install and optimize a simulated traffic light (no key needed)"
-	@echo "make test       install and run linters, types and all tests"
+	@echo "make test       install and run linters, types and all tests, those with LiteLLM as well"
+	@echo "make test-litellm  only those of models, with LiteLLM and the openai that it needs"
 	@echo "make benchmark  measure speed beside trace-opt"
 	@echo "make clean      remove what the above made"
 
@@ -16,6 +19,12 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-litellm
+
+test-litellm: $(LITELLM_VENV)/.installed
+	# What does not ask through openai or LiteLLM is the same as in the other environment.
+	$(LITELLM_VENV)/bin/python -m pytest tests/llm/providers tests/llm/test_*.py \
+	  -k 'LiteLLM or not (anthropic or Anthropic or Script or Ollama or AroundAClient)'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,10 +35,15 @@ benchmark: $(VENV)/.dev
 	$(BIN)/python benchmarks/compare.py
 
 clean:
-	rm -rf $(VENV) .venv-benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LITELLM_VENV) .venv-benchmarks .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+$(LITELLM_VENV)/.installed: pyproject.toml | $(BIN)/python
+	@test -x $(LITELLM_VENV)/bin/python || $(BIN)/python -m venv $(LITELLM_VENV)
+	$(LITELLM_VENV)/bin/python -m pip install --quiet --editable '.[litellm,test]'
 	@touch $@
 
 $(BIN)/python:

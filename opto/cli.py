@@ -118,10 +118,10 @@ def _compare(start: Progress, best: Progress) -> None:
 
 def _who(method: str) -> str:
     if method == "llm":
-        return f"OptoPrime, which asks {environment_model()}"
+        return f"OptoPrime, which asks {environment_model('optimizer')}"
     if method == "optuna":
         return "Optuna's TPE sampler, without a language model"
-    reason = " (none is named in the environment)" if environment_model() is None else ""
+    reason = " (none is named in the environment)" if environment_model("optimizer") is None else ""
     return f"LocalSearch, without a language model{reason}"
 
 

@@ -13,15 +13,19 @@
     ├── OptimizerError
     │   ├── SuggestionError           an answer cannot be read
     │   └── StepsFailedError          several steps in a row failed
+    ├── AnswerError (ValueError)      an answer is not in the form that was asked for
     ├── RunError                      a run folder cannot be read or written
     ├── SandboxError                  code could not run within its limits; carries the line it was in
-    │   ├── IsolationError            the level of isolation that was asked for is not to be had
     │   ├── SandboxTransferError      a value cannot enter or leave
     │   ├── SandboxTimeoutError       it took too long
     │   ├── SandboxMemoryError        it used too much memory, or too much room on the disk
     │   ├── SandboxOutputError        it printed or returned too much
     │   ├── SandboxForbiddenError     it did what it may not
     │   └── SandboxCrashError         it ended its process
+    ├── StoppingError                 what goes on is to end: nobody takes it for a failure and goes on
+    │   ├── IsolationError            the level of isolation that was asked for is not to be had
+    │   ├── CassetteError             recorded replies cannot be read, or do not hold what was asked
+    │   └── BudgetError               a budget is used up: no call was made
     ├── MissingDependencyError (ImportError)
     └── LLMError                      a call to a model failed
         ├── AuthenticationError       the key is missing, wrong or not allowed
@@ -38,9 +42,12 @@
 from typing import Any, ClassVar
 
 __all__ = [
+    "AnswerError",
     "AuthenticationError",
     "BackwardError",
     "BadRequestError",
+    "BudgetError",
+    "CassetteError",
     "ContentRefusedError",
     "ContextLengthError",
     "DomainError",
@@ -68,6 +75,7 @@ __all__ = [
     "ServerError",
     "SourceError",
     "StepsFailedError",
+    "StoppingError",
     "SuggestionError",
 ]
 
@@ -166,8 +174,72 @@ class StepsFailedError(OptimizerError):
     """Several steps in a row ended in ``failed`` or ``rejected``; the problem names the causes."""
 
 
+class AnswerError(OptoError, ValueError):
+    """A model answered, but not in the form that was asked for. The call itself did not fail.
+
+    Attributes:
+        reply: The `opto.llm.Reply`, with all that was said and what it cost.
+    """
+
+    def __init__(self, problem: str, *, mend: str, reply: Any) -> None:
+        super().__init__(problem, mend=mend)
+        self.reply = reply
+
+
 class RunError(OptoError):
     """A run folder cannot be read or written."""
+
+
+class StoppingError(OptoError):
+    """What goes on is to end.
+
+    It is no `LLMError`, which loops may record and go on after, and operators pass it on as it is: no `ExecutionError`
+    is made of it.
+    """
+
+
+class CassetteError(StoppingError):
+    """Recorded replies cannot be read, or none of them answers what was asked.
+
+    It is no `LLMError`: no model failed, and nothing that tries again, or goes on without an answer, should take it
+    for one.
+    """
+
+
+class BudgetError(StoppingError):
+    """A call does not fit into what is left of a budget, and was not made.
+
+    It is no `LLMError`: loops and optimizers stop, instead of recording a failure and going on.
+
+    Attributes:
+        resource: What there is too little of: ``calls``, ``tokens``, ``cost`` or ``seconds``.
+        limit: How much of it may be spent.
+        spent: How much of it was.
+        reserved: How much of it calls in flight held.
+        needed: How much the call may take; None if nobody knows.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        mend: str,
+        resource: str,
+        limit: float,
+        spent: float = 0,
+        reserved: float = 0,
+        needed: float | None = None,
+    ) -> None:
+        super().__init__(problem, mend=mend)
+        self.resource = resource
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        self.needed = needed
+
+
+class IsolationError(StoppingError):
+    """The level of isolation that was asked for is not to be had on this machine: no code was run."""
 
 
 class SandboxError(OptoError):
@@ -182,10 +254,6 @@ class SandboxError(OptoError):
         super().__init__(problem, mend=mend)
         self.line = line
         self.output = output
-
-
-class IsolationError(SandboxError):
-    """The level of isolation that was asked for is not to be had on this machine."""
 
 
 class SandboxTransferError(SandboxError):

@@ -77,14 +77,14 @@ class Progress:
 
 def choose_method() -> Method:
     """Return ``llm`` if the environment names a language model, and ``local`` if it does not."""
-    return "local" if environment_model() is None else "llm"
+    return "local" if environment_model("optimizer") is None else "llm"
 
 
 def new_optimizer(crossing: Crossing, method: Method, *, run: Run | None = None, seed: int = 0) -> Optimizer:
     """Return the optimizer for *method*: `OptoPrime`, `LocalSearch`, or Optuna's TPE in a `Sampler`."""
     parameters = crossing.parameters()
     if method == "llm":
-        return OptoPrime(parameters, LLM(), objective=OBJECTIVE, memory_size=10, run=run)
+        return OptoPrime(parameters, LLM(role="optimizer"), objective=OBJECTIVE, memory_size=10, run=run)
     search = LocalSearch if method == "local" else Sampler
     return search(parameters, seed=seed, run=run)
 

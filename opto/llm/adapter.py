@@ -43,6 +43,17 @@ class Adapter(Protocol):
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         """Ask the model without blocking the event loop."""
 
+    def prepare(self) -> bool:
+        """Load and build what a call needs, if that was not done; return True if it took time.
+
+        It is called before each call, and that time is none of the call's.
+        """
+        return False
+
+    async def aprepare(self) -> bool:
+        """Do the same for the running event loop."""
+        return False
+
     def close(self) -> None:
         """Release connections; a later call may open new ones."""
         return None  # noqa: RET501 - a body, so that subclasses may inherit it

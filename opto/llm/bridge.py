@@ -6,10 +6,11 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
+    import asyncio
     from asyncio import AbstractEventLoop
     from concurrent.futures import Future
 
-__all__ = ["bridge_of_thread", "in_thread", "raise_if_cancelled"]
+__all__ = ["bridge_of_thread", "in_loose_thread", "in_thread", "raise_if_cancelled"]
 
 #: How often a thread looks whether the event loop that it waits for is still there, in seconds.
 _LOOK = 1.0
@@ -92,8 +93,37 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     it has ended when the cancellation is passed on, however often it is cancelled.
     """
     import asyncio  # noqa: PLC0415 - runs already
-    from concurrent.futures import Future  # noqa: PLC0415 - as above
     from contextlib import suppress  # noqa: PLC0415 - as above
+
+    bridge, work = _begun(function, *args, **kwargs)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        bridge.end()
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        work.exception()  # how it ended is the affair of the function; nobody asks for it any more
+        raise
+
+
+async def in_loose_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same; but a cancellation is passed on at once, and *function* ends when it likes."""
+    import asyncio  # noqa: PLC0415 - runs already
+
+    bridge, work = _begun(function, *args, **kwargs)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        bridge.end()
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it any more
+        raise
+
+
+def _begun(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "tuple[Bridge, asyncio.Future[T]]":
+    """Let *function* run in a thread of its own."""
+    import asyncio  # noqa: PLC0415 - runs already
+    from concurrent.futures import Future  # noqa: PLC0415 - as above
 
     bridge, context = Bridge(asyncio.get_running_loop()), copy_context()
     context.run(_bridge.set, bridge)
@@ -113,13 +143,4 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     # A thread of its own: the loop's are for what is waited for, and many that wait would leave it none. A program
     # whose loop was left in the middle can end all the same.
     threading.Thread(target=run, name="opto", daemon=True).start()
-    work = asyncio.wrap_future(outcome)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        bridge.end()
-        while not work.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        work.exception()  # how it ended is the affair of the function; nobody asks for it any more
-        raise
+    return bridge, asyncio.wrap_future(outcome)

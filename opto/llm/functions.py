@@ -6,7 +6,8 @@ from typing import Any
 
 from opto.errors import BadRequestError
 from opto.llm.adapter import Adapter
-from opto.llm.messages import Message, Reply, openai_tool
+from opto.llm.bridge import in_loose_thread
+from opto.llm.messages import Message, Reply, chat_words
 from opto.llm.providers import chat_reply
 
 __all__ = ["FunctionAdapter"]
@@ -46,17 +47,16 @@ class FunctionAdapter(Adapter):
         if self._is_async:
             answer = await self._call(messages, settings)
         else:
-            # Imported here because importing opto must not load asyncio.
-            from asyncio import to_thread  # noqa: PLC0415 - only where it runs already
-
-            answer = await to_thread(self._call_in_thread, messages, settings)
+            # Not one of the event loop's threads, which are few: many calls may wait at once.
+            answer = await in_loose_thread(self._call_in_thread, messages, settings)
             if inspect.isawaitable(answer):
                 answer = await answer
         return self._reply(answer)
 
     def _call(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Any:
-        # A tool that the function does not know itself comes in words of the protocol that most of them speak.
-        known = settings if self._takes is not None and "tool" in self._takes else openai_tool(settings)
+        # What the function does not know itself comes in words of the protocol that most of them speak.
+        own = {name: settings[name] for name in ("tool", "schema") if name in settings and name in (self._takes or ())}
+        known = {**chat_words({name: value for name, value in settings.items() if name not in own}), **own}
         accepted = {name: value for name, value in known.items() if self._takes is None or name in self._takes}
         if self._by_keyword:
             return self._function(messages=messages, **accepted)
@@ -66,7 +66,6 @@ class FunctionAdapter(Adapter):
         try:
             return self._call(messages, settings)
         except StopIteration as error:
-            # Futures cannot hold it: whoever waits would wait for ever. Coroutines say the same of it.
             raise RuntimeError(f"{self._name} raised StopIteration") from error
 
     def _reply(self, answer: Any) -> Reply:

@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, cast
 
-from opto.errors import BadRequestError
+from opto.errors import AnswerError, BadRequestError
+from opto.hooks import hooks
+from opto.llm.content import as_parts
+from opto.llm.forms import Form, MisfitError, chat_format, form_of, read_form
 
-__all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "conversation", "openai_tool"]
+__all__ = ["Choice", "FinishReason", "Message", "Reply", "Tool", "Usage", "chat_words", "conversation", "given_twice"]
 
 FinishReason = Literal["stop", "length", "refusal", "tool", "other"]
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation. Its content is a text, or a list of parts: texts, and what `opto.llm.image` gives."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,19 @@ class Usage:
         output_tokens: Everything that the model wrote, its reasoning included.
         cached_tokens: The part of the input that was read from a cache; 0 if the provider does not say.
         reasoning_tokens: The part of the output that was reasoning; 0 if the provider does not say.
+        cache_write_tokens: The part of the input that was written to a cache, for which some providers charge more; 0
+            if the provider does not say.
 
     Example:
         >>> sum([Usage(10, 2), Usage(5, 1, cached_tokens=4)], Usage())
-        Usage(input_tokens=15, output_tokens=3, cached_tokens=4, reasoning_tokens=0)
+        Usage(input_tokens=15, output_tokens=3, cached_tokens=4, reasoning_tokens=0, cache_write_tokens=0)
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -50,6 +56,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
 
@@ -70,15 +77,27 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
-def openai_tool(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *settings* with their tool, if they have one, in words of the OpenAI protocol."""
-    others = {name: value for name, value in settings.items() if name != "tool"}
-    tool = settings.get("tool")
+def chat_words(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *settings* with their tool and their schema, if they have some, in words of chat completions."""
+    words = dict(settings)
+    tool, schema = words.get("tool"), words.pop("schema", None)
+    if schema is not None:
+        if "response_format" in words:
+            raise given_twice("response_format")
+        words["response_format"] = {"type": "json_schema", "json_schema": chat_format(form_of(schema))}
     if not isinstance(tool, Tool):
-        return dict(settings)
+        return words
+    del words["tool"]
     function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     choice = {"type": "function", "function": {"name": tool.name}}
-    return {"tools": [{"type": "function", "function": function}], "tool_choice": choice, **others}
+    return {"tools": [{"type": "function", "function": function}], "tool_choice": choice, **words}
+
+
+def given_twice(name: str) -> BadRequestError:
+    """Build the error for a form that is asked for in two ways."""
+    return BadRequestError(
+        f"The form of the answer is given twice: as schema=… and as {name}=….", mend="Leave one of them out."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +115,7 @@ class Reply:
         retries: How many attempts failed before this answer came.
         left_out: Names of settings that were not sent, because the model refuses them.
         raw: The provider's own object.
+        form: What ``schema=`` asked for; None if nothing did.
 
     Example:
         Programs written for an OpenAI response work too:
@@ -114,6 +134,35 @@ class Reply:
     retries: int = 0
     left_out: tuple[str, ...] = ()
     raw: Any = field(default=None, repr=False, compare=False)
+    form: Form | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def value(self) -> Any:
+        """What was said in the form that ``schema=`` asked for: an instance of the class, or data of JSON.
+
+        Read are JSON, also in a fence or with words around it. It is read each time; keep it.
+
+        Raises:
+            AnswerError: There is none, or it does not fit. The reply is in it.
+
+        Example:
+            >>> Reply('Here it is: {"score": 7}', model="some-model").value
+            {'score': 7}
+        """
+        try:
+            return read_form(self.text, self.form)
+        except MisfitError as error:
+            raise self._unreadable(str(error)) from error
+
+    def _unreadable(self, reason: str) -> AnswerError:
+        asked = "JSON" if self.form is None else self.form.name
+        problem = f"The answer of {self.model} is no {asked}: {reason}."
+        if self.finish_reason == "length":
+            return AnswerError(f"{problem} It was cut off.", mend="Raise max_tokens=…, or ask for less.", reply=self)
+        if self.finish_reason == "refusal":
+            problem = f"{self.model} refused to answer: {' '.join(self.text.split())!r:.200}."
+            return AnswerError(problem, mend="Reword the prompt, or use another model.", reply=self)
+        return AnswerError(problem, mend="Ask again, and say what was wrong; error.reply has the text.", reply=self)
 
     @property
     def choices(self) -> "tuple[Choice]":
@@ -136,7 +185,7 @@ class Choice:
 
 
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Copy of the messages; a plain string is one message of the user.
+    """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
     Raises:
         BadRequestError: Something in it is not a message.
@@ -145,6 +194,7 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
+    messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'
@@ -158,5 +208,8 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         missing = [key for key in ("role", "content") if key not in message]
         if missing:
             raise BadRequestError(f"Message {position} has no {' and no '.join(missing)}.", mend=mend)
-    # Other keys and other contents (images, tool results) are the provider's business.
-    return [cast("Message", dict(message)) for message in cast("Sequence[Mapping[str, Any]]", messages)]
+    # Other keys and other parts (audio, tool results) are the provider's business.
+    return [
+        cast("Message", {**message, "content": as_parts(message["content"])})
+        for message in cast("Sequence[Mapping[str, Any]]", messages)
+    ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from opto.errors import BadRequestError, LLMError
 from opto.llm.adapter import Adapter
 from opto.llm.client import LLM
+from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Message, Reply
 
 __all__ = ["Call", "ScriptedLLM"]
@@ -58,6 +59,11 @@ class _ScriptAdapter(Adapter):
         self._function = replies if callable(replies) else None
         self._replies: Iterator[Answer] = iter(()) if callable(replies) else iter(replies)
         self._calls = calls
+        self.begin_again()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget a lock that somebody may hold in the process that this one was forked from."""
         self._lock = threading.Lock()
 
     def complete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:

@@ -28,7 +28,16 @@ from opto.nodes.packing import unpack
 from opto.nodes.picture import write_call, write_constant
 from opto.nodes.propagators import GraphPropagator, Propagator, SumPropagator, backward
 from opto.nodes.results import ExceptionNode, MessageNode, Numbered, failure, pack, record
-from opto.nodes.scope import SINCE, enter_scope, is_tracing, leave_scope, new_scope, reads_in, stop_tracing
+from opto.nodes.scope import (
+    enter_open_scope,
+    enter_scope,
+    is_tracing,
+    leave_open_scope,
+    leave_scope,
+    new_scope,
+    reads_in,
+    stop_tracing,
+)
 from opto.nodes.vertex import births
 
 __all__ = [
@@ -39,7 +48,6 @@ __all__ = [
     "LENGTH",
     "NOT_EQUAL",
     "SCALARS",
-    "SINCE",
     "UNARY",
     "All",
     "Check",
@@ -68,10 +76,12 @@ __all__ = [
     "brief",
     "canonical_names",
     "container_of",
+    "enter_open_scope",
     "enter_scope",
     "failure",
     "fingerprint",
     "is_tracing",
+    "leave_open_scope",
     "leave_scope",
     "new_scope",
     "node",

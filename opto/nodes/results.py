@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Self, TypeVar
 
-from opto.errors import ExecutionError
+from opto.errors import ExecutionError, StoppingError
 from opto.nodes import valuelike
 from opto.nodes.constants import attempt
 from opto.nodes.containers import Container, container_of
@@ -238,7 +238,13 @@ def _packed(container: Container, old: Any, parts: list[Any]) -> MessageNode[Any
 
 
 def failure(operator: Operator, keys: Collection[str], inputs: tuple[Any, ...], cause: Exception) -> ExecutionError:
-    """Return the error to raise when *operator* raised *cause*, with a recorded `ExceptionNode` in it."""
+    """Return the error to raise when *operator* raised *cause*, with a recorded `ExceptionNode` in it.
+
+    Raises:
+        StoppingError: That is the cause: it is no failure of the operator.
+    """
+    if isinstance(cause, StoppingError):
+        raise cause
     raised = original(cause)
     exception_node = record(operator, keys, inputs, in_words(raised), ExceptionNode)
     # Text, not the exception itself: its traceback would keep every local variable alive.

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError, SuggestionError
-from opto.llm import LLM, Message, Reply, Tool, Usage, as_llm
+from opto.llm import LLM, Message, Reply, Role, Tool, Usage, as_llm, labelled
 from opto.nodes import Choices, ParameterNode, Propagator
 from opto.optimizers.optimizer import Optimizer
 from opto.optimizers.prompts import (
@@ -78,6 +78,8 @@ class AskingOptimizer(Optimizer):
         OptimizerError: A setting makes no sense: the message names it.
     """
 
+    #: What the model is asked as.
+    role: ClassVar[Role] = "optimizer"
     #: The templates, if the user gives none; "" where an optimizer has none.
     default_system_prompt = ""
     default_user_prompt = ""
@@ -135,7 +137,7 @@ class AskingOptimizer(Optimizer):
         ):
             if not isinstance(value, int) or value < least:
                 raise OptimizerError(f"{name} is {value!r}.", mend=f"Give a number from {least} on.")
-        self.llm = as_llm(llm)
+        self.llm = as_llm(llm, role=self.role)
         self.objective = objective or self.default_objective
         self.memory_size = memory_size
         self.max_prompt_tokens = max_prompt_tokens
@@ -288,16 +290,20 @@ class AskingOptimizer(Optimizer):
     def _reply(self, messages: Sequence[Message], tool: Tool | None) -> Reply:
         """Return the reply of the model, without the tool if its provider takes none."""
         if tool is None or not self._takes_tools:
-            return self.llm(messages, **self._settings)
+            return self._call(messages)
         try:
-            return self.llm(messages, **self._settings, tool=tool)
+            return self._call(messages, tool=tool)
         except ContextLengthError:
             raise
         except BadRequestError:
-            reply = self.llm(messages, **self._settings)
+            reply = self._call(messages)
             # Only now is it known that the tool was at fault.
             self._takes_tools = False
             return reply
+
+    def _call(self, messages: Sequence[Message], **settings: Any) -> Reply:
+        with labelled(role=self.role):
+            return self.llm(messages, **self._settings, **settings)
 
     def _state(self) -> dict[str, Any]:
         return {"takes_tools": self._takes_tools}

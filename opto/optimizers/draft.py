@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from opto.errors import OptimizerError
+from opto.llm import Ledger
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.runs import Outcome, StepRecord
@@ -33,6 +34,8 @@ class Draft:
     back_to: Candidate | None = None
     proposal: Proposal = field(default_factory=Proposal)
     checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
+    #: Calls of models that the step makes.
+    ledger: Ledger = field(default_factory=Ledger)
 
     def record(
         self,
@@ -70,6 +73,7 @@ class Draft:
             messages=[dict(message) for message in proposal.messages],
             reply=proposal.reply,
             usage=proposal.usage,
+            cost=self.ledger.cost if self.ledger.calls else None,
             seconds=time.perf_counter() - self.started,
             at=datetime.now(UTC),
         )

@@ -7,12 +7,13 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from opto.errors import ExecutionError, LLMError, OptimizerError, StepsFailedError
-from opto.llm import in_thread, raise_if_cancelled
+from opto.llm import in_thread, labelled, raise_if_cancelled
 from opto.nodes import (
     Feedback,
     GraphPropagator,
@@ -235,7 +236,8 @@ class Optimizer(OptimizerState):
         draft.back_to = self._better_than(evidence)
         back = self._back_to(draft.back_to) if draft.back_to is not None else {}
         try:
-            with self._in_force(back):
+            replies = nullcontext() if self.run is None else self.run.replies
+            with labelled(step=draft.step), draft.ledger, replies, self._in_force(back):
                 # Of the best values of a state that was loaded, nothing is known from which to go on.
                 if not back or evidence.best is not None:
                     draft.proposal, draft.checked = self._considered(evidence)
@@ -259,7 +261,8 @@ class Optimizer(OptimizerState):
             # An optimizer written for Trace: it looks at its parameters' feedback itself, and returns values by
             # parameter.
             names = {parameter: name for name, parameter in self.variables.items()}
-            said = trace_step()
+            with labelled(role="optimizer"):
+                said = trace_step()
             if not isinstance(said, Mapping) or not all(isinstance(item, Node) and item in names for item in said):
                 raise OptimizerError(
                     f"{type(self).__name__}._step() returned {said!r:.80}.",

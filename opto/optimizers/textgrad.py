@@ -166,7 +166,7 @@ class TextGrad(AskingOptimizer):
         """Return what the model answers to *messages*; "" if it does not."""
         # For the record, should the call fail or be interrupted.
         self._in_progress = replace(self._in_progress, messages=messages, reply="")
-        reply = self.llm(messages, **self._settings)
+        reply = self._call(messages)
         usage = total(self._in_progress.usage, reply.usage)
         self._in_progress = replace(self._in_progress, model=reply.model, reply=reply.text, usage=usage)
         return "" if reply.finish_reason == "refusal" else as_it_is(reply.text.strip())

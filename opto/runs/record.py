@@ -142,6 +142,8 @@ class StepRecord(BaseModel):
         messages: What the model was shown, in full; [] if none was asked.
         reply: What it answered last, in full.
         usage: Tokens of all calls of this step; None if no model was asked.
+        cost: US dollars for all calls of models that the step made, failed attempts and those of its validation
+            included; None if no model was asked, or what it costs is not known.
         seconds: Duration of the step, including the calls.
         at: When the step ended, in UTC.
     """
@@ -168,6 +170,7 @@ class StepRecord(BaseModel):
     messages: list[dict[str, Any]] = Field(default_factory=list)
     reply: str = ""
     usage: Usage | None = None
+    cost: float | None = None
     seconds: float
     at: datetime
 

@@ -2,14 +2,20 @@
 
 import json
 import logging
-import os
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from opto.errors import RunError
+from opto.files import append_lines
+from opto.llm import Cassette
 from opto.runs.record import StepRecord
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = ["Run"]
 
@@ -20,7 +26,7 @@ class Run:
     """A folder that keeps what happened.
 
     ``steps.jsonl`` holds one `StepRecord` per line. A line reaches the disk before `append` returns, so what was
-    acknowledged survives a killed process.
+    acknowledged survives a killed process. ``replies.jsonl`` holds what models said meanwhile: see `replies`.
 
     Args:
         folder: Where to keep it. Steps are added to those already there; one optimizer at a time numbers them.
@@ -62,6 +68,14 @@ class Run:
         """The file that holds the steps."""
         return self.folder / "steps.jsonl"
 
+    @cached_property
+    def replies(self) -> Cassette:
+        """Keeps what models answer, in ``replies.jsonl``: within its block, every reply is there before it is used.
+
+        ``Cassette(run.replies.path)`` answers the same requests without paying again.
+        """
+        return Cassette(self.folder / "replies.jsonl", mode="keep")
+
     def prepare(self) -> None:
         """Make the folder, so that whatever is wrong with it shows before anything is paid for.
 
@@ -82,19 +96,7 @@ class Run:
         # By json, in ASCII: pydantic's own writer refuses lone surrogates, and knows no infinity.
         line = json.dumps(record.model_dump(mode="json")).encode() + b"\n"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # One write to a file opened for appending: a killed process leaves a whole line or a torn last one,
-            # and processes that share the file never mix their lines.
-            file = os.open(self.steps_file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                if _is_torn(file):
-                    line = b"\n" + line
-                rest = memoryview(line)
-                while rest:  # a disk that runs full takes a part first, and fails then
-                    rest = rest[os.write(file, rest) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
+            append_lines(self.steps_file, line)
         except OSError as error:
             raise _unusable(self.folder, error) from error
 
@@ -134,12 +136,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
-
-
-def _is_torn(file: int) -> bool:
-    """True if the file ends in the middle of a line."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
 def _unusable(folder: Path, error: OSError) -> RunError:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator
+from contextlib import suppress
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, NamedTuple, NoReturn, Self
@@ -9,14 +10,15 @@ from typing import Any, NamedTuple, NoReturn, Self
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import (
     SCALARS,
-    SINCE,
     Node,
     Operator,
     ParameterNode,
     births,
+    enter_open_scope,
     enter_scope,
     failure,
     fingerprint,
+    leave_open_scope,
     leave_scope,
     new_scope,
     pack,
@@ -73,7 +75,7 @@ Values = tuple[Any, ...]
 #: as all the rest.
 _PLAINLY = """\
 __before = [*map(__fingerprint, {plain})] if {mutable} else None
-__scope = {{__SINCE: next(__births)}}
+__scope = [next(__births), __operator]
 __token = __enter_scope(__scope)
 try:
     try:
@@ -88,7 +90,7 @@ except Exception as __cause:
     __call.fail({keys}, {inputs}, __reads_in(__scope), __cause)
 if __before is not None:
     __warn_of_changes(__operator.name, {keys}, {plain}, __before)
-if len(__scope) > 1:
+if len(__scope) > 2:
     return __record(__operator, *__call.complete({keys}, {inputs}, __reads_in(__scope)), __value)
 if __code is not None:
     return __record(__operator, {coded_keys}, {coded_inputs}, __value)
@@ -96,7 +98,6 @@ return __record(__operator, {keys}, {inputs}, __value)
 """
 _PLAINLY_NAMES: dict[str, Any] = {
     "__fingerprint": fingerprint,
-    "__SINCE": SINCE,
     "__births": births,
     "__enter_scope": enter_scope,
     "__leave_scope": leave_scope,
@@ -319,29 +320,29 @@ class _Body:
         self._call, self._bound, self._passing = call, bound, passing
         self._is_open = call.options.is_open
         self._before = [*map(fingerprint, bound[2])] if watches and bound[4] and not self._is_open else None
-        self._scope = None if self._is_open else new_scope()
+        self._scope = new_scope(call.operator)
         self._known = reads or []
         self._token: Any = None
 
     @property
     def reads(self) -> list[Any]:
         """The nodes that were read, without those that were given."""
-        return list(dict.fromkeys([*self._known, *reads_in(self._scope)])) if self._scope else self._known
+        return list(dict.fromkeys([*self._known, *reads_in(self._scope)]))
 
     def settle(self, value: Any) -> Any:
         """Return *value* as it is to be recorded; inside the body, because to take it out of a node is to read that."""
         return pack(value) if self._is_open else unpack(value)
 
     def __enter__(self) -> Self:
-        if self._scope is not None:
-            self._token = enter_scope(self._scope)
+        self._token = (enter_open_scope if self._is_open else enter_scope)(self._scope)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, cause: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            leave_scope(self._token)
+        # A coroutine may be closed by somebody else than who ran it, who has nothing to leave.
+        with suppress(ValueError):
+            (leave_open_scope if self._is_open else leave_scope)(self._token)
         passing, self._passing = self._passing, None
         if isinstance(cause, Exception) and cause is not passing:
             self._call.fail(self._bound[0], self._bound[1], self.reads, cause)

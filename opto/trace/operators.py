@@ -5,6 +5,7 @@ Nodes do all this by Python's own syntax as well, which graphs show as expressio
 """
 
 import builtins
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -14,6 +15,7 @@ from opto.trace.bundle import FunModule, bundle
 
 __all__ = [
     "abs",
+    "acall_llm",
     "add",
     "and_",
     "call",
@@ -242,13 +244,32 @@ set_symmetric_difference_update = bundle("[set_symmetric_difference_update] What
 set_update = bundle("[set_update] x with the items of y.")(lambda x, y: _changed(x, "update", y))
 
 
-@bundle(catch_execution_error=False)
+@bundle
 def call_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
     """The answer of a language model to a system prompt and prompts of the user.
 
     A client or a function of messages may come first; else the model of `opto.llm.use_llm` or of the environment
     is asked.
     """
-    llm, prompts = (system_prompt, user_prompts) if callable(system_prompt) else (None, (system_prompt, *user_prompts))
-    messages = [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]
-    return as_llm(llm)(messages, **settings).text
+    given = (system_prompt, *user_prompts)
+    return as_llm(_model_in(given))(_messages_in(given), **settings).text
+
+
+@bundle
+async def acall_llm(system_prompt: Any, *user_prompts: Any, **settings: Any) -> Any:
+    """The answer of a language model to a system prompt and prompts of the user.
+
+    As `call_llm`, without blocking the event loop.
+    """
+    given = (system_prompt, *user_prompts)
+    return (await as_llm(_model_in(given)).acall(_messages_in(given), **settings)).text
+
+
+def _model_in(given: Sequence[Any]) -> Any:
+    """Return what comes before the prompts: a model, or None."""
+    return given[0] if callable(given[0]) else None
+
+
+def _messages_in(given: Sequence[Any]) -> list[dict[str, Any]]:
+    prompts = given[1:] if given[0] is None or callable(given[0]) else given
+    return [{"role": "user" if number else "system", "content": text} for number, text in enumerate(prompts)]

@@ -184,8 +184,8 @@ def test_as_llm_names_what_it_cannot_use(thing):
 def test_trace_names():
     from opto.utils import llm
 
-    assert llm.LLM is LLM
-    assert llm.DummyLLM is DummyLLM
+    assert issubclass(llm.LLM, LLM)
+    assert issubclass(llm.DummyLLM, DummyLLM)
     assert DummyLLM(lambda *args, **kwargs: "hello")(messages=HI, max_tokens=1).choices[0].message.content == "hello"
 
 

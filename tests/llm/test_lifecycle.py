@@ -25,7 +25,7 @@ def forget(request):
 
 def only_async_client(llm):
     (entry,) = llm._adapter._clients._by_loop.values()
-    return entry[1]
+    return entry.client
 
 
 async def closing(connections):
@@ -36,7 +36,7 @@ async def closing(connections):
 def test_a_forgotten_client_closes_its_connections(forget):
     llm = forget()
     assert llm("hi").text == "ok"
-    connections = llm._adapter._clients._blocking
+    connections = llm._adapter._clients._blocking.client
     del llm
     assert connections.is_closed()
 
@@ -126,7 +126,7 @@ def test_one_client_is_built_for_all_threads(forget):
 
     def run():
         barrier.wait()
-        seen.add(id(llm._adapter._clients.blocking()))
+        seen.add(id(llm._adapter._clients.take()))
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:
@@ -159,8 +159,10 @@ def test_importing_loads_nothing_heavy():
 
 
 def test_a_process_ends_quietly_with_clients_in_use():
+    # On a busy machine anything takes long, which asyncio's debug mode would tell.
     code = """
-import asyncio
+import asyncio, logging
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 from opto.llm import LLM
 from opto.testing import LLMServer
 server = LLMServer(lambda messages: "ok").__enter__()
@@ -177,3 +179,28 @@ server.__exit__(None, None, None)
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok ok\nok ok\n", "")
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_client_closed_in_one_event_loop_is_closed_by_the_others(forget, goes_on):
+    llm, asked, left, kept = forget(), threading.Event(), threading.Event(), []
+
+    async def other():
+        await llm.acall("hi")
+        kept.append(only_async_client(llm))
+        asked.set()
+        await asyncio.to_thread(left.wait)
+        if goes_on:
+            await asyncio.wait_for(closing(kept[0]), 30)
+
+    async def main():
+        await llm.acall("hi")
+        await llm.aclose()
+
+    thread = threading.Thread(target=asyncio.run, args=(other(),))
+    thread.start()
+    assert asked.wait(30)
+    asyncio.run(main())
+    left.set()
+    thread.join(30)
+    assert kept[0].is_closed()

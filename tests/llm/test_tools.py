@@ -9,7 +9,10 @@ from opto.llm import LLM, ScriptedLLM, as_llm
     ("llm", "takes"),
     [
         (lambda: LLM("openai:m", api_key="k"), True),
+        (lambda: LLM("openai-responses:m", api_key="k"), True),
         (lambda: LLM("anthropic:m", api_key="k"), True),
+        (lambda: LLM("ollama:m"), False),
+        (lambda: LLM("litellm:openai/m"), False),
         (lambda: LLM("m", base_url="http://localhost:11434/v1"), False),
         (lambda: LLM("anthropic:m", base_url="http://localhost:1"), False),
         (lambda: ScriptedLLM([]), False),

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import gc
 import http.client
@@ -11,7 +12,7 @@ import pytest
 
 from opto.errors import OptoError
 from opto.llm import Reply, Usage
-from opto.testing import Action, Cut, Failure, LLMServer, Raw, Slow
+from opto.testing import Action, Altered, Cut, Failure, LLMServer, Raw, Slow
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "one two three"}]}
 
@@ -197,3 +198,148 @@ def test_servers_live_side_by_side():
         assert first.openai_url != second.openai_url
         assert b"two" in post(second, "/v1/messages", QUESTION)[1]
         assert b"one" in post(first, "/v1/messages", QUESTION)[1]
+
+
+# What the log tells.
+
+
+def test_the_log_tells_what_was_made_of_each_request():
+    usage = Usage(10, 2)
+    script = [
+        Reply("four five", "m", usage),
+        Failure(503),
+        Cut("long " * 50),
+        Cut(),
+        Altered(lambda body: b"{}", "a b"),
+    ]
+    with LLMServer(script) as server:
+        for _ in script:
+            with contextlib.suppress(http.client.HTTPException):
+                post(server, "/v1/messages", QUESTION)
+        post(server, "/v1/embeddings", {})
+    assert [(done.number, done.fault, done.status, done.usage, done.whole, done.left) for done in server.log] == [
+        (1, None, 200, usage, True, False),
+        (2, "Failure", 503, None, True, False),
+        (3, "Cut", 200, None, False, False),
+        (4, "Cut", None, None, False, False),
+        (5, "Altered", 200, None, True, False),
+    ]
+    assert all(done.seconds is not None for done in server.log)
+    assert server.log[0].request is server.requests[0]
+
+
+def test_the_part_of_an_answer_that_says_its_cost_is_what_counts():
+    class Without(Action):
+        async def play(self, exchange):
+            answer = exchange.answer("hello")
+            await exchange.write(answer[: answer.index(b'"usage"')])
+            exchange.hang_up()
+
+    with LLMServer([Without(), Altered(lambda body: {"usage": body["usage"]})]) as server:
+        for _ in range(2):
+            with contextlib.suppress(http.client.HTTPException):
+                post(server, "/v1/messages", QUESTION)
+    assert [done.usage for done in server.log] == [None, Usage(3, 1)]
+
+
+def test_a_client_that_goes_is_noticed_and_its_answer_is_given_up():
+    ended = threading.Event()
+
+    class Watched(Slow):
+        async def play(self, exchange):
+            try:
+                await super().play(exchange)
+            finally:
+                ended.set()
+
+    with LLMServer([Watched(3600)]) as server:
+        with connect(server) as connection:
+            connection.request("POST", "/v1/messages", json.dumps(QUESTION))
+            while not server.log:
+                pass
+        assert ended.wait(30)
+        while server.connections:
+            pass
+    assert [(done.left, done.status) for done in server.log] == [(True, None)]
+
+
+def test_latency_comes_before_each_answer():
+    with LLMServer(lambda messages: "ok", latency=lambda request: len(request.messages) / 100) as server:
+        for count in (1, 2):
+            post(server, "/v1/messages", {**QUESTION, "messages": QUESTION["messages"] * count})
+    assert [done.delay for done in server.log] == [0.01, 0.02]
+    assert all(done.seconds >= done.delay for done in server.log)
+
+
+# What clients may send, and do.
+
+
+def test_bodies_in_chunks():
+    body = json.dumps(QUESTION).encode()
+    with LLMServer(["ok"]) as server, connect(server) as connection:
+        connection.request(
+            "POST",
+            "/v1/messages",
+            iter([body[:10], body[10:]]),
+            encode_chunked=True,
+            headers={"transfer-encoding": "chunked"},
+        )
+        assert connection.getresponse().status == 200
+    assert server.requests[0].body == QUESTION
+
+
+def test_large_bodies():
+    with LLMServer(["ok"]) as server:
+        question = {**QUESTION, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
+        assert post(server, "/v1/messages", question)[0].status == 200
+    assert len(server.requests[0].messages[0]["content"]) == 20_000_000
+
+
+def test_a_question_for_the_head_only():
+    with LLMServer() as server, connect(server) as connection:
+        connection.request("HEAD", "/v1/messages")
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (404, b"")
+
+
+@pytest.mark.parametrize("sent", [b"hello\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n"])
+def test_what_is_no_request_is_refused(sent):
+    with LLMServer() as server:
+        with socket.create_connection(address(server), timeout=30) as connection:
+            connection.sendall(sent)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 Bad Request")
+        assert post(server, "/v1/embeddings", {})[0].status == 404
+
+
+def test_a_body_that_is_no_json_is_refused():
+    with LLMServer(["ok"]) as server, connect(server) as connection:
+        connection.request("POST", "/v1/messages", b"{oops")
+        assert connection.getresponse().status == 400
+
+
+def test_a_connection_may_be_reset():
+    with LLMServer([Cut(reset=True)]) as server, pytest.raises(ConnectionResetError):
+        post(server, "/v1/messages", QUESTION)
+
+
+def test_many_connections_at_once():
+    with LLMServer(lambda messages: "ok", latency=0.01) as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(connect(server)) for _ in range(200)]
+        for _ in range(2):
+            for connection in connections:
+                connection.request("POST", "/v1/messages", json.dumps(QUESTION))
+            for connection in connections:
+                response = connection.getresponse()
+                assert (response.status, bool(response.read())) == (200, True)
+        assert server.connections == 200
+    assert len(server.log) == 400
+
+
+def test_it_may_be_used_in_an_event_loop():
+    async def main():
+        async with LLMServer(["ok"]) as server:
+            response, _ = await asyncio.to_thread(post, server, "/v1/messages", QUESTION)
+        return response.status
+
+    assert asyncio.run(main()) == 200
+    assert not [thread for thread in threading.enumerate() if thread.name == "LLMServer"]

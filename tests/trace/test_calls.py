@@ -11,6 +11,7 @@ import operator
 import types
 import weakref
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import get_type_hints
 
@@ -18,7 +19,7 @@ import pytest
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import Node, node
-from opto.trace import Module, TraceGraph, bundle
+from opto.trace import Module, TraceGraph, bundle, is_tracing
 from opto.trace.utils import contain
 
 
@@ -886,3 +887,21 @@ def test_info_holds_what_programs_for_trace_read():
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(GraphError, match="3 cannot be called"):
         bundle()(3)
+
+
+@pytest.mark.parametrize("options", [{}, {"traceable_code": True}], ids=["plain", "open"])
+def test_a_coroutine_may_be_closed_by_somebody_else_than_who_ran_it(options):
+    closed = []
+
+    @bundle(**options)
+    async def waits(x):
+        try:
+            await asyncio.sleep(0)
+        finally:
+            closed.append(x)
+
+    coroutine = waits(1)
+    copy_context().run(coroutine.send, None)
+    coroutine.close()
+    assert len(closed) == 1
+    assert is_tracing()

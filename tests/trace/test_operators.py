@@ -122,7 +122,7 @@ def test_changes_leave_the_original_alone(operator, value, given, result):
 
 def test_every_operator_of_the_table_is_tested():
     tested = {case[0].name for case in (*CASES, *CHANGES)}
-    assert set(ops.__all__) - tested == {"identity", "pop", "call", "call_llm", "make_dict"}
+    assert set(ops.__all__) - tested == {"identity", "pop", "call", "call_llm", "acall_llm", "make_dict"}
 
 
 def test_inputs_go_by_name():

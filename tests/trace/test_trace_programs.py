@@ -17,6 +17,7 @@ from opto.errors import BackwardError
 from opto.llm import ScriptedLLM, use_llm
 from opto.optimizers import Optimizer, OptoPrime
 from opto.optimizers.optoprime import node_to_function_feedback
+from opto.testing import LLMServer
 from opto.trace import GRAPH, ExecutionError, Module, bundle, model, node
 from opto.trace import operators as ops
 from opto.trace.bundle import ExceptionNode
@@ -24,7 +25,7 @@ from opto.trace.nodes import Node, ParameterNode
 from opto.trace.propagators import GraphPropagator
 from opto.trace.propagators.propagators import Propagator
 from opto.trace.utils import contain, sum_feedback
-from opto.utils.llm import DummyLLM
+from opto.utils.llm import LLM, AbstractModel, CustomLLM, DummyLLM, LLMFactory
 
 
 def answers(*suggestions):
@@ -638,3 +639,82 @@ def test_a_step_is_shown_in_a_notebook(monkeypatch):
     assert "upper0" in shown[0]
     assert "upper0" not in shown[1]
     assert "b &amp; c" not in shown[1]
+
+
+# Programs that ask models by Trace's names.
+
+
+@pytest.fixture
+def house(monkeypatch):
+    """A server that the variables of Trace name, and that answers as task and as optimizer."""
+
+    def answer(messages):
+        if "#Feedback" in messages[-1]["content"] or "# Feedback" in messages[-1]["content"]:
+            return json.dumps({"reasoning": "shorter", "suggestion": {"system": "Answer with yes or no."}})
+        return "yes" if "yes or no" in messages[0]["content"] else "Certainly, yes."
+
+    for name in ("OPTO_MODEL", "OPTO_TASK_MODEL", "OPTO_OPTIMIZER_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(LLMFactory, "_profiles", dict(LLMFactory._profiles))
+    with LLMServer(answer) as server:
+        monkeypatch.setenv("TRACE_DEFAULT_LLM_BACKEND", "CustomLLM")
+        monkeypatch.setenv("TRACE_CUSTOMLLM_URL", server.openai_url)
+        monkeypatch.setenv("TRACE_CUSTOMLLM_API_KEY", "sk-house")
+        yield server
+
+
+def profile():
+    LLMFactory.register_profile("answers", backend="CustomLLM", model="house-model", temperature=0.0)
+    assert "answers" in LLMFactory.list_profiles()
+    return LLM(profile="answers")
+
+
+class Remembering(AbstractModel):
+    """A model of the program's own, around a client."""
+
+    def __init__(self, reset_freq=None):
+        self.asked = []
+        super().__init__(LLM, reset_freq)
+
+    @property
+    def model(self):
+        return lambda *args, **kwargs: self.asked.append(kwargs["messages"]) or self._model(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [LLM, CustomLLM, profile, Remembering, lambda: LLMFactory.get_llm("default"), lambda: DummyLLM(LLM().create)],
+    ids=["LLM", "CustomLLM", "profile", "AbstractModel", "LLMFactory", "DummyLLM"],
+)
+def test_a_prompt_is_learned_with_every_kind_of_client(house, make):
+    @model
+    class Answers:
+        def __init__(self, llm):
+            self.system = node("Answer the question.", name="system", trainable=True)
+            self.llm = llm
+
+        @bundle()
+        def respond(self, system, question):
+            """Asks the model."""
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+            response = self.llm(messages=messages, max_tokens=100)
+            return response.choices[0].message.content
+
+        def forward(self, question):
+            return self.respond(self.system, question)
+
+    agent = Answers(make())
+    optimizer = OptoPrime(agent.parameters(), memory_size=0)
+    answers = []
+    for _ in range(3):
+        output = agent.forward("Is the sky blue?")
+        answers.append(output.data)
+        if output.data == "yes":
+            break
+        optimizer.zero_feedback()
+        optimizer.backward(output, "One word, please.")
+        optimizer.step(verbose=False)
+    assert answers == ["Certainly, yes.", "yes"]
+    assert len(house.requests) == 3
+    assert {request.headers["authorization"] for request in house.requests} == {"Bearer sk-house"}
+    assert house.requests[0].body["max_tokens"] == 100

@@ -1,14 +1,15 @@
 """How long an attempt may take in all: what an SDK calls a timeout is one for each piece that it reads."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 __all__ = ["limit_request", "seconds_left", "within"]
 
 _LATE = "the time for this attempt is over"
+_LIMITS = ("connect", "read", "write", "pool")
+_CONNECTED = (".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")
 
 #: When the attempt that is running must have ended, on the monotonic clock.
 _until: ContextVar[float | None] = ContextVar("opto_llm_until", default=None)
@@ -20,15 +21,23 @@ def seconds_left() -> float | None:
     return None if until is None else max(0.0, until - time.monotonic())
 
 
-@contextmanager
-def within(seconds: float | None) -> Iterator[None]:
+class within:  # noqa: N801 - used like a function; a class, because every call goes through it
     """Let what runs inside end after *seconds*, or sooner if something around it must."""
-    around, own = _until.get(), None if seconds is None else time.monotonic() + seconds
-    token = _until.set(min((moment for moment in (around, own) if moment is not None), default=None))
-    try:
-        yield
-    finally:
-        _until.reset(token)
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        until = _until.get()
+        if self._seconds is not None:
+            own = time.monotonic() + self._seconds
+            until = own if until is None else min(until, own)
+        self._token = _until.set(until)
+
+    def __exit__(self, *_: object) -> None:
+        _until.reset(self._token)
 
 
 def limit_request(request: Any) -> None:
@@ -42,15 +51,17 @@ def limit_request(request: Any) -> None:
         raise TimeoutError(_LATE)
     if left is not None:
         limits = request.extensions.get("timeout") or {}
-        names = ("connect", "read", "write", "pool")
-        request.extensions["timeout"] = {name: _least(limits.get(name), left) for name in names}
+        request.extensions["timeout"] = {name: _least(limits.get(name), left) for name in _LIMITS}
     request.extensions["trace"] = _limit_connection
 
 
 def _limit_connection(event: str, info: dict[str, Any]) -> None:
-    if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+    if event.endswith(_CONNECTED):
         stream = info["return_value"]
         stream.read = _limited(stream.read)
+    elif event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+        # There is a connection (if not only a tunnel is being opened): what else happens is of no interest.
+        info["request"].extensions.pop("trace", None)
 
 
 def _limited(read: Callable[..., bytes]) -> Callable[..., bytes]:
@@ -64,4 +75,4 @@ def _limited(read: Callable[..., bytes]) -> Callable[..., bytes]:
 
 
 def _least(timeout: float | None, left: float) -> float:
-    return left if timeout is None else min(timeout, left)
+    return left if timeout is None or left < timeout else timeout

@@ -1,13 +1,13 @@
-"""OpenAI's chat completions, as spoken by OpenAI and by most local servers."""
+"""OpenAI's chat completions, as spoken by OpenAI, by Azure, and by most local servers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.llm.messages import Message, Reply, Usage, openai_tool
+from opto.llm.messages import Message, Reply, Usage, chat_words
 from opto.llm.providers.reading import chat_reply, chat_usage
 from opto.llm.providers.sdk import SDKAdapter
 
-__all__ = ["OpenAIAdapter"]
+__all__ = ["AzureAdapter", "OpenAIAdapter"]
 
 
 class OpenAIAdapter(SDKAdapter):
@@ -20,7 +20,7 @@ class OpenAIAdapter(SDKAdapter):
         return client.chat.completions.create
 
     def _body(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"messages": messages, **openai_tool(settings)}
+        body = {"messages": messages, **chat_words(settings)}
         # OpenAI's reasoning models refuse max_tokens; Ollama ignores max_completion_tokens without a word.
         if "max_tokens" in body and self._endpoint.is_official:
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))
@@ -31,3 +31,12 @@ class OpenAIAdapter(SDKAdapter):
 
     def _usage(self, usage: Any) -> Usage | None:
         return chat_usage(usage)
+
+
+class AzureAdapter(OpenAIAdapter):
+    """A deployment at Azure: another address, and another header for the key."""
+
+    clients = ("AzureOpenAI", "AsyncAzureOpenAI")
+
+    def _address(self) -> dict[str, Any]:
+        return {"azure_endpoint": self._endpoint.base_url}

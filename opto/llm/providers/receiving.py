@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Received", "akeep_response", "keep_response", "receiving", "usage_object"]
+__all__ = ["Received", "Redirected", "akeep_response", "keep_response", "receiving", "usage_object"]
 
 _received: ContextVar["Received | None"] = ContextVar("opto_llm_received", default=None)
 
@@ -25,35 +24,82 @@ class Received:
 
     def listen(self, response: Any) -> None:
         self._chunks.clear()
-        blocking, asynchronous = response.iter_bytes, response.aiter_bytes
+        chunks = response.iter_bytes
 
         def iter_bytes(*args: Any) -> Iterator[bytes]:
-            for chunk in blocking(*args):
+            for chunk in chunks(*args):
                 self._chunks.append(chunk)
                 yield chunk
+
+        response.iter_bytes = iter_bytes
+
+    def alisten(self, response: Any) -> None:
+        self._chunks.clear()
+        chunks = response.aiter_bytes
 
         async def aiter_bytes(*args: Any) -> AsyncIterator[bytes]:
-            async for chunk in asynchronous(*args):
+            async for chunk in chunks(*args):
                 self._chunks.append(chunk)
                 yield chunk
 
-        response.iter_bytes, response.aiter_bytes = iter_bytes, aiter_bytes
+        response.aiter_bytes = aiter_bytes
 
 
-@contextmanager
-def receiving() -> Iterator[Received]:
-    """Keep what responses inside bring."""
-    received = Received()
-    _received.set(received)
-    try:
-        yield received
-    finally:
+class receiving:  # noqa: N801 - used like a function; a class, because every call goes through it
+    """Keep what responses inside bring.
+
+    Args:
+        keep: Called with whatever ends the block too soon, and with what had come until then.
+    """
+
+    __slots__ = ("_keep", "_received")
+
+    def __init__(self, keep: Callable[[BaseException, str], None]) -> None:
+        self._keep = keep
+
+    def __enter__(self) -> Received:
+        self._received = Received()
+        _received.set(self._received)
+        return self._received
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # Not a reset: an event loop that was left in the middle of a call ends it in another context.
         _received.set(None)
+        if error is not None:
+            self._keep(error, self._received.text)
+
+
+class Redirected(Exception):  # noqa: N818 - what happened
+    """A response points elsewhere.
+
+    Args:
+        status: 301, for instance.
+        place: Scheme, host and port: the rest may hold secrets.
+    """
+
+    def __init__(self, status: int, place: str) -> None:
+        super().__init__(f"{status} to {place}")
+        self.status = status
+        self.place = place
+
+
+def _check_place(response: Any) -> None:
+    """Stay with the server that was asked: the key and the prompt are for nobody else."""
+    if not response.has_redirect_location:
+        return
+    old = response.request.url
+    new = old.join(response.headers["location"])
+    is_upgrade = (old.scheme, new.scheme, old.port, new.port) == ("http", "https", None, None)
+    is_same = (old.scheme, old.port) == (new.scheme, new.port) or is_upgrade
+    # 301 to 303 would lose the body of the request.
+    if new.host != old.host or not is_same or (response.status_code not in (307, 308) and response.request.content):
+        raise Redirected(response.status_code, f"{new.scheme}://{new.netloc.decode('ascii', 'replace')}")
 
 
 def keep_response(response: Any) -> None:
     """Let `receiving` see a response of httpx: its hook for responses, which comes before the body does."""
+    if 300 <= response.status_code < 400:
+        _check_place(response)
     received = _received.get()
     if received is not None:
         received.listen(response)
@@ -61,7 +107,11 @@ def keep_response(response: Any) -> None:
 
 async def akeep_response(response: Any) -> None:
     """Do the same for an asynchronous client."""
-    keep_response(response)
+    if 300 <= response.status_code < 400:
+        _check_place(response)
+    received = _received.get()
+    if received is not None:
+        received.alisten(response)
 
 
 def usage_object(text: str) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 from opto.errors import DomainError
 from opto.nodes.domains.base import Domain
-from opto.nodes.domains.jsonschema import check_schema, find_misfit, is_json
 from opto.nodes.domains.reading import parsed, unfenced
 from opto.nodes.frozen import Frozen
+from opto.structure import check_schema, find_misfit, is_json
 
 __all__ = ["Schema"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from opto.errors import LLMError, OptimizerError
+from opto.errors import LLMError, OptimizerError, StoppingError
 from opto.llm import Usage
 from opto.nodes import Feedback
 from opto.optimizers.asking import total
@@ -136,6 +136,7 @@ def measured(validate: Callable[[], Any]) -> Score:
 
     Raises:
         LLMError: A call that the program made failed for a reason that will not go away by itself.
+        StoppingError: The program may make no more calls.
 
     Example:
         >>> measured(lambda: (0.5, "half of them")).value
@@ -149,6 +150,8 @@ def measured(validate: Callable[[], Any]) -> Score:
         if not error.transient:
             raise
         return Score(error=error)
+    except StoppingError:
+        raise
     except Exception as error:
         return Score(error=error)
 

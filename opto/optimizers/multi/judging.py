@@ -43,6 +43,8 @@ class Judge(AskingOptimizer):
         settings: As for `AskingOptimizer`.
     """
 
+    role = "judge"
+
     def __init__(self, llm: LLM, **settings: Any) -> None:
         super().__init__([_choice([1])], llm, **settings)
 

@@ -11,7 +11,7 @@ from inspect import currentframe, iscoroutinefunction
 from typing import Any
 
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
-from opto.llm import LLM, Message, Reply, Tool, as_llm
+from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
 from opto.optimizers.checks import copied, same
 from opto.optimizers.multi.candidates import Drawn, Option, as_expert, distinct, fatal
@@ -61,7 +61,8 @@ class OptoPrimeMulti(OptoPrime):
         selection: Who chooses among those that can be used. ``validation``: the highest score; the default if there is
             *validate*. ``judge``: a model that is shown the problem and the candidates, and names one; the default
             otherwise. ``majority``: the most frequent values. ``last``: the last one.
-        judge: The model that judges.
+        judge: The model that judges; if left out, the one that is named for this role in particular (see `use_llm`),
+            else *llm*.
         selector: A function of your own that chooses: it gets the candidates, each a dict from parameter to new value,
             and returns one of them.
         allow_worse: False to keep the values in force if they score higher than what was chosen: where there is
@@ -147,7 +148,7 @@ class OptoPrimeMulti(OptoPrime):
         said, trace_settings = said.with_those_of_trace(trace_settings)
         if said.llms is not None and (isinstance(said.llms, str) or not isinstance(said.llms, Iterable)):
             raise OptimizerError(f"llms is {said.llms!r:.80}.", mend="Give a list of models, or llm= for a single one.")
-        models = [as_llm(item) for item in said.llms or ()]
+        models = [as_llm(item, role="optimizer") for item in said.llms or ()]
         super().__init__(
             parameters,
             llm if llm is not None or not models else models[0],
@@ -191,8 +192,9 @@ class OptoPrimeMulti(OptoPrime):
         self._validate = validate
         self._selector = selector
         self._allow_worse = allow_worse
+        named = named_for("judge") if judge is None and self._selection == "judge" else None
         self._judge = Judge(
-            self.llm if judge is None else as_llm(judge),
+            as_llm(judge, role="judge") if judge is not None else named or self.llm,
             max_tokens=max_tokens,
             max_prompt_tokens=max_prompt_tokens,
             answer_format=answer_format,
@@ -284,9 +286,14 @@ class OptoPrimeMulti(OptoPrime):
         source = item.source
         self.llm = source.llm
         self._takes_tools = source.llm not in self._without_tools
+        settings: dict[str, Any] = dict(self._settings)
         if source.temperature is not None:
-            settings: dict[str, Any] = {**self._settings, "temperature": source.temperature}
-            self._settings = settings
+            settings["temperature"] = source.temperature
+        if self._generation == "independent":
+            # Which of several alike this is, for cassettes: they come in any order. Steps are counted as this optimizer
+            # has taken them, so that a program that runs again in the folder of its run asks for the same.
+            settings["rollout"] = len(self.records) * len(self._sources) + item.number - 1
+        self._settings = settings
         messages = as_expert(asked.messages, source.expert)
         item.shown = len(messages)
         try:

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from opto.errors import SuggestionError
-from opto.optimizers.suggestion.objects import MENTIONS_SUGGESTION, OPENS_OBJECT, UnreadableObjectError, read_object
 from opto.optimizers.suggestion.tags import OPENS_VARIABLE, read_reasoning, read_variable
-from opto.optimizers.suggestion.thinking import OPENS_THINKING, still_thinking, without_thinking
+from opto.optimizers.suggestion.thinking import MENTIONS_SUGGESTION, OPENS_THINKING, still_thinking, without_thinking
 from opto.optimizers.suggestion.values import Suggestion
+from opto.structure import OPENS_OBJECT, UnreadableObjectError, read_object
 
 __all__ = ["read_answer"]
 

@@ -3,19 +3,24 @@
 import re
 
 from opto.errors import SuggestionError
-from opto.optimizers.suggestion.objects import MENTIONS_SUGGESTION, OPENS_OBJECT, UnreadableObjectError, read_object
 from opto.optimizers.suggestion.tags import OPENS_VARIABLE, read_reasoning, read_variable
+from opto.structure import ENDS_THINKING, OPENS_OBJECT, UnreadableObjectError, read_object
 
-__all__ = ["OPENS_THINKING", "still_thinking", "without_thinking"]
+__all__ = ["MENTIONS_SUGGESTION", "OPENS_THINKING", "still_thinking", "without_thinking"]
+
+#: The key that makes an object an answer, however it is quoted.
+MENTIONS_SUGGESTION = re.compile(
+    r"""(?:["'\u201c\u201d\u2018\u2019]suggestions?["'\u201c\u201d\u2018\u2019]|[{,]\s*suggestions?)\s*:""",
+    re.IGNORECASE,
+)
 
 _WORDS = r"(?:think|thinking|thought|thoughts|scratchpad|seed:think)"
 #: As most models mark it, and in brackets and signs of some.
 OPENS_THINKING = re.compile(rf"<{_WORDS}\s*>|\[THINK\]|\u25c1think\u25b7", re.IGNORECASE)
-_ENDS = rf"</{_WORDS}\s*>|\[/THINK\]|\u25c1/think\u25b7"
-_ENDS_THINKING = re.compile(_ENDS, re.IGNORECASE)
-_ENDS_ALONE = re.compile(rf"^[ \t]*(?:{_ENDS})[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_ENDS_THINKING = re.compile(ENDS_THINKING, re.IGNORECASE)
+_ENDS_ALONE = re.compile(rf"^[ \t]*(?:{ENDS_THINKING})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _STOP = re.compile(
-    rf"(?P<ends>{_ENDS})|(?P<reasoning><reasoning\s*>)|(?P<variable>{OPENS_VARIABLE})|(?P<object>{OPENS_OBJECT})",
+    rf"(?P<ends>{ENDS_THINKING})|(?P<reasoning><reasoning\s*>)|(?P<variable>{OPENS_VARIABLE})|(?P<object>{OPENS_OBJECT})",
     re.IGNORECASE,
 )
 _ENDS_REASONING = re.compile(r"</reasoning\s*>", re.IGNORECASE)

@@ -10,6 +10,7 @@ from opto import errors
 from opto.llm import LLM, DummyLLM, Reply, ScriptedLLM
 from opto.llm.pacing.clock import Clock
 from opto.testing import Action, Cut, Drip, Failure, LLMServer, Raw, Slow
+from tests.llm.ways import ask
 
 
 class Waits(Clock):
@@ -43,28 +44,12 @@ def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
 def client(server, provider, clock=None, **settings):
     url = server.openai_url if provider == "openai" else server.anthropic_url
     llm = LLM(f"{provider}:m", base_url=url, **settings)
     if clock is not None:
         llm._clock = clock
     return llm
-
-
-def ask(llm, how, **settings):
-    if how == "call":
-        return llm("hi", **settings)
-
-    async def main():
-        async with llm:
-            return await llm.acall("hi", **settings)
-
-    return asyncio.run(main())
 
 
 @pytest.mark.parametrize(
@@ -187,6 +172,25 @@ def test_a_wait_beyond_the_deadline_is_not_begun(provider, how):
     assert (waits.list, info.value.retry_after, len(server.requests)) == ([], 300, 1)
 
 
+def test_nobody_waits_for_what_never_comes():
+    """Without a deadline too: the longest sleep of a machine is some hundred years."""
+    clock = Waits()
+    error = errors.RateLimitError("no", mend="Wait.", retry_after=1e300)
+    llm = ScriptedLLM(lambda messages: error, retries=4, deadline=None)
+    llm._clock = clock
+    with pytest.raises(errors.RateLimitError):
+        llm("hi")
+    assert clock.list == []
+
+
+def test_a_server_that_says_to_come_back_at_once_is_not_stormed(provider, how):
+    clock = Waits()
+    busy = Failure(429, headers={"retry-after": "0"})
+    with LLMServer([busy, busy, "hello"]) as server, client(server, provider, clock) as llm:
+        assert ask(llm, how).text == "hello"
+    assert clock.list == [0.25, 0.5]
+
+
 def test_all_waits_together_keep_the_deadline():
     clock = Waits()
     llm = ScriptedLLM(lambda messages: errors.ServerError("no", mend="Wait."), retries=100, deadline=10)
@@ -276,9 +280,8 @@ class UntilGone(Action):
         self.begun.set()
         try:
             await Drip().play(exchange)
-        except ConnectionError:
+        finally:
             self.gone.set()
-            raise
 
 
 def test_a_cancelled_call_closes_its_connection(provider):

@@ -9,35 +9,20 @@ import pytest
 from opto import errors
 from opto.llm import LLM
 from opto.testing import Action, Failure, LLMServer
+from tests.llm.ways import ask
 
 MAX_TOKENS = (
     "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 )
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["openai", "openai-responses", "anthropic"])
 def provider(request):
     return request.param
 
 
-@pytest.fixture(params=["call", "acall"])
-def how(request):
-    return request.param
-
-
-def ask(llm, how, **settings):
-    if how == "call":
-        return llm("hi", **settings).text
-
-    async def main():
-        async with llm:
-            return (await llm.acall("hi", **settings)).text
-
-    return asyncio.run(main())
-
-
 def client(server, provider, **settings):
-    url = server.openai_url if provider == "openai" else server.anthropic_url
+    url = server.anthropic_url if provider == "anthropic" else server.openai_url
     return LLM(f"{provider}:m", base_url=url, **settings)
 
 
@@ -51,7 +36,7 @@ def client(server, provider, **settings):
 )
 def test_a_limit_gets_its_other_name(how, failure, caplog):
     with LLMServer([failure, "one", "two"]) as server, client(server, "openai", max_tokens=9) as llm:
-        assert (ask(llm, how), ask(llm, how)) == ("one", "two")
+        assert (ask(llm, how).text, ask(llm, how).text) == ("one", "two")
     sent = [{name: value for name, value in request.body.items() if "max" in name} for request in server.requests]
     assert sent == [{"max_tokens": 9}, {"max_completion_tokens": 9}, {"max_completion_tokens": 9}]
     (record,) = caplog.records
@@ -87,8 +72,8 @@ def test_what_only_shapes_an_answer_is_left_out(provider, name, failure, caplog)
 )
 def test_a_value_that_is_refused_leaves_others(how, failure, caplog):
     with LLMServer([failure, "one", "two", "three"]) as server, client(server, "openai") as llm:
-        texts = ask(llm, how, temperature=0.5), ask(llm, how, temperature=1), ask(llm, how, temperature=0.5)
-    assert texts == ("one", "two", "three")
+        texts = [ask(llm, how, temperature=heat).text for heat in (0.5, 1, 0.5)]
+    assert texts == ["one", "two", "three"]
     assert [request.body.get("temperature") for request in server.requests] == [0.5, None, 1, None]
     assert [record.message.partition(" and ")[0] for record in caplog.records] == ["openai:m refuses temperature=0.5"]
 
@@ -96,7 +81,7 @@ def test_a_value_that_is_refused_leaves_others(how, failure, caplog):
 def test_several_are_learned_in_turn(provider, how):
     refusals = [Failure(400, f"'{name}' is not supported.") for name in ("temperature", "top_p", "seed")]
     with LLMServer([*refusals, "one"]) as server, client(server, provider, temperature=0, top_p=1, seed=2) as llm:
-        reply = ask(llm, how)
+        reply = ask(llm, how).text
     assert (reply, len(server.requests)) == ("one", 4)
     assert not {"temperature", "top_p", "seed"} & set(server.requests[-1].body)
 

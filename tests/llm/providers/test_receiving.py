@@ -13,23 +13,19 @@ from opto.testing import Action, Cut, Drip, Failure, LLMServer, Raw
 
 USAGES = {
     "openai": {"prompt_tokens": 7, "completion_tokens": 5},
+    "openai-responses": {"input_tokens": 7, "output_tokens": 5},
     "anthropic": {"input_tokens": 7, "output_tokens": 5},
 }
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["openai", "openai-responses", "anthropic"])
 def provider(request):
-    return request.param
-
-
-@pytest.fixture(params=["call", "acall"])
-def how(request):
     return request.param
 
 
 def fail(provider, how, line, **settings):
     with LLMServer([line]) as server:
-        url = server.openai_url if provider == "openai" else server.anthropic_url
+        url = server.anthropic_url if provider == "anthropic" else server.openai_url
         llm = LLM(f"{provider}:m", base_url=url, api_key="sk-secret", retries=0, **settings)
         with llm, pytest.raises(errors.LLMError) as info:
             llm("hi") if how == "call" else asyncio.run(llm.acall("hi"))
@@ -67,7 +63,7 @@ def test_nothing_came():
 
 def test_what_came_of_an_answer_that_drips_is_kept(provider):
     with LLMServer(["hello", Drip()]) as server:
-        url = server.openai_url if provider == "openai" else server.anthropic_url
+        url = server.anthropic_url if provider == "anthropic" else server.openai_url
         with LLM(f"{provider}:m", base_url=url, retries=0) as llm:
             llm("hi")  # a client takes its time to come about
             with pytest.raises(errors.LLMTimeoutError) as info:

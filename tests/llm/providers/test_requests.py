@@ -171,7 +171,7 @@ def test_anthropic_input_counts_reads_and_writes_of_the_cache():
     with LLMServer([Raw(body)]) as server, LLM("anthropic:m", base_url=server.anthropic_url) as llm:
         reply = llm("hi")
     assert reply.text == "ab"
-    assert reply.usage == Usage(3210, 5, cached_tokens=200)
+    assert reply.usage == Usage(3210, 5, cached_tokens=200, cache_write_tokens=3000)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +212,12 @@ NONSENSE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("provider", ["openai", "openai-responses", "anthropic"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/html"])
 @pytest.mark.parametrize("body", NONSENSE)
 def test_nonsense_with_status_200_is_a_server_error(provider, content_type, body):
     with LLMServer([Raw(body, content_type=content_type)] * 2) as server:
-        url = server.openai_url if provider == "openai" else server.anthropic_url
+        url = server.anthropic_url if provider == "anthropic" else server.openai_url
         with LLM(f"{provider}:m", base_url=url, retries=0) as llm:
             for ask in (llm, lambda messages: asyncio.run(llm.acall(messages))):
                 with pytest.raises(ServerError, match="not an answer") as info:

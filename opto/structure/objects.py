@@ -7,19 +7,16 @@ are not escaped, unknown escapes, repeated names.
 
 import math
 import re
+from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
-__all__ = ["MENTIONS_SUGGESTION", "OPENS_OBJECT", "UnreadableObjectError", "read_object"]
+__all__ = ["ENDS_THINKING", "OPENS_OBJECT", "UnreadableObjectError", "read_object"]
 
 #: How an object begins, so that braces in prose are not taken for one.
 OPENS_OBJECT = r"""\{(?=\s*(?:["'\u201c\u201d\u2018\u2019}]|[A-Za-z_]\w*\s*:|//|/\*))"""
 
-
-#: The key that makes an object an answer, however it is quoted.
-MENTIONS_SUGGESTION = re.compile(
-    r"""(?:["'\u201c\u201d\u2018\u2019]suggestions?["'\u201c\u201d\u2018\u2019]|[{,]\s*suggestions?)\s*:""",
-    re.IGNORECASE,
-)
+#: How models mark the end of thinking aloud, as most of them do, and in brackets and signs of some.
+ENDS_THINKING = r"</(?:think|thinking|thought|thoughts|scratchpad|seed:think)\s*>|\[/THINK\]|\u25c1/think\u25b7"
 
 
 class UnreadableObjectError(Exception):
@@ -42,7 +39,7 @@ class Read(NamedTuple):
 
 
 def read_object(text: str, start: int) -> Read:
-    """Return the object that begins at *start*, where a brace stands, and where it ends.
+    """Return the object or list that begins at *start*, where its bracket stands, and where it ends.
 
     Raises:
         UnreadableObjectError: It is none, or is not complete.
@@ -62,23 +59,30 @@ _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": No
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
 _CLOSERS = {"{": "}", "[": "]", "(": ")"}
 _CURLY_DOUBLE, _CURLY_SINGLE = r"[^\u201c\u201d\\]", r"[^\u2018\u2019\\]"
-#: Opening quote, and what its string is made of: each character in one way only, so that nothing is tried twice, and
-#: without possessive quantifiers, which Python 3.11.2 gets wrong. Behind three quotes and in backticks, nobody knows
-#: who reads a backslash; quotes of word processors come in pairs, or all the same.
-_STRINGS = {
-    opening: re.compile(rf"{opening}({body}){closing}", re.DOTALL)
-    for opening, body, closing in (
-        ('"""', r'[^"\\]*(?:"(?!"")[^"\\]*)*', '"""'),
-        ("'''", r"[^'\\]*(?:'(?!'')[^'\\]*)*", "'''"),
-        ('"', r'[^"\\]*(?:\\.[^"\\]*)*', '"'),
-        ("'", r"[^'\\]*(?:\\.[^'\\]*)*", "'"),
-        ("`", r"[^`\\]*", "`"),
-        ("\u201c", rf"{_CURLY_DOUBLE}*(?:\\.{_CURLY_DOUBLE}*)*", "\u201d"),
-        ("\u201d", rf"{_CURLY_DOUBLE}*(?:\\.{_CURLY_DOUBLE}*)*", "\u201d"),
-        ("\u2018", rf"{_CURLY_SINGLE}*(?:\\.{_CURLY_SINGLE}*)*", "\u2019"),
-        ("\u2019", rf"{_CURLY_SINGLE}*(?:\\.{_CURLY_SINGLE}*)*", "\u2019"),
-    )
-}
+
+
+@cache
+def _strings() -> dict[str, re.Pattern[str]]:
+    # Opening quote, and what its string is made of: each character in one way only, so that nothing is tried twice, and
+    # without possessive quantifiers, which Python 3.11.2 gets wrong. Behind three quotes and in backticks, nobody knows
+    # who reads a backslash; quotes of word processors come in pairs, or all the same.
+    # Compiled when the first object is read.
+    return {
+        opening: re.compile(rf"{opening}({body}){closing}", re.DOTALL)
+        for opening, body, closing in (
+            ('"""', r'[^"\\]*(?:"(?!"")[^"\\]*)*', '"""'),
+            ("'''", r"[^'\\]*(?:'(?!'')[^'\\]*)*", "'''"),
+            ('"', r'[^"\\]*(?:\\.[^"\\]*)*', '"'),
+            ("'", r"[^'\\]*(?:\\.[^'\\]*)*", "'"),
+            ("`", r"[^`\\]*", "`"),
+            ("\u201c", rf"{_CURLY_DOUBLE}*(?:\\.{_CURLY_DOUBLE}*)*", "\u201d"),
+            ("\u201d", rf"{_CURLY_DOUBLE}*(?:\\.{_CURLY_DOUBLE}*)*", "\u201d"),
+            ("\u2018", rf"{_CURLY_SINGLE}*(?:\\.{_CURLY_SINGLE}*)*", "\u2019"),
+            ("\u2019", rf"{_CURLY_SINGLE}*(?:\\.{_CURLY_SINGLE}*)*", "\u2019"),
+        )
+    }
+
+
 _ESCAPE = re.compile(
     r"\\(?:u(?P<u>[0-9a-fA-F]{4})|x(?P<x>[0-9a-fA-F]{2})|U(?P<U>000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})|(?P<one>.))",
     re.DOTALL,
@@ -169,10 +173,11 @@ def _next(text: str, position: int, closer: str) -> int:
 def _string(text: str, position: int) -> Read | None:
     opening = text[position : position + 3]
     # Two quotes are an empty string, unless a third follows.
-    opening = opening if opening in _STRINGS else opening[:1]
-    if not opening or opening not in _STRINGS:
+    strings = _strings()
+    opening = opening if opening in strings else opening[:1]
+    if not opening or opening not in strings:
         return None
-    string = _STRINGS[opening].match(text, position)
+    string = strings[opening].match(text, position)
     if string is None:
         broken = re.compile(r"[^\\]*").match(text, position) if opening in {'"""', "'''", "`"} else None
         stop = broken.end() if broken is not None else len(text)
