@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
-from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
+from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.forwarding import KEPT
@@ -310,6 +310,8 @@ class ChildCandidate:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
             form = self._scope.encode_result(asked["host"], value)
             return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
+        except StoppingError:
+            raise  # past the candidate, which might hold it back
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             child.errors.append(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")

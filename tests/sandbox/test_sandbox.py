@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from opto.errors import (
+    CassetteError,
     IsolationError,
     SandboxCrashError,
     SandboxError,
@@ -394,6 +395,14 @@ class TestHosts:
         source = "def f():\n    try:\n        ask()\n    except Exception as error:\n        return str(error)\n"
         with sandbox.load(source, hosts={"ask": ask}) as candidate:
             assert candidate() == "no credit"
+
+    def test_what_is_to_end_the_program_is_not_held_back(self, sandbox):
+        def ask():
+            raise CassetteError("No reply.", mend="Record one.")
+
+        source = "def f():\n    try:\n        return ask()\n    except BaseException:\n        return 'went on'\n"
+        with sandbox.load(source, hosts={"ask": ask}) as candidate, pytest.raises(CassetteError):
+            candidate()
 
     def test_what_they_return_can_be_refused_and_the_candidate_goes_on(self, sandbox):
         source = "def f(x):\n    return ask(x)\n"
