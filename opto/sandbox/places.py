@@ -2,7 +2,6 @@
 
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import ModuleType
@@ -33,10 +32,11 @@ def harmless() -> frozenset[str]:
 @cache
 def standard_folders() -> tuple[str, ...]:
     """Return where Python's own files are."""
-    paths = [*map(sysconfig.get_path, ("stdlib", "platstdlib")), os.path.join(sys.base_prefix, "lib")]
-    libraries = sysconfig.get_config_var("LIBDIR")
-    paths += [libraries] if libraries else []
-    found = dict.fromkeys(os.path.realpath(path) for path in paths if path and os.path.isdir(path))
+    # Not by `sysconfig`, which takes longer to find out than the process takes to start.
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    library = os.path.join(sys.base_prefix, "lib")
+    paths = [os.path.dirname(os.__file__), library, os.path.join(sys.base_exec_prefix, sys.platlibdir, version)]
+    found = dict.fromkeys(os.path.realpath(path) for path in paths if os.path.isdir(path))
     return tuple(found)
 
 
