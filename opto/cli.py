@@ -129,6 +129,8 @@ def _show(options: argparse.Namespace) -> None:
     steps = Run(options.run).steps()
     if options.step is None:
         for record in steps:
+            if record.anew:
+                print("--- a program began anew, and added its steps")
             print(record)
         print(f"\n{_summary(steps)}")
         return
@@ -144,7 +146,9 @@ def _show(options: argparse.Namespace) -> None:
 def _summary(steps: Sequence[StepRecord]) -> str:
     counts = {outcome: sum(record.outcome == outcome for record in steps) for outcome in _OUTCOMES}
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    said = f"{len(steps)} steps: {said or 'nothing happened'}."
+    programs = 1 + sum(record.anew for record in steps)
+    by = f" of {programs} programs, one after the other" if programs > 1 else ""
+    said = f"{len(steps)} steps{by}: {said or 'nothing happened'}."
     scores = {record.score: record for record in reversed(steps) if record.score is not None}
     if not scores:
         return said

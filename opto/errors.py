@@ -115,6 +115,19 @@ def _rebuild(kind: type[OptoError], args: tuple[Any, ...], state: dict[str, Any]
     return error
 
 
+def kind_of(value: Any) -> str:
+    """Return what *value* is, with its article, for the text of an error.
+
+    Example:
+        >>> kind_of(5), kind_of("x"), kind_of(None)
+        ('an int', 'a str', 'None')
+    """
+    if value is None:
+        return "None"
+    name = f"class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
 class GraphError(OptoError):
     """Something is wrong with a trace graph."""
 

@@ -22,6 +22,7 @@ __all__ = ["cassette", "cassette_path"]
 _LONGEST = 100
 #: How many unused replies are named.
 _SHOWN = 3
+_STRICT = "cassettes_strict"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +41,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="fail tests that leave recorded replies unused",
     )
-    parser.addini("cassettes_strict", "Fail tests that leave recorded replies unused.", type="bool", default=False)
+    parser.addini(_STRICT, "Fail tests that leave recorded replies unused.", type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the setting once, where what is wrong with it is told once."""
+    try:
+        config.getini(_STRICT)
+    except (TypeError, ValueError, pytest.UsageError) as error:  # by the version of pytest
+        raise pytest.UsageError(f"{_STRICT} is neither true nor false: {error}. Write `{_STRICT} = true`.") from error
 
 
 @pytest.fixture
@@ -55,11 +64,13 @@ def cassette(request: pytest.FixtureRequest, cassette_path: Path) -> "Iterator[C
     """The replies of this test, in force while it runs: see ``--cassettes``."""
     kind: type[Cassette] = importlib.import_module("opto.llm").Cassette
     command = f"pytest {shlex.quote(request.node.nodeid)} --cassettes"
-    with kind(
+    made = kind(
         cassette_path,
         mode=request.config.getoption("--cassettes"),
         recorded_by=f"Record what is missing with `{command}=auto`, or everything anew with `{command}=record`.",
-    ) as made:
+    )
+    # Also for threads that the test begins: nothing of it is to ask a model that is not meant to.
+    with made.in_all_threads():
         yield made
 
 
@@ -68,9 +79,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     """Fail a test that passed but left replies unused, if that is wanted."""
     outcome = yield
     made: Cassette | None = getattr(item, "funcargs", {}).get("cassette")
-    strict = item.config.getoption("--cassettes-strict") or item.config.getini("cassettes_strict")
-    # A test of somebody who has a fixture of this name has other cassettes.
-    unused = getattr(made, "unused", []) if strict and outcome.excinfo is None else []
+    strict = item.config.getoption("--cassettes-strict") or item.config.getini(_STRICT)
+    try:
+        # A test of somebody who has a fixture of this name has other cassettes.
+        unused = getattr(made, "unused", []) if strict and outcome.excinfo is None else []
+    except importlib.import_module("opto.errors").OptoError as error:
+        # A file that cannot be read fails this test, and not the hook.
+        outcome.force_exception(error)
+        return
     if made is not None and unused:
         asked = "\n".join(f"  {request!s:.200}" for request in unused[:_SHOWN])
         more = f"\n  … and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""

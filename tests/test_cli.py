@@ -12,7 +12,7 @@ from opto import __version__
 from opto.cli import main
 from opto.llm import ScriptedLLM
 from opto.nodes import node
-from opto.optimizers import OptoPrimeMulti
+from opto.optimizers import LocalSearch, OptoPrimeMulti
 from opto.optimizers.suggestion import FORMATS, Suggestion
 from opto.testing import Failure, LLMServer
 
@@ -116,3 +116,40 @@ def test_a_step_with_candidates_is_shown_with_all_of_them(tmp_path):
     assert "--- candidate 1 (script, temperature 0), score -3: " in shown
     assert "--- candidate 2 (script, temperature 1), score 0: It scored highest" in shown
     assert "x -> 2" in shown
+
+
+def test_steps_that_a_restarted_program_adds_are_told_from_those_before(tmp_path, capsys):
+    def program(state=None):
+        x = node(1, name="x", trainable=True, domain=range(10))
+        optimizer = LocalSearch([x], run=tmp_path / "run")
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for _ in range(2):
+            optimizer.zero_feedback()
+            optimizer.backward(x * 3, float(x.data))
+            optimizer.step()
+        return optimizer.state_dict()
+
+    program()
+    assert main(["show", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "anew" not in said
+    assert "\n2 steps: " in said
+
+    state = program()
+    assert main(["show", str(tmp_path / "run")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0].partition(" (")[0] for line in lines[:5]] == [
+        "step 1",
+        "step 2",
+        "--- a program began anew, and added its steps",
+        "step 3",
+        "step 4",
+    ]
+    assert lines[-1].startswith("4 steps of 2 programs, one after the other: ")
+
+    program(state)  # this one goes on from where it was
+    assert main(["show", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("anew") == 1
+    assert "\n6 steps of 2 programs" in said

@@ -8,6 +8,7 @@ Example:
 """
 
 from opto.llm.adapter import Adapter
+from opto.llm.blocks import UnknowingThreadWarning
 from opto.llm.bridge import in_thread, raise_if_cancelled
 from opto.llm.cassettes import Cassette, CassetteWarning, cassette_in_force
 from opto.llm.client import LLM, DummyLLM
@@ -38,6 +39,7 @@ __all__ = [
     "Role",
     "ScriptedLLM",
     "Tool",
+    "UnknowingThreadWarning",
     "Usage",
     "as_llm",
     "cassette_in_force",

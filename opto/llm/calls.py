@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from opto.errors import LLMError
+from opto.errors import LLMError, LLMTimeoutError
 from opto.llm.adapter import Adapter
 from opto.llm.cassettes import Request, Tape
 from opto.llm.forms import Form
@@ -53,7 +53,8 @@ class Call:
         self._form = form
         self._attempts = attempts
         secrets = getattr(adapter, "secrets", ())
-        self._request = None if cassette is None else Request(adapter.model, messages, settings, rollout, secrets)
+        model = getattr(adapter, "recorded_as", adapter.model)
+        self._request = None if cassette is None else Request(model, messages, settings, rollout, secrets)
 
     def make(self) -> Reply:
         """Return the reply, from wherever it comes.
@@ -71,6 +72,8 @@ class Call:
                 reply = ask(self._adapter, self._messages, self._settings, self._attempts, before_each=metered.begin)
             except LLMError as error:
                 self._keep(error)
+                if isinstance(error, LLMTimeoutError):
+                    self._meter.check_time()  # it may be that of a budget that was over
                 raise
             metered.replied(reply)
             self._keep(reply)
@@ -88,6 +91,8 @@ class Call:
                 )
             except LLMError as error:
                 self._keep(error)
+                if isinstance(error, LLMTimeoutError):
+                    self._meter.check_time()  # it may be that of a budget that was over
                 raise
             metered.replied(reply)
             self._keep(reply)

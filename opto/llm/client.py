@@ -6,15 +6,17 @@ from typing import Any, NoReturn, Self
 
 from opto.errors import BadRequestError
 from opto.hooks import hooks
-from opto.llm.adapter import Adapter
+from opto.llm.adapter import Adapter, Recorded
 from opto.llm.bridge import bridge_of_thread
 from opto.llm.calls import Call
 from opto.llm.cassettes import Cassette, cassette_in_force
+from opto.llm.checking import check_names, check_settings, check_tape
 from opto.llm.environment import NO_KEY, Endpoint, environment_model, find_endpoint
 from opto.llm.forms import form_of
 from opto.llm.functions import FunctionAdapter
 from opto.llm.labels import Role, checked_role, labels
 from opto.llm.messages import Reply, conversation
+from opto.llm.naming import checked_model, split_model
 from opto.llm.pacing import DEADLINE, RETRIES, Attempts, Clock, Patience, limited, throttle_of
 from opto.llm.providers import ADAPTERS
 from opto.llm.spending import Budget, Ledger, Meter, Price
@@ -106,12 +108,16 @@ class LLM:
         **settings: Any,
     ) -> None:
         self.role = role if role is None else checked_role(role)
+        check_names(settings, type(self), for_call=False)
+        check_tape("ledger", ledger, Ledger)
+        check_tape("cassette", cassette, Cassette)
         self._cassette = cassette
+        _check_kinds(settings)
         throttle, is_official = None, False
         if adapter is None:
-            endpoint = self._endpoint_to_use(model, base_url=base_url, api_key=api_key)
-            is_official = endpoint.is_official
-            adapter, throttle = ADAPTERS[endpoint.provider](endpoint), throttle_of(endpoint)
+            adapter, endpoint = self._edge(model, base_url=base_url, api_key=api_key)
+            if endpoint is not None:
+                is_official, throttle = endpoint.is_official, throttle_of(endpoint)
         elif model is not None or base_url is not None or api_key is not None:
             raise BadRequestError(
                 "An adapter is given together with a model, a base URL or a key.",
@@ -119,6 +125,7 @@ class LLM:
             )
         self._adapter = adapter
         self._settings = settings
+        check_settings(settings)
         self._patience = Patience(retries, deadline)
         self._throttle = limited(throttle, requests_per_minute, tokens_per_minute)
         self._meter = Meter(ledger=ledger, budget=budget, price=price, is_official=is_official)
@@ -208,20 +215,30 @@ class LLM:
         shown = [f"{name}={value!r}" for name, value in self._settings.items() if not name.startswith("extra_")]
         return f"{type(self).__name__}({', '.join([repr(self.model), *shown])})"
 
-    def _endpoint_to_use(self, model: str | None, *, base_url: str | None, api_key: str | None) -> Endpoint:
+    def _edge(self, model: str | None, *, base_url: str | None, api_key: str | None) -> tuple[Adapter, Endpoint | None]:
+        """Return what asks the model, and where that is, if it is anywhere."""
+        model = model if model is None else checked_model(model)
         cassette = cassette_in_force(self._cassette)
-        if cassette is None or cassette.asks:
-            return find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
-        # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
-        if base_url is None and (model is not None or environment_model(self.role) is None):
-            model = cassette.recorded_as(model) or model
-        return find_endpoint(model, base_url=base_url, api_key=api_key or NO_KEY, role=self.role)
+        if cassette is not None and not cassette.asks:
+            # Nobody is asked, so that no key need be there; nor a model, if it can be told which one was asked.
+            recorded = None if base_url is not None else cassette.recorded_as(model)
+            if recorded is not None and split_model(recorded)[0] is None:  # a function, a script: nothing to find again
+                return Recorded(recorded), None
+            api_key = api_key or NO_KEY
+            if base_url is None and (model is not None or environment_model(self.role) is None):
+                model = recorded or model
+        endpoint = find_endpoint(model, base_url=base_url, api_key=api_key, role=self.role)
+        return ADAPTERS[endpoint.provider](endpoint), endpoint
 
     def _call(self, messages: str | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Call:
         """Return a call that is not made yet; everything about it is checked."""
+        if settings:
+            check_names(settings, type(self), for_call=True)
+            _check_kinds(settings)
         merged = {**self._settings, **settings}
         if merged:
             merged = hooks.plain(merged)
+            check_settings(merged)
         patience, left = self._patience, self._meter.seconds_left
         if left is not None or not merged.keys().isdisjoint(("retries", "deadline", "timeout")):
             retries = merged.pop("retries", None)
@@ -242,6 +259,17 @@ class LLM:
             form=form_of(merged["schema"]) if merged.get("schema") is not None else None,
             attempts=Attempts(patience, model=self.model, throttle=self._throttle, clock=self._clock),
         )
+
+
+#: What holds for a client, and not for one of its calls.
+
+
+def _check_kinds(settings: Mapping[str, Any]) -> None:
+    """Raise if something among *settings* is none, so that a limit which was meant would limit nothing."""
+    for name, value in settings.items():
+        if isinstance(value, Budget | Cassette | Ledger | Price):
+            kind = type(value).__name__
+            raise BadRequestError(f"There is no setting {name}= that is a {kind}.", mend=f"Write {kind.lower()}=….")
 
 
 class DummyLLM(LLM):

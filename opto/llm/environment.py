@@ -1,13 +1,13 @@
 """Which model to talk to, and where: from arguments, else from environment variables."""
 
-import difflib
 import os
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from opto.errors import AuthenticationError, BadRequestError
+from opto.errors import AuthenticationError, BadRequestError, kind_of
 from opto.llm.labels import Role
+from opto.llm.naming import Provider, checked_model, maker_of, nobody_named, split_model, unknown_provider
 from opto.llm.of_trace import NO_KEY, by_variables
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "no_key",
     "role_variable",
 ]
-
-Provider = Literal["openai", "openai-responses", "anthropic", "azure", "ollama", "litellm"]
 
 OPENAI_DEFAULT_MODEL = "gpt-6.1-terra"
 """Used when the environment holds an OpenAI key and names no model."""
@@ -161,8 +159,9 @@ def find_endpoint(
         AuthenticationError: Nothing says which model to use, or its key is missing.
         BadRequestError: The model or the address is unusable.
     """
+    model = model if model is None else checked_model(model)
     if base_url is not None:
-        _check_url(base_url)
+        _check_url(base_url, "base_url")
     if model is None and base_url is None:
         endpoint = _from_environment(role)
         if endpoint is None:
@@ -178,9 +177,9 @@ def find_endpoint(
 
 
 def _from_environment(role: Role | None) -> Endpoint | None:
-    named = (_variable(role_variable(role)) if role is not None else None) or _variable("OPTO_MODEL")
-    if named is not None:
-        return _from_arguments(named, None)
+    for variable in ("OPTO_MODEL",) if role is None else (role_variable(role), "OPTO_MODEL"):
+        if (named := _variable(variable)) is not None:
+            return _from_arguments(named, None, said=f" in {variable}")
     if (place := by_variables()) is not None:
         return replace(_from_arguments(place.model, place.base_url), api_key=place.api_key)
     openai_url = _variable("OPENAI_BASE_URL")
@@ -191,26 +190,42 @@ def _from_environment(role: Role | None) -> Endpoint | None:
     return None
 
 
-def _from_arguments(model: str | None, base_url: str | None) -> Endpoint:
-    prefix, name = _split(model)
-    provider = prefix or ("openai" if base_url is not None else _provider_of_environment(name))
+def _from_arguments(model: str | None, base_url: str | None, *, said: str = "") -> Endpoint:
+    prefix, name = split_model(model, said)
+    if prefix is not None:
+        provider = prefix
+    elif name is None or base_url is not None:
+        provider = "openai"
+    else:
+        provider, name = _by_name(name, said)
     url = base_url if base_url is not None else _url_of_environment(provider)
     if provider == "ollama":
         url = _ollama_url(url or "127.0.0.1")
-    endpoint = _with_default_model(provider, name, url)
-    if prefix is None and name is not None and ":" in name and endpoint.is_at_home:
-        raise _unknown_provider(name)
+    endpoint = _with_default_model(provider, name, url, source="base_url" if base_url is not None else None)
+    if prefix is None and name is not None and ":" in name and endpoint.is_at_home and maker_of(name) is None:
+        raise unknown_provider(name, said)
     return endpoint
 
 
-def _split(model: str | None) -> tuple[Provider | None, str | None]:
-    """Take a provider off the front; names of local models may hold colons too (``llama3.2:1b``)."""
-    prefix, colon, name = (model or "").partition(":")
-    if colon and prefix in _PLACES:
-        if not name:
-            raise BadRequestError(f"The model {model!r} has no name.", mend=f'Write "{prefix}:" and a model.')
-        return prefix, name
-    return None, model or None
+def _by_name(name: str, said: str) -> tuple[Provider, str]:
+    """Return who is asked for a model without a provider in front, and what it is called there."""
+    url = _url_of_environment("openai")
+    if url is not None:
+        _check_url(url, "OPENAI_BASE_URL")
+        if not Endpoint("openai", name, url).is_at_home:
+            return "openai", name  # a server of one's own calls its models as it likes
+    maker = maker_of(name)
+    if maker is not None:
+        return maker
+    if name in _PLACES or "/" in name:
+        raise nobody_named(name, said)
+    if ":" in name:
+        raise unknown_provider(name, said)
+    if _variable("OPENAI_API_KEY") is not None:
+        return "openai", name
+    if _variable("ANTHROPIC_API_KEY") is not None:
+        return "anthropic", name
+    raise nobody_named(name, said)
 
 
 def _url_of_environment(provider: Provider) -> str | None:
@@ -240,32 +255,11 @@ def _ollama_url(address: str) -> str:
     return f"{parts.scheme}://{place if host else ''}{path if path.endswith('/v1') else f'{path}/v1'}"
 
 
-def _provider_of_environment(name: str | None) -> Provider:
-    if _variable("OPENAI_BASE_URL") is not None or _variable("OPENAI_API_KEY") is not None:
-        return "openai"
-    if _variable("ANTHROPIC_API_KEY") is not None:
-        return "anthropic"
-    if name is not None and ":" in name:
-        raise _unknown_provider(name)
-    raise BadRequestError(
-        f"The model {name!r} names no provider.",
-        mend=f'Write "openai:{name}" or "anthropic:{name}", or pass base_url=…',
-    )
-
-
-def _unknown_provider(model: str) -> BadRequestError:
-    prefix = model.partition(":")[0]
-    near = difflib.get_close_matches(prefix, _PLACES, n=1)
-    question = f"Did you mean {near[0]!r}? " if near else ""
-    return BadRequestError(
-        f"The model {model!r} names the provider {prefix!r}, which opto does not know.",
-        mend=f'{question}Write "openai:…" or "anthropic:…", or pass base_url=… for a server of your own.',
-    )
-
-
-def _with_default_model(provider: Provider, model: str | None, base_url: str | None) -> Endpoint:
+def _with_default_model(
+    provider: Provider, model: str | None, base_url: str | None, *, source: str | None = None
+) -> Endpoint:
     if base_url is not None:
-        _check_url(base_url)
+        _check_url(base_url, source or _PLACES[provider].url or "base_url")
     endpoint = Endpoint(provider, model, base_url)
     if model is None and endpoint.is_at_home:
         return Endpoint(provider, _PLACES[provider].model, base_url)
@@ -276,6 +270,8 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
     """Choose the key; the environment's never goes to an address that the environment does not name."""
     if endpoint.provider == "azure" and api_key != NO_KEY:  # else nobody is asked
         _check_azure(endpoint)
+    if api_key is not None:
+        _check_key(api_key)
     api_key = endpoint.api_key if api_key is None else api_key
     if api_key is None and (from_environment or endpoint.is_at_home):
         api_key = _variable(endpoint.key_variable)
@@ -292,6 +288,16 @@ def _with_key(endpoint: Endpoint, api_key: str | None, *, from_environment: bool
             mend=f"Check {endpoint.key_variable} or api_key=…: a key is one word of plain letters and signs.",
         )
     return Endpoint(endpoint.provider, endpoint.model, endpoint.base_url, api_key)
+
+
+def _check_key(api_key: object) -> None:
+    # Never shown, whatever it is.
+    if not isinstance(api_key, str):
+        raise AuthenticationError(f"api_key is {kind_of(api_key)}.", mend="Give the key itself, as a str.")
+    if not api_key.strip():
+        raise AuthenticationError(
+            "api_key is empty.", mend="Leave it out for the key of the environment, or look at where it comes from."
+        )
 
 
 def no_key(endpoint: Endpoint) -> AuthenticationError:
@@ -327,14 +333,16 @@ def _check_azure(endpoint: Endpoint) -> None:
         )
 
 
-def _check_url(base_url: str) -> None:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+def _check_url(base_url: str, source: str) -> None:
+    try:
+        parts = urlsplit(base_url) if isinstance(base_url, str) else None
+        is_address = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:  # brackets that do not close
+        is_address = False
+    if not is_address:
         # Not shown: it may be a key that landed in the wrong argument.
-        raise BadRequestError(
-            "The base URL is not an address.",
-            mend='Write it in full, such as "http://localhost:11434/v1".',
-        )
+        what = "not an address" if isinstance(base_url, str) else f"{kind_of(base_url)}, and not an address"
+        raise BadRequestError(f"{source} is {what}.", mend='Write it in full, such as "http://localhost:11434/v1".')
 
 
 def _variable(name: str) -> str | None:

@@ -1,8 +1,9 @@
 """For whom a model is asked: in what role, by which operator of the program, and in which step of an optimizer."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from operator import index
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from opto.errors import BadRequestError
@@ -68,21 +69,28 @@ def labelled(*, role: Role | None = None, operator: str | None = None, step: int
     What is left out stays as blocks around have it.
 
     Raises:
-        BadRequestError: There is no such role.
+        BadRequestError: There is no such role, the operator is no name, or the step no number.
     """
     said = _said.get()
     if role is not None:
         said = said._replace(role=checked_role(role))
     if operator is not None:
+        if not isinstance(operator, str):
+            raise BadRequestError(f"The operator is {operator!r:.80}.", mend="Give its name.")
         running = hooks.running()
         said = said._replace(operator=operator, number=-1 if running is None else running.number)
     if step is not None:
-        said = said._replace(step=step)
+        try:
+            said = said._replace(step=index(step))
+        except TypeError as error:
+            raise BadRequestError(f"The step is {step!r:.80}.", mend="Give its number.") from error
     token = _said.set(said)
     try:
         yield
     finally:
-        _said.reset(token)
+        # A generator that was left in the middle ends in another context, in which nothing was said.
+        with suppress(ValueError):
+            _said.reset(token)
 
 
 def checked_role(role: Any) -> Role:

@@ -136,6 +136,13 @@ class Reply:
     raw: Any = field(default=None, repr=False, compare=False)
     form: Form | None = field(default=None, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        # Those of users as well: what counts tokens finds out when it was paid for.
+        if not isinstance(self.text, str) or not isinstance(self.usage, Usage | None):
+            name, kind = ("usage", "Usage") if isinstance(self.text, str) else ("text", "str")
+            given = type(getattr(self, name)).__name__
+            raise BadRequestError(f"The {name} of a Reply is a {given}.", mend=f"Give a {kind}.")
+
     @property
     def value(self) -> Any:
         """What was said in the form that ``schema=`` asked for: an instance of the class, or data of JSON.
@@ -184,6 +191,19 @@ class Choice:
     index: int = 0
 
 
+def _is_text_only(messages: Any) -> bool:
+    """Tell whether there is no place for nodes and parts, as nearly always."""
+    if type(messages) is not list:
+        return isinstance(messages, str)
+    for message in messages:
+        if type(message) is not dict:
+            return False
+        for value in message.values():
+            if type(value) is not str:
+                return False
+    return True
+
+
 def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
     """Copy of the messages; a plain string is one message of the user. Nodes are read: what they hold is sent.
 
@@ -194,7 +214,8 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[Message]:
         >>> conversation("hi")
         [{'role': 'user', 'content': 'hi'}]
     """
-    messages = hooks.plain(messages)
+    if not _is_text_only(messages):
+        messages = hooks.plain(messages)
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     mend = 'Pass a string, or a list like [{"role": "user", "content": "hello"}].'

@@ -1,10 +1,10 @@
 """What programs for Trace say about models: in variables of the environment, and by names in LiteLLM's form."""
 
 import os
-import re
 from typing import NamedTuple
 
 from opto.errors import AuthenticationError, BadRequestError
+from opto.llm.naming import checked_model, maker_of
 
 __all__ = ["BACKENDS", "NO_KEY", "Place", "by_variables", "litellm_model", "model_for_trace"]
 
@@ -13,10 +13,6 @@ BACKENDS = ("LiteLLM", "CustomLLM")
 
 NO_KEY = "no-key"
 """Sent to servers that need no key, because the SDKs insist on one."""
-
-#: Models of the two providers that LiteLLM knows by their names alone.
-_OPENAI = re.compile(r"(chat|ft:)?gpt-|o\d").match
-_ANTHROPIC = re.compile(r"claude").match
 
 
 class Place(NamedTuple):
@@ -47,8 +43,9 @@ def model_for_trace(backend: str | None = None, model: str | None = None) -> Pla
 
     Raises:
         AuthenticationError: It has no address.
-        BadRequestError: The backend is not known, or cannot be used.
+        BadRequestError: The backend is not known, or cannot be used; or *model* is no name.
     """
+    model = model if model is None else checked_model(model)
     backend = backend or _variable("TRACE_DEFAULT_LLM_BACKEND") or "LiteLLM"
     if backend == "LiteLLM":
         model = model or _variable("TRACE_LITELLM_MODEL") or _variable("DEFAULT_LITELLM_MODEL")
@@ -81,14 +78,10 @@ def litellm_model(name: str) -> str:
         >>> litellm_model("gpt-4o"), litellm_model("anthropic/claude-x"), litellm_model("gemini/g-2")
         ('openai:gpt-4o', 'anthropic:claude-x', 'litellm:gemini/g-2')
     """
-    provider, slash, model = name.partition("/")
-    if ":" in provider and not _OPENAI(name):
-        return name  # opto's own form
-    if slash:
-        return f"{provider}:{model}" if provider in {"openai", "anthropic"} and model else f"litellm:{name}"
-    if _OPENAI(name):
-        return f"openai:{name}"
-    return f"anthropic:{name}" if _ANTHROPIC(name) else f"litellm:{name}"
+    maker = maker_of(name)
+    if maker is not None:
+        return ":".join(maker)
+    return name if ":" in name.partition("/")[0] else f"litellm:{name}"  # the former is opto's own form
 
 
 def _variable(name: str) -> str | None:

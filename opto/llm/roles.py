@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -100,4 +100,5 @@ def use_llm(
     try:
         yield next(iter(made.values()))
     finally:
-        _models.reset(token)
+        with suppress(ValueError):  # as in `labelled`
+            _models.reset(token)

@@ -86,8 +86,11 @@ def running() -> Running | None:
         >>> asks().data
         'asks'
     """
-    found = [item for item in map(_running_in, (_scope.get(), _open_scope.get())) if item is not None]
-    return max(found, key=lambda item: item.number) if len(found) > 1 else found[0] if found else None
+    scope, open_scope = _scope.get(), _open_scope.get()
+    if open_scope is None:
+        return None if scope is None else _running_in(scope)
+    found = [item for item in map(_running_in, (scope, open_scope)) if item is not None]
+    return max(found, key=lambda item: item.number) if found else None
 
 
 def _running_in(scope: Scope | None) -> Running | None:

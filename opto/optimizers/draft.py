@@ -22,6 +22,12 @@ _stepping: set[int] = set()
 _stepping_lock = threading.Lock()
 
 
+def _quiet_ledger() -> Ledger:
+    ledger = Ledger()
+    ledger.warns_threads = False
+    return ledger
+
+
 @dataclass
 class Draft:
     """What is known of a step while it runs."""
@@ -30,12 +36,13 @@ class Draft:
     started: float
     before: Mapping[str, Any]
     bypassing: bool
+    anew: bool = False
     evidence: Evidence | None = None
     back_to: Candidate | None = None
     proposal: Proposal = field(default_factory=Proposal)
     checked: Checked = field(default_factory=lambda: Checked({}, [], {}))
     #: Calls of models that the step makes.
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger = field(default_factory=_quiet_ledger)
 
     def record(
         self,
@@ -54,6 +61,7 @@ class Draft:
         proposal = self.proposal
         return StepRecord(
             step=self.step,
+            anew=self.anew,
             outcome=outcome,
             reason=reason,
             optimizer=optimizer,

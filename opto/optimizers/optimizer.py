@@ -171,8 +171,7 @@ class Optimizer(OptimizerState):
             LLMError: A call failed for a reason that will not go away by itself, such as a wrong key.
         """
         self._mask = masked(mask or (), self.sections, type(self).__name__)
-        number = self._steps_before + len(self.records) + 1
-        draft = Draft(number, time.perf_counter(), self.values(), bypassing)
+        draft = self._draft(self.values(), bypassing)
         draft.evidence, stale = self._evidence()
         if draft.evidence is None:
             if stale or not self._judged:
@@ -229,6 +228,10 @@ class Optimizer(OptimizerState):
     def propose(self, **settings: Any) -> Step:
         """Return what `step` would do, without doing it: see `update`."""
         return self.step(bypassing=True, **settings)
+
+    def _draft(self, values: Mapping[str, Any], bypassing: bool) -> Draft:
+        number = self._steps_before + len(self.records) + 1
+        return Draft(number, time.perf_counter(), values, bypassing, anew=not self.records and number > 1)
 
     def _consider(self, draft: Draft, evidence: Evidence) -> Mapping[str, Any]:
         """Put into *draft* what is proposed; return the values that the step goes back to, if it does."""
@@ -291,8 +294,7 @@ class Optimizer(OptimizerState):
 
     def _record_told(self, values: Mapping[str, Any], said: Feedback) -> Step:
         """Record what was said of *values* that were judged elsewhere, as a step that changes no parameter."""
-        number = self._steps_before + len(self.records) + 1
-        draft = Draft(number, time.perf_counter(), values, bypassing=True)
+        draft = self._draft(values, bypassing=True)
         # How they were used, nobody knows.
         draft.evidence = Evidence(TraceGraph(self.parameters, [said]), values, said.score)
         self._remember_best(draft)

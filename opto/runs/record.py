@@ -120,6 +120,8 @@ class StepRecord(BaseModel):
 
     Attributes:
         step: Number of the step, from 1.
+        anew: True if an optimizer that knows nothing of the steps before begins here: its run's folder had some, and it
+            adds its own.
         outcome: ``updated``; ``unchanged`` (nothing to change, see *reason*); ``rejected`` (no suggestion was
             acceptable); ``failed`` (no suggestion could be had).
         reason: Why the outcome is not ``updated``; "" if it is.
@@ -151,6 +153,7 @@ class StepRecord(BaseModel):
     model_config = _JSON
 
     step: int
+    anew: bool = False
     outcome: Outcome
     reason: str = ""
     optimizer: str

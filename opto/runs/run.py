@@ -72,9 +72,12 @@ class Run:
     def replies(self) -> Cassette:
         """Keeps what models answer, in ``replies.jsonl``: within its block, every reply is there before it is used.
 
-        ``Cassette(run.replies.path)`` answers the same requests without paying again.
+        An optimizer's block is its step. ``with Cassette(run.replies.path):`` around a whole program keeps there what
+        it asks between steps as well, and answers the same requests without paying again.
         """
-        return Cassette(self.folder / "replies.jsonl", mode="keep")
+        replies = Cassette(self.folder / "replies.jsonl", mode="keep")
+        replies.warns_threads = False  # steps open it, and not the user
+        return replies
 
     def prepare(self) -> None:
         """Make the folder, so that whatever is wrong with it shows before anything is paid for.

@@ -8,10 +8,12 @@ import pytest
 
 from opto.errors import (
     AuthenticationError,
+    BadRequestError,
     BudgetError,
     CassetteError,
     LLMConnectionError,
     LLMTimeoutError,
+    OptoError,
     RateLimitError,
 )
 from opto.llm import LLM, Budget, Cassette, DummyLLM, Ledger, Price, Reply, ScriptedLLM, Usage, labelled, use_llm
@@ -140,9 +142,29 @@ def test_the_time_of_a_budget_ends_calls_under_way(how):
         LLMServer([Slow(60)]) as server,
         LLM("m", base_url=server.openai_url, deadline=None) as llm,
         Budget(seconds=0.5),
+        pytest.raises(BudgetError, match="seconds=") as info,
+    ):
+        ask(llm, how)
+    assert isinstance(info.value.__context__, LLMTimeoutError)
+    (record,) = llm.ledger.records
+    assert record.uncertain
+
+
+def test_a_timeout_inside_of_the_time_of_a_budget_is_one(how):
+    with (
+        LLMServer([Slow(60)]) as server,
+        LLM("m", base_url=server.openai_url, timeout=0.2, retries=0) as llm,
+        Budget(seconds=100),
         pytest.raises(LLMTimeoutError),
     ):
         ask(llm, how)
+
+
+def test_a_budget_does_not_say_what_nobody_knows(how):
+    with Budget(calls=5) as budget:
+        ask(ScriptedLLM(["no usage is reported"]), how)
+    assert (budget.spent.calls, budget.spent.tokens, budget.spent.cost) == (1, None, None)
+    assert str(budget) == "1 of 5 calls"
 
 
 def test_many_threads_keep_to_one_budget():
@@ -240,3 +262,26 @@ def test_a_connection_cut_in_the_middle_is_uncertain(how):
     (record,) = llm.ledger.records
     assert record.usage is None
     assert record.uncertain or record.wasted == HELLO.usage
+
+
+def test_what_would_limit_nothing_is_refused(how):
+    budget = Budget(calls=1)
+    llm = DummyLLM(lambda messages: "Hello.")
+    for settings in ({"budget": budget}, {"budgets": budget}, {"role": "judge"}, {"price": (1, 2)}, {"x": Ledger()}):
+        with pytest.raises(BadRequestError, match="client|is no|no setting"):
+            ask(llm, how, **settings)
+    assert llm.ledger.calls == 0
+
+
+@pytest.mark.parametrize("wrong", [{"budgets": Budget(calls=1)}, {"ledger": "a file"}, {"cassette": "a file"}])
+def test_a_client_is_given_what_it_is_to_be_given(wrong):
+    with pytest.raises(OptoError, match="Give an opto|budget|Ledger|Cassette"):
+        DummyLLM(lambda messages: "Hello.", **wrong)
+
+
+@pytest.mark.parametrize("made", [lambda: Reply(None, "m"), lambda: Reply("Hello.", "m", usage={"input_tokens": 3})])
+def test_a_reply_that_could_not_be_counted_is_none(how, made):
+    budget = Budget(tokens=5000)
+    with pytest.raises(BadRequestError, match="of a Reply is a"):
+        ask(DummyLLM(lambda messages: made(), budget=budget), how)
+    assert budget._account.held == (0, 0, 0)

@@ -8,7 +8,7 @@ from contextvars import copy_context
 import pytest
 
 from opto.errors import BadRequestError, ExecutionError
-from opto.llm import Labels, ScriptedLLM, as_llm, labelled, labels
+from opto.llm import Labels, ScriptedLLM, as_llm, labelled, labels, use_llm
 from opto.nodes import node, stop_tracing
 from opto.trace import Module, bundle, model
 
@@ -300,3 +300,27 @@ def test_an_unknown_role_is_named():
     with pytest.raises(BadRequestError, match="There is no role 'critic'"):
         ScriptedLLM([], role="critic")
     assert labels() == Labels()
+
+
+def test_a_generator_that_is_left_in_the_middle_ends_in_any_thread():
+    def ask_on():
+        with labelled(role="judge"), use_llm(ScriptedLLM([])):
+            yield
+
+    asking = ask_on()
+    copy_context().run(next, asking)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asking.close).result(30)
+        assert pool.submit(labels).result(30) == Labels("task", None, None)
+
+
+@pytest.mark.parametrize("said", [{"step": [3]}, {"step": "3"}, {"operator": 3}])
+def test_a_label_is_what_calls_can_be_counted_by(said):
+    with pytest.raises(BadRequestError, match="Give its"), labelled(**said):
+        pass
+
+
+def test_the_number_of_a_step_may_be_one_of_numpy():
+    numpy = pytest.importorskip("numpy")
+    with labelled(step=numpy.int64(3)):
+        assert type(labels().step) is int

@@ -6,10 +6,12 @@ from itertools import count
 
 import pytest
 
-from opto.llm import Cassette, DummyLLM, ScriptedLLM, use_llm
+from opto.llm import LLM, Cassette, DummyLLM, ScriptedLLM, use_llm
 from opto.nodes import node
 from opto.optimizers import OptoPrime, OptoPrimeMulti, TextGrad
 from opto.runs import Run
+from opto.testing import LLMServer
+from opto.trace import bundle
 
 
 def answer(number):
@@ -143,3 +145,30 @@ def test_a_run_that_asks_nobody_has_no_replies(tmp_path):
     program(tmp_path, ScriptedLLM([]), steps=0)
 
     assert not Run(tmp_path).replies.path.exists()
+
+
+def test_a_cassette_around_the_whole_program_holds_what_it_asks_between_steps_too(tmp_path):
+    numbers = count()
+
+    def said(messages):  # never the same twice, so that every prompt depends on the replies before
+        return answer(next(numbers)) if len(messages) > 1 else f"reply {next(numbers)}"
+
+    def whole(url, steps):
+        with LLM("task", base_url=url) as task, LLM("optimizer", base_url=url) as llm:
+            ask = bundle(description="[ask] Ask a model.")(lambda x: task(f"Say {x}.").text)
+            x = node(1, name="x", trainable=True)
+            optimizer = OptoPrime([x], llm, run=tmp_path)
+            for _ in range(steps):
+                optimizer.zero_feedback()
+                optimizer.backward(ask(x), "Larger.")
+                optimizer.step()
+            return x.data
+
+    with LLMServer(said) as server:
+        values = []
+        for steps, paid in ((2, 4), (2, 4), (3, 6)):
+            with Cassette(tmp_path / "replies.jsonl"):
+                values.append(whole(server.openai_url, steps))
+            assert len(server.requests) == paid
+            assert len(stored(tmp_path)) == paid, "each is there once, although the run keeps replies as well"
+    assert values == [3, 3, 5]

@@ -169,6 +169,35 @@ def test_replies_that_nobody_wanted_fail_a_test_if_that_is_wanted(project):
     project.run(failed=1).no_fnmatch_line("*were not asked for*")
 
 
+@pytest.mark.parametrize("mode", ["replay", "auto", "record"])
+def test_a_test_that_asks_nothing_leaves_nothing_unused(project, mode):
+    project.pytester.makepyfile(test_hello="def test_nothing(cassette):\n    pass\n")
+
+    project.run("--cassettes-strict", f"--cassettes={mode}", passed=1)
+    assert project.cassettes() == []
+
+
+def test_a_file_that_cannot_be_read_fails_the_test_and_not_the_hook(project):
+    project.pytester.makepyfile(test_hello="def test_nothing(cassette):\n    pass\n")
+    path = project.path / "cassettes/test_hello/test_nothing.jsonl"
+    path.mkdir(parents=True)
+
+    said = project.run("--cassettes-strict", failed=1)
+    said.fnmatch_lines(["*CassetteError: The cassette * cannot be read: Is a directory. *"])
+    said.no_fnmatch_line("*PluggyTeardownRaisedWarning*")
+
+
+def test_a_setting_that_says_neither_yes_nor_no_is_named(project):
+    project.pytester.makepyfile(test_hello="def test_nothing(cassette):\n    pass\n")
+    project.settings("cassettes_strict = yes please")
+
+    result = project.pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "ERROR: cassettes_strict is neither true nor false: *yes please*. Write `cassettes_strict = true`."
+    result.stderr.fnmatch_lines([said])
+    result.stderr.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_a_project_may_keep_them_elsewhere(project):
     project.pytester.makeconftest(
         f"""
@@ -291,3 +320,20 @@ def test_a_fixture_of_somebody_else_of_this_name_is_left_alone(installed):
         """
     )
     installed.run("--cassettes-strict", passed=1)
+
+
+def test_threads_of_a_test_ask_nobody_either(project):
+    project.pytester.makepyfile(
+        test_threads="""
+        from concurrent.futures import ThreadPoolExecutor
+        from opto.llm import LLM
+
+        def test_threads(cassette):
+            with ThreadPoolExecutor(2) as pool:
+                replies = list(pool.map(LLM("openai:m"), ["Greet Ada.", "Greet Bob."]))
+            assert [reply.text for reply in replies] == ["Dear all."] * 2
+        """
+    )
+    assert len(project.ask(["Dear all."] * 2, "--cassettes=record", passed=1)) == 2
+    assert project.ask([], passed=1) == []
+    project.run(passed=1)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from opto.errors import CassetteError, LLMError
 from opto.files import append_lines, replace_file
+from opto.llm.blocks import Block
 from opto.llm.cassettes.lines import Line, is_lasting, line_of, read_lines
 from opto.llm.cassettes.nearest import first_difference, nearest
 from opto.llm.cassettes.request import Request
-from opto.llm.cassettes.scope import entered
 from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 
@@ -30,7 +30,7 @@ class CassetteWarning(UserWarning):
     """Replies cannot be written to their file, and are kept in memory."""
 
 
-class Cassette:
+class Cassette(Block):
     """A file of replies, one line for each, by what was asked.
 
     It holds for all calls inside its ``with`` block, and for those of a client that it is given to
@@ -131,6 +131,12 @@ class Cassette:
             return
         if self.mode == "keep":  # nobody asked for it by name, so that nothing may fail for it
             request = request.leniently()
+            try:
+                request.key  # noqa: B018
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                # What holds itself, or objects that answer to every name: there is no end to them.
+                logger.warning("A reply is not kept in %s: its request has no form (%s).", self._name, error)
+                return
         first = request.key
         with self._lock:
             lines = self._read()
@@ -166,8 +172,10 @@ class Cassette:
 
     @property
     def unused(self) -> list[Request]:
-        """Recorded requests whose reply nobody asked for."""
+        """Recorded requests whose reply nobody asked for; none, if there is no file."""
         with self._lock:
+            if self._lines is None and not self.path.exists():
+                return []
             return [line.request for key, line in self._read().items() if key not in self._given]
 
     @property
@@ -208,17 +216,10 @@ class Cassette:
     def __bool__(self) -> bool:
         return True  # also if it is empty
 
-    def __enter__(self) -> Self:
-        entered.set((*entered.get(), self))
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        around = entered.get()
-        if self in around:  # else this is another task than the one that entered
-            last = len(around) - 1 - around[::-1].index(self)
-            entered.set((*around[:last], *around[last + 1 :]))
+        super().__exit__(kind, error, trace)
         if self._waiting:
             self._write(b"")  # there may be room by now
 

@@ -1,15 +1,14 @@
 """Which cassettes a call goes through: the one that may answer it, and those that keep a copy of its reply."""
 
-from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from opto.errors import LLMError
+from opto.llm.cassettes.cassette import Cassette
 from opto.llm.cassettes.request import Request
 from opto.llm.messages import Reply
 
-__all__ = ["Entered", "Tape", "cassette_in_force", "entered"]
+__all__ = ["Tape", "cassette_in_force"]
 
 
 class Tape(Protocol):
@@ -33,23 +32,12 @@ class Tape(Protocol):
         """Write down what came of *request*."""
 
 
-class Entered(Tape, Protocol):
-    """A tape with a file, as `Cassette` is one."""
-
-    path: Path
-    mode: Any
-
-
-#: Whose ``with`` blocks are around, the innermost last.
-entered: ContextVar[tuple[Entered, ...]] = ContextVar("opto_cassettes", default=())
-
-
 @dataclass(frozen=True, slots=True)
 class _Copied(Tape):
     """A cassette, and others in mode ``keep`` that get a copy of every reply, whoever gave it."""
 
-    tape: Entered
-    copies: tuple[Entered, ...]
+    tape: Cassette
+    copies: tuple[Cassette, ...]
 
     @property
     def asks(self) -> bool:
@@ -81,13 +69,13 @@ class _Copied(Tape):
             copy.keep(request, outcome)
 
 
-def cassette_in_force(own: Entered | None = None) -> Tape | None:
+def cassette_in_force(own: Cassette | None = None) -> Tape | None:
     """Return what a call has to go through, in this thread or task; None if there is nothing.
 
     That is *own*, the cassette of a client, or that of the innermost ``with`` block. Those in mode ``keep`` stand in
     nobody's way: they get a copy of what another one answers or keeps.
     """
-    around = entered.get()
+    around: tuple[Cassette, ...] = Cassette.blocks.around()
     if not around:
         return own
     keeping = [cassette for cassette in dict.fromkeys(around) if cassette.mode == "keep" and cassette is not own]

@@ -41,13 +41,13 @@ _FORMS = (
     r"(?P<kept>[Bb](?:earer|EARER|asic|ASIC)\s{1,3})(?=[\w.~+/=-]{0,200}\d)[\w.~+/-]{16,}=*",
     r"""(?P<kept>://[^\s:/@"']{0,100}:)[^\s/@"']{1,200}(?=@)""",
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?s:.)*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
-    r"""(?P<kept>[:=]\s{0,3}["']?)(?P<named>(?=(?:[A-Za-z+/_-]{0,100}\d){2})[A-Za-z0-9+/_-]{24,}={0,2}(?![\w(.\[]))""",
+    r"""(?P<kept>[:=]\s{0,3}\\{0,3}["']?)(?P<named>(?=(?:[A-Za-z+/_-]{0,100}\d){2})[A-Za-z0-9+/_-]{24,}={0,2}(?![\w(.\[]))""",
 )
 #: How far back a name is looked for.
 _NEAR = 50
 _NAMED = (
     r"(?i:api[-_ ]?key|secret|token|passw(?:or)?d|authorization|(?:access|account)[-_ ]?key|signature)"
-    r"""\w*["']?\s{0,3}\Z"""
+    r"""\w*\\{0,3}["']?\s{0,3}\Z"""  # in JSON in JSON, quotes are escaped
 )
 
 _TELLING = (

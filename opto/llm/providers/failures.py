@@ -26,10 +26,17 @@ from opto.llm.providers.pausing import retry_after, should_retry
 from opto.llm.providers.reading import count, dig, text_or_none
 from opto.llm.providers.receiving import Received, Redirected
 from opto.llm.providers.saying import message_in, on_one_line
+from opto.llm.providers.unwrapping import (
+    PACKAGES,
+    explanation,
+    has_answer,
+    is_of_litellm,
+    lacks_key,
+    original,
+    variable_in,
+)
 
 __all__ = ["failed_response", "masked", "not_an_answer", "sdk_errors", "text_of_response", "translate"]
-
-_PACKAGES = {"openai", "anthropic", "httpx", "httpx2", "litellm"}
 
 _BY_CLASS: dict[str, type[LLMError]] = {
     "APITimeoutError": LLMTimeoutError,
@@ -186,17 +193,22 @@ def translate(error: Exception, endpoint: Endpoint, text: str = "") -> LLMError:
     redirected = next((cause for cause in (error, error.__cause__) if isinstance(cause, Redirected)), None)
     if redirected is not None:
         return _redirection(redirected, endpoint)
-    told, error = error, _original(error)
+    told, error = error, original(error)
+    if is_of_litellm(told) and _status(error) is None and lacks_key(said := explanation(told)):
+        return _without_key(said, endpoint)
     kind = _kind(told) if type(told).__name__ in _FINDINGS else _kind(error)
     if text and kind in (LLMError, BadRequestError) and type(error).__module__ == "builtins":
         kind = ServerError  # the SDK has nothing against the call, but cannot read what came
     status = _status(error)
     problem = f"{endpoint} answered with status {status}" if status else f"{endpoint} {_verb(kind, error)}"
     headers = dig(error, "response", "headers")
+    # Of what it was called with, LiteLLM says more than whatever stopped it.
+    by_litellm = is_of_litellm(told) and status is None and (error is told or kind is BadRequestError)
+    detail = _tidy(explanation(told), endpoint) if by_litellm else _detail(error, endpoint, text)
     return kind(
-        f"{problem}: {_detail(error, endpoint, text)}",
+        f"{problem}: {detail}",
         mend=_mend(kind, endpoint, status),
-        status=status or count(dig(error, "status_code")),
+        status=status or (count(dig(error, "status_code")) if has_answer(error) else None),
         request_id=text_or_none(dig(error, "request_id")) or _request_id(headers),
         retry_after=retry_after(headers) if headers is not None else None,
         should_retry=should_retry(headers) if headers is not None else None,
@@ -213,6 +225,13 @@ def not_an_answer(response: Any, endpoint: Endpoint, *, request_id: str | None =
         mend=_MENDS[ServerError],
         status=200,
         request_id=request_id,
+    )
+
+
+def _without_key(said: str, endpoint: Endpoint) -> AuthenticationError:
+    variable = variable_in(said) or endpoint.key_variable
+    return AuthenticationError(
+        f"{endpoint} has no key: {_tidy(said, endpoint)}", mend=f"Set {variable}, or pass api_key=…."
     )
 
 
@@ -243,7 +262,7 @@ def _kind(error: Exception) -> type[LLMError]:
     if type(error.__cause__).__name__ in _BY_CAUSE:
         return _BY_CAUSE[type(error.__cause__).__name__]
     for base in type(error).__mro__:
-        if base.__module__.partition(".")[0] not in _PACKAGES:
+        if base.__module__.partition(".")[0] not in PACKAGES:
             continue
         if base.__name__ in {"APIStatusError", "HTTPStatusError"}:
             return _kind_of_response(error)
@@ -265,7 +284,7 @@ def _kind_of_response(error: Exception) -> type[LLMError]:
     for code in (dig(inner, "code"), dig(inner, "type"), dig(inner, "details", "error_code")):
         if isinstance(code, str) and code in _BY_CODE:
             return _BY_CODE[code]
-    status = _status(error) or 0
+    status = _claimed_status(error) or 0
     if 400 <= status < 500:
         message = f"{dig(inner, 'message')}".lower()
         for phrase, kind in _BY_PHRASE.items():
@@ -278,33 +297,22 @@ def _kind_of_response(error: Exception) -> type[LLMError]:
 
 def _status(error: Exception) -> int | None:
     """Status of an error response; a 200 with nonsense in it is told as nonsense."""
+    return _claimed_status(error) if has_answer(error) else None
+
+
+def _claimed_status(error: Exception) -> int | None:
     status = dig(error, "status_code")
     status = dig(error, "response", "status_code") if status is None else status
     return status if isinstance(status, int) and status >= 300 else None
 
 
-def _original(error: Exception) -> Exception:
-    """Return the exception from which LiteLLM made *error*, which says more and has the response; else itself."""
-    if type(error).__module__.partition(".")[0] != "litellm":
-        return error
-    seen: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
-        seen = None if seen is None else seen.__context__
-        if isinstance(seen, Exception):
-            package = type(seen).__module__.partition(".")[0]
-            if package in _PACKAGES - {"litellm"} or isinstance(seen, json.JSONDecodeError | ImportError):
-                return seen
-    return error
-
-
-_LONGEST_CHAIN = 10
 #: Classes by which LiteLLM says more than the exception from which it made them.
 _FINDINGS = {"ContextWindowExceededError", "ContentPolicyViolationError", "PaymentRequiredError", "Timeout"}
 
 
 def text_of_response(error: BaseException | None) -> str:
     """Return the body of the response that an exception came with, as far as it has one."""
-    response = dig(_original(error), "response") if isinstance(error, Exception) else None
+    response = dig(original(error), "response") if isinstance(error, Exception) else None
     try:
         return text_or_none(dig(response, "text")) or ""
     except (RuntimeError, ValueError):  # it was never read

@@ -60,7 +60,8 @@ class LiteLLMAdapter(SDKAdapter):
         reply = chat_reply(response, model=model)
         if reply is None:
             return None
-        headers = dig(response, "_hidden_params", "additional_headers")
+        # A private attribute, and so none of the fields in which `dig` looks.
+        headers = dig(getattr(response, "_hidden_params", None), "additional_headers")
         names = ("llm_provider-x-request-id", "llm_provider-request-id")
         found = [text_or_none(dig(headers, name)) for name in names]
         return replace(reply, request_id=next((name for name in found if name), None), usage=_reported(reply.usage))

@@ -29,9 +29,11 @@ class SDKAdapter(Adapter):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._recorded_as = None if endpoint.model else f"{endpoint.provider}:(first model)"
         self._clients = self._opened()
         self._adjustments = Adjustments(self.renames)
         self._known: frozenset[str] | None = None
+        self._is_usable = False
 
     @property
     def takes_tools(self) -> bool:
@@ -41,6 +43,11 @@ class SDKAdapter(Adapter):
     @property
     def model(self) -> str:
         return self._endpoint.name
+
+    @property
+    def recorded_as(self) -> str:
+        """The model in cassettes: the same at every address, and before and after a server told its name."""
+        return self._recorded_as or self.model
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -64,7 +71,9 @@ class SDKAdapter(Adapter):
 
     def complete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         with self._clients.lent() as client:
-            self._check_client(client)
+            if not self._is_usable:
+                self._check_client(client)
+                self._is_usable = True
             if self._endpoint.model is None and "model" not in settings:
                 with sdk_errors(self._endpoint):
                     listed = client.models.list()
@@ -83,7 +92,9 @@ class SDKAdapter(Adapter):
 
     async def acomplete(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> Reply:
         async with self._clients.alent() as client:
-            self._check_client(client)
+            if not self._is_usable:
+                self._check_client(client)
+                self._is_usable = True
             if self._endpoint.model is None and "model" not in settings:
                 with sdk_errors(self._endpoint):
                     listed = await client.models.list()
@@ -114,7 +125,7 @@ class SDKAdapter(Adapter):
         return {"base_url": self._endpoint.base_url}
 
     def _check_client(self, client: Any) -> None:
-        """Refuse a client that cannot work, before the SDK does so in its own words."""
+        """Refuse a client that cannot work, once and before the SDK does so in its own words."""
 
     def _create(self, client: Any) -> Any:
         """The method of the SDK that asks the model."""
@@ -147,14 +158,15 @@ class SDKAdapter(Adapter):
         body = {"model": self._endpoint.model, **self._body(messages, settings)}
         return body, self._adjustments.apply(body)
 
-    def _arguments(self, create: Any, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _arguments(self, create: Any, body: dict[str, Any]) -> dict[str, Any]:
         if self._known is None:
             self._known = frozenset(inspect.signature(create).parameters)
-        arguments = {name: value for name, value in body.items() if name in self._known}
         # Local servers know more settings than an SDK, and an SDK may drop one that its provider still takes.
+        if body.keys() <= self._known:
+            return body
         extra = {name: value for name, value in body.items() if name not in self._known}
-        if extra:
-            arguments["extra_body"] = {**extra, **(arguments.get("extra_body") or {})}
+        arguments = {name: value for name, value in body.items() if name not in extra}
+        arguments["extra_body"] = {**extra, **(arguments.get("extra_body") or {})}
         return arguments
 
     def _take_first_model(self, listed: Any) -> None:

@@ -62,6 +62,8 @@ class Account:
         self.running = 0
         #: Whether something was spent of which the cost is not known.
         self.is_unpriced = False
+        #: Whether there were replies of which nobody knows how many tokens they took.
+        self.is_unreported = False
         self.queue: deque[Waiter] = deque()
         #: Whose calls in event loops hold something, each with the thread of its loop.
         self.in_loops: dict[Reservation, int] = {}
@@ -202,10 +204,23 @@ class Reservation:
                 if place is not None:
                     raise account.refusal(place, self.held)
 
-    def settle(self, usage: Usage | None, cost: float | None, *, uncertain: bool = False) -> None:
-        """Count what was used, as `charge` does, and give back the rest. A call that was never sent is none."""
+    def settle(
+        self, usage: Usage | None, cost: float | None, *, uncertain: bool = False, unreported: bool = False
+    ) -> None:
+        """Count what was used, as `charge` does, and give back the rest. A call that was never sent is none.
+
+        Args:
+            usage: What was used; None if nothing was, or nobody knows.
+            cost: US dollars.
+            uncertain: Whether it may have been billed, and counts as estimated.
+            unreported: Whether there was a reply that does not say what it used.
+        """
         with LOCK:
             assert not self.is_settled, "a reservation is settled once"
+            if unreported:
+                for account in self.accounts:
+                    account.is_unreported |= account not in self.paid_inside
+                    account.is_unpriced |= cost is None and account not in self.paid_inside
             self._charge(usage, cost, uncertain=uncertain)
             self._hold(_NOTHING)
             if not self._waiting:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from opto.errors import BudgetError, LLMTimeoutError, OptoError
+from opto.llm.blocks import Block, without_last
 from opto.llm.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.accounts import LOCK, Account, Amounts, Reservation, Waiter, dollars_of
-from opto.llm.spending.ledger import without_last
 from opto.llm.spending.table import dollars, duration, number
 
 __all__ = [
@@ -32,14 +31,13 @@ __all__ = [
 _LOOK = 1.0
 _CLOCK = Clock()
 
-_around: ContextVar[tuple["Budget", ...]] = ContextVar("opto_budgets", default=())
 #: What calls around this place hold: a function in place of a model may ask models itself.
 _outer: ContextVar[tuple[Reservation, ...]] = ContextVar("opto_reservations", default=())
 
 
 def budgets_in_force() -> tuple["Budget", ...]:
     """Return the budgets whose blocks are around here, outermost first."""
-    return _around.get()
+    return Budget.blocks.around()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Spent:
 
     Args:
         calls: Calls that were sent.
-        tokens: Read and written; of calls that do not say how many, only if the budget limits them.
+        tokens: Read and written; None if a reply did not say how many, and no limit made somebody estimate them.
         cost: US dollars; None if it is not known, or not limited.
         seconds: Wall time.
     """
@@ -59,7 +57,7 @@ class Spent:
     seconds: float | None
 
 
-class Budget:
+class Budget(Block):
     """What calls of models may spend: a hard limit, checked before each call.
 
     It holds for calls made inside its block, and for clients that it is given to; several may hold at once, and any
@@ -72,7 +70,7 @@ class Budget:
         tokens: Read and written, in all.
         cost: US dollars. Every model has to have a price then; one that is free always fits.
         seconds: Wall time since the budget was first entered or used. No call begins later, and those under way end
-            then.
+            then, with a `BudgetError`.
 
     Raises:
         OptoError: No limit is given, or one is no number.
@@ -140,9 +138,10 @@ class Budget:
     def spent(self) -> Spent:
         """What was spent so far; what calls in flight hold is not in it."""
         with LOCK:
-            spent, is_unpriced = self._account.spent, self._account.is_unpriced
-        cost = None if is_unpriced and not self.limits_cost else dollars_of(spent.cost)
-        return Spent(spent.calls, spent.tokens, cost, self._elapsed())
+            account, spent = self._account, self._account.spent
+            cost = None if account.is_unpriced and not self.limits_cost else dollars_of(spent.cost)
+            tokens = None if account.is_unreported and self._limit.tokens is None else spent.tokens
+        return Spent(spent.calls, tokens, cost, self._elapsed())
 
     @property
     def left(self) -> Spent:
@@ -187,13 +186,7 @@ class Budget:
 
     def __enter__(self) -> Self:
         self.start()
-        _around.set((*_around.get(), self))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _around.set(without_last(_around.get(), self))
+        return super().__enter__()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy of a program spends the same money.
@@ -213,7 +206,7 @@ class Budget:
         cost = dollars(spent.cost or 0.0) if spent.cost or self.limits_cost else ""
         parts = [
             _part(number(spent.calls or 0), limit.calls, number, "call"),
-            _part(number(spent.tokens or 0), limit.tokens, number, "token"),
+            "" if spent.tokens is None else _part(number(spent.tokens), limit.tokens, number, "token"),
             f"{cost} of {dollars(limit.cost)}" if limit.cost is not None else cost,
             f"{duration(self._elapsed())} of {duration(self._limit.seconds)}"
             if self._limit.seconds is not None

@@ -5,13 +5,13 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from opto.errors import OptoError
 from opto.files import append_lines, replace_file
+from opto.llm.blocks import Block
 from opto.llm.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.estimate import Estimate
@@ -21,7 +21,6 @@ from opto.llm.spending.table import ledger_table
 __all__ = ["Ledger", "ledgers_in_force"]
 
 _log = logging.getLogger(__name__)
-_around: ContextVar[tuple["Ledger", ...]] = ContextVar("opto_ledgers", default=())
 
 #: What totals can be split by, in the order in which they are kept.
 _LABELS = ("model", "role", "operator", "step")
@@ -29,10 +28,10 @@ _LABELS = ("model", "role", "operator", "step")
 
 def ledgers_in_force() -> tuple["Ledger", ...]:
     """Return the ledgers whose blocks are around here, outermost first."""
-    return _around.get()
+    return Ledger.blocks.around()
 
 
-class Ledger:
+class Ledger(Block):
     """Counts calls of models: those made inside its block, and those of clients that it is given to.
 
     Any number of threads and event loops may use it at once; blocks may stand inside each other, and each counts.
@@ -60,7 +59,7 @@ class Ledger:
         self._file = None if file is None else os.fspath(file)
         self._clock = Clock()
         # Wall time inside its blocks; several may be open at once.
-        self._open, self._opened, self._inside = 0, 0.0, 0.0
+        self._inside_of, self._opened, self._inside = 0, 0.0, 0.0
 
     def begin_again(self) -> None:
         """Forget a lock that somebody may hold in the process that this one was forked from."""
@@ -118,7 +117,7 @@ class Ledger:
     def seconds(self) -> float:
         """Wall time inside the blocks of this ledger."""
         with self._lock:
-            return self._inside + (self._clock.now() - self._opened if self._open else 0.0)
+            return self._inside + (self._clock.now() - self._opened if self._inside_of else 0.0)
 
     def by(self, *labels: str) -> Mapping[Any, Totals]:
         """Return totals by ``"model"``, ``"role"``, ``"operator"``, ``"step"``, or several of these.
@@ -198,19 +197,18 @@ class Ledger:
 
     def __enter__(self) -> Self:
         with self._lock:
-            if not self._open:
+            if not self._inside_of:
                 self._opened = self._clock.now()
-            self._open += 1
-        _around.set((*_around.get(), self))
-        return self
+            self._inside_of += 1
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _around.set(without_last(_around.get(), self))
+        super().__exit__(kind, error, trace)
         with self._lock:
-            self._open -= 1
-            if not self._open:
+            self._inside_of -= 1
+            if not self._inside_of:
                 self._inside += self._clock.now() - self._opened
 
     def __len__(self) -> int:
@@ -255,16 +253,6 @@ class Ledger:
 
 
 _NOTHING = Totals()
-
-
-def without_last(things: Iterable[Any], last: Any) -> tuple[Any, ...]:
-    """Return *things* without the last one that is *last*: blocks of tasks may end in any order."""
-    found = list(things)
-    for place in range(len(found) - 1, -1, -1):
-        if found[place] is last:
-            del found[place]
-            break
-    return tuple(found)
 
 
 def _line(record: CallRecord) -> str:

@@ -1,6 +1,7 @@
 """One call of a client, held to its budgets before it begins and counted however it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
@@ -14,6 +15,7 @@ from opto.errors import (
     OptoError,
     ServerError,
 )
+from opto.llm.blocks import without_last
 from opto.llm.messages import Reply, Usage
 from opto.llm.pacing import Clock
 from opto.llm.spending.budget import (
@@ -27,7 +29,7 @@ from opto.llm.spending.budget import (
     reserve_async,
 )
 from opto.llm.spending.expecting import Expectations
-from opto.llm.spending.ledger import Ledger, ledgers_in_force, without_last
+from opto.llm.spending.ledger import Ledger, ledgers_in_force
 from opto.llm.spending.prices import Price, Pricing
 from opto.llm.spending.records import CallRecord
 
@@ -79,6 +81,8 @@ class Meter:
         price: "Price | tuple[float, ...] | None" = None,
         is_official: bool = True,
     ) -> None:
+        if ledger is not None and not isinstance(ledger, Ledger):
+            raise OptoError(f"The ledger is {ledger!r:.80}.", mend="Give an opto.llm.Ledger, such as Ledger(file).")
         self.ledger = Ledger(keep=_KEPT) if ledger is None else ledger
         self.pricing = Pricing(price, is_official=is_official)
         self.expectations = Expectations()
@@ -89,6 +93,15 @@ class Meter:
         """Seconds that the budgets in force here leave for a call; None if they do not limit them."""
         limits = (budget.seconds_left for budget in self.budgets())
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def check_time(self) -> None:
+        """Raise if the time of a budget in force here is over.
+
+        Raises:
+            BudgetError: It is.
+        """
+        for budget in self.budgets():
+            budget.check_time()
 
     def budgets(self) -> tuple[Budget, ...]:
         """Return the budgets that hold for a call that begins here."""
@@ -187,7 +200,9 @@ class MeteredCall:
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
-            self._hold(reserve(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock))
+            with ExitStack() as waiting:
+                waiting.push(self._ended_waiting)
+                self._hold(reserve(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock))
         return self._entered()
 
     async def __aenter__(self) -> Self:
@@ -195,9 +210,13 @@ class MeteredCall:
         if budgets:
             tokens, cost = self._estimate(budgets)
             attempts = self._attempts
-            self._hold(
-                await reserve_async(budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock)
-            )
+            with ExitStack() as waiting:
+                waiting.push(self._ended_waiting)
+                self._hold(
+                    await reserve_async(
+                        budgets, tokens=tokens, cost=cost, left=lambda: attempts.left, clock=attempts.clock
+                    )
+                )
         return self._entered()
 
     def __exit__(
@@ -224,7 +243,8 @@ class MeteredCall:
         if usage is None and self._reply is not None and self._limits_usage:
             usage = self._meter.expectations.by_texts(self._messages, self._reply)
             cost = self._meter.pricing.cost(self.model, usage)
-        reservation.settle(usage, cost, uncertain=is_cut_off)
+        is_unreported = usage is None and self._reply is not None
+        reservation.settle(usage, cost, uncertain=is_cut_off, unreported=is_unreported)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -267,6 +287,11 @@ class MeteredCall:
                 limit=limits[0].limit.cost or 0.0,
             )
         return expected.total_tokens, cost
+
+    def _ended_waiting(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Enter a call that ended while it waited for room. One that was refused is none."""
+        if error is not None and not isinstance(error, BudgetError):
+            self._enter(self.model, None, None, error)
 
     def _entered(self) -> Self:
         _count_inside(self._ledgers)

@@ -267,7 +267,7 @@ def test_tasks_have_their_own_and_threads_none(path):
 
     assert asyncio.run(both()) == [one, other]
 
-    seen = []
+    seen, one.warns_threads = [], False
     with one:
         thread = threading.Thread(target=lambda: seen.append(cassette_in_force()))
         thread.start()
@@ -338,3 +338,21 @@ def test_a_refusal_replaces_no_file(path, recorded):
     assert len(replay) == 2
     with pytest.raises(BadRequestError):
         replay.find(asking("a"))
+
+
+def test_what_was_refused_under_its_own_number_is_asked_anew(path):
+    cassette = Cassette(path)
+    cassette.keep(asking("a", rollout=2), BadRequestError("No such model.", mend="Take another."))
+    assert cassette.find(asking("a", rollout=2)) is None
+    cassette.keep(asking("a", rollout=2), said("one"))
+    assert cassette.find(asking("a", rollout=2)).text == "one"
+
+
+def test_what_has_no_end_costs_no_reply_where_nobody_asked_for_a_copy(path, caplog):
+    endless = []
+    endless.append(endless)
+    cassette = Cassette(path, "keep")
+    cassette.keep(Request("openai:m", [{"role": "user", "content": "a"}], {"thing": endless}), said("one"))
+    assert "not kept" in caplog.text
+    cassette.keep(asking("a"), said("two"))
+    assert len(Cassette(path)) == 1

@@ -1,13 +1,15 @@
 """Clients that replay: without a key, without an SDK, without the environment in which they were recorded."""
 
+import asyncio
 import sys
 
 import pytest
 
 from opto.errors import AuthenticationError, BadRequestError, CassetteError
-from opto.llm import LLM, Cassette, Ledger, Tool
+from opto.llm import LLM, Adapter, Cassette, DummyLLM, Ledger, Reply, ScriptedLLM, Tool, as_llm
 from opto.testing import Failure, LLMServer
 from tests.llm.cassettes.made import asking, said
+from tests.llm.ways import ask
 
 MODELS = ["openai:m", "openai-responses:m", "anthropic:c", "azure:d", "ollama:llama3.2:1b", "litellm:x/y"]
 
@@ -84,3 +86,43 @@ def test_the_key_of_a_client_is_in_no_file(path):
     assert path.read_text().count("[secret]") >= 5
     assert key not in path.read_text()
     assert path.read_text().count("\n") == 2
+
+
+def test_the_first_model_of_a_server_is_replayed_at_any_address(path, how):
+    with LLMServer(["one", "two"]) as server, Cassette(path) as cassette, LLM(base_url=server.openai_url) as llm:
+        assert [ask(llm, how, text).text for text in ("a", "b")] == ["one", "two"]
+        assert llm.model == "openai:test-model", "which is told in bills and logs"
+    assert cassette.only_model == "openai:(first model)"
+
+    with Cassette(path, mode="replay"):
+        elsewhere = LLM(base_url="http://localhost:1/v1")
+        assert [elsewhere(text).text for text in ("a", "b")] == ["one", "two"]
+        assert LLM()("a", rollout=0).text == "one"
+
+
+class Own(Adapter):
+    model = "local:own"
+
+    def complete(self, messages, settings):
+        return Reply("hi", model="own")
+
+
+@pytest.mark.usefixtures("no_sdk")
+@pytest.mark.parametrize("environment", [None, "openai:other"])
+@pytest.mark.parametrize(
+    "make", [lambda: ScriptedLLM(["hi"]), lambda: DummyLLM(lambda messages: "hi"), lambda: LLM(adapter=Own())]
+)
+def test_what_was_no_provider_is_replayed_without_one(make, environment, tmp_path, monkeypatch):
+    path = tmp_path / "kept.jsonl"
+    with Cassette(path):
+        make()("hello")
+    if environment is not None:
+        monkeypatch.setenv("OPTO_MODEL", environment)
+    replay = Cassette(path, mode="replay")
+    llm = LLM(cassette=replay)
+    assert (llm("hello").text, llm.model) == ("hi", make().model)
+    with replay:
+        inside = as_llm()
+        assert asyncio.run(inside.acall("hello", rollout=0)).text == "hi"
+    with pytest.raises(BadRequestError, match="answer from a cassette"):
+        inside("hello")

@@ -1,5 +1,7 @@
 """Keys and passwords are written down nowhere, and take no part in what a request is."""
 
+import json
+
 import pytest
 
 from opto.errors import BadRequestError, CassetteError
@@ -42,6 +44,7 @@ def test_what_looks_like_a_key_is_struck_out(secret):
         f"api-key: {AZURE}",
         f"AZURE_OPENAI_API_KEY={AZURE}",
         f'{{"api_key": "{AZURE}"}}',
+        json.dumps({"arguments": json.dumps({"api_key": AZURE})}),
         f"aws_secret_access_key = {AWS}",
         f"Authorization: Bearer {AZURE}",
         f"AccountKey={AWS}==;EndpointSuffix=core.windows.net",

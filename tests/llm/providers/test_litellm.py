@@ -162,9 +162,52 @@ class TestLiteLLM:
         assert len(self.requests) == 1
         if isinstance(line, Failure):
             assert error.status == line.status
+            assert f"answered with status {line.status}: " in error.problem
             assert error.request_id == "req_1"
             assert line.message in error.problem
             assert line.message in error.raw
+
+    def stop(self, how, name, **settings):
+        """Return the error of a call for which nobody is asked."""
+        with LLM(f"litellm:{name}", retries=0, **settings) as llm, pytest.raises(errors.LLMError) as info:
+            llm("hi") if how == "call" else asyncio.run(llm.acall("hi"))
+        assert info.value.status is None
+        assert "status" not in info.value.problem
+        assert "Traceback" not in info.value.problem
+        return info.value
+
+    @pytest.mark.parametrize("name", ["foo", "nobody/some-model"])
+    def test_what_litellm_objects_to_is_its_own_and_no_answer(self, how, name):
+        error = self.stop(how, name)
+        assert type(error) is errors.BadRequestError
+        assert "LLM Provider NOT provided." in error.problem
+        assert f"model={name}" in error.problem
+        assert "litellm.BadRequestError" not in error.problem
+
+    @pytest.mark.parametrize(
+        ("name", "variable"),
+        [
+            ("openai/gpt-4o", "OPENAI_API_KEY"),
+            ("gemini/some-model", "GEMINI_API_KEY"),
+            ("anthropic/some-model", "ANTHROPIC_API_KEY"),
+            ("perplexity/some-model", "PERPLEXITY_API_KEY"),
+        ],
+    )
+    def test_a_key_that_is_not_there_is_named(self, how, name, variable, monkeypatch):
+        for known in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_API_KEY", "PERPLEXITY_API_KEY"):
+            monkeypatch.delenv(known, raising=False)
+        error = self.stop(how, name)
+        assert type(error) is errors.AuthenticationError
+        assert error.problem.startswith(f"litellm:{name} has no key: Missing ")
+        assert error.mend == f"Set {variable}, or pass api_key=…."
+
+    @pytest.mark.parametrize("name", ["openai/m", "anthropic/m", "gemini/m"])
+    def test_nobody_at_the_address(self, how, name):
+        with LLMServer() as server:
+            url = server.anthropic_url
+        error = self.stop(how, name, base_url=url, api_key="k")
+        assert type(error) is errors.LLMConnectionError
+        assert "cannot be reached" in error.problem
 
     def test_choices_that_are_none(self, how):
         assert type(self.fail(how, Raw('{"choices": []}'))) is errors.ServerError

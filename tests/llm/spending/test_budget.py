@@ -728,10 +728,10 @@ def test_what_nobody_knows_the_price_of_is_not_said_to_cost_nothing():
 
 def test_a_call_that_blocks_the_event_loop_does_not_wait_for_calls_in_it():
     async def main():
-        budget = Budget(tokens=1000)
+        budget, clock = Budget(tokens=1000), Steps()
         running = await reserve_async([budget], tokens=600)
         with pytest.raises(BudgetError):
-            reserve([budget], tokens=600)
+            reserve([budget], tokens=600, clock=clock, left=until(clock, 5))
         reserve([budget], tokens=400).settle(Usage(300, 0), None)
         running.settle(Usage(300, 0), None)
         reserve([budget], tokens=400).settle(None, None)
@@ -742,11 +742,11 @@ def test_a_call_that_blocks_the_event_loop_does_not_wait_for_calls_in_it():
 
 def test_a_call_that_blocks_the_event_loop_goes_before_those_that_wait_in_it():
     async def main():
-        budget = Budget(tokens=1000)
+        budget, clock = Budget(tokens=1000), Steps()
         running = await reserve_async([budget], tokens=600)
         waiting = asyncio.ensure_future(reserve_async([budget], tokens=900))
         await asyncio.sleep(0)
-        reserve([budget], tokens=300).settle(None, None)
+        reserve([budget], tokens=300, clock=clock, left=until(clock, 5)).settle(None, None)
         running.settle(None, None)
         (await asyncio.wait_for(waiting, 30)).settle(None, None)
         assert budget._account.held == (0, 0, 0)

@@ -22,7 +22,7 @@ from opto.errors import (
     RateLimitError,
     ServerError,
 )
-from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Price, Reply, ScriptedLLM, Usage
+from opto.llm import LLM, Adapter, Budget, DummyLLM, Ledger, Price, Reply, ScriptedLLM, UnknowingThreadWarning, Usage
 from opto.llm.spending import Expectations, Meter
 from opto.llm.spending.budget import _outer as reservations_around
 from opto.llm.spending.expecting import FIRST_OUTPUT
@@ -159,6 +159,34 @@ def test_a_call_that_waited_for_its_turn_until_its_deadline_was_not_sent(how):
     with pytest.raises(LLMTimeoutError, match="No turn"):
         ask(llm, how, deadline=1e-9)
     assert (budget.spent.calls, budget.spent.tokens, llm.ledger.cost) == (0, 0, 0)
+
+
+def test_a_call_that_waited_for_room_until_its_deadline_is_counted(how):
+    budget = Budget(tokens=1200)
+    budget.reserve(tokens=1000)
+    llm = ScriptedLLM([HELLO], budget=budget)
+    with pytest.raises(LLMTimeoutError, match="held the budget"):
+        ask(llm, how, deadline=1e-9, max_tokens=500)
+    (record,) = llm.ledger.records
+    assert (record.error, record.cost, budget.spent.calls) == ("LLMTimeoutError", 0, 1)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_room_is_counted():
+    budget = Budget(tokens=1200)
+
+    async def main():
+        budget.reserve(tokens=1000)
+        llm = ScriptedLLM([HELLO], budget=budget)
+        call = asyncio.ensure_future(llm.acall(PROMPT, max_tokens=500))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert budget._account.queue
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return llm.ledger.records
+
+    assert [record.error for record in asyncio.run(main())] == ["CancelledError"]
 
 
 class Missing(Adapter):
@@ -450,7 +478,8 @@ def test_ledger_and_server_agree_to_the_token():
     ):
         for _ in range(10):
             llm(PROMPT)
-        list(pool.map(llm, [PROMPT] * 90))
+        with pytest.warns(UnknowingThreadWarning, match="Ledger"):
+            list(pool.map(llm, [PROMPT] * 90))
         billed = sum((exchange.usage or Usage() for exchange in server.log), Usage())
         answered = len(server.log)
     assert llm.ledger.usage == billed
