@@ -31,7 +31,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from opto.errors import IsolationError
 from opto.sandbox import Limits, Sandbox
-from opto.sandbox.child.folders import is_over
 
 HERE = Path(__file__).parent
 LEVELS = ("child", "auto", "strict", "monty")
@@ -224,16 +223,22 @@ HARM: dict[str, Callable[[World, Outcome, int], bool]] = {
 
 
 class Peak(threading.Thread):
-    """Watches how much there ever is in the work folders, in steps of the limit."""
+    """Watches how many bytes there ever are in the work folders, folders among them."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(daemon=True)
         self.size, self._folder, self._ended = 0, folder, threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(0.03):
-            while is_over(self._folder, self.size + LIMITS.disk) and self.size < 1 << 33:
-                self.size += LIMITS.disk
+        while not self._ended.wait(0.02):
+            size, waiting = 0, [self._folder]
+            while waiting and not self._ended.is_set():
+                with suppress(OSError), os.scandir(waiting.pop()) as entries:
+                    for entry in entries:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+            self.size = max(self.size, size)
 
     def end(self) -> int:
         self._ended.set()

@@ -7,19 +7,22 @@ from itertools import count
 
 __all__ = ["is_over", "remove"]
 
-_MOST_ENTRIES = 4096
+_MOST_ENTRIES, _DEEPEST = 4096, 64
 
 
 def is_over(folder: str, limit: int) -> bool:
     """True if there is more than *limit* bytes below *folder*, or more than can be looked through."""
-    waiting, size, seen = [folder], 0, 0
+    waiting, size, seen = [(folder, 0)], 0, 0
     while waiting:
+        path, depth = waiting.pop()
+        if depth > _DEEPEST:
+            return True
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(path) as entries:
                 for entry in entries:
                     seen += 1
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        waiting.append((entry.path, depth + 1))
                     else:
                         size += entry.stat(follow_symlinks=False).st_blocks * 512
                     if size > limit or seen > _MOST_ENTRIES:
