@@ -15,7 +15,15 @@
     │   └── StepsFailedError          several steps in a row failed
     ├── AnswerError (ValueError)      an answer is not in the form that was asked for
     ├── RunError                      a run folder cannot be read or written
+    ├── SandboxError                  code could not run within its limits; carries the line it was in
+    │   ├── SandboxTransferError      a value cannot enter or leave
+    │   ├── SandboxTimeoutError       it took too long
+    │   ├── SandboxMemoryError        it used too much memory, or too much room on the disk
+    │   ├── SandboxOutputError        it printed or returned too much
+    │   ├── SandboxForbiddenError     it did what it may not
+    │   └── SandboxCrashError         it ended its process
     ├── StoppingError                 what goes on is to end: nobody takes it for a failure and goes on
+    │   ├── IsolationError            the level of isolation that was asked for is not to be had
     │   ├── CassetteError             recorded replies cannot be read, or do not hold what was asked
     │   └── BudgetError               a budget is used up: no call was made
     ├── MissingDependencyError (ImportError)
@@ -45,6 +53,7 @@ __all__ = [
     "DomainError",
     "ExecutionError",
     "GraphError",
+    "IsolationError",
     "LLMConnectionError",
     "LLMError",
     "LLMTimeoutError",
@@ -56,6 +65,13 @@ __all__ = [
     "QuotaError",
     "RateLimitError",
     "RunError",
+    "SandboxCrashError",
+    "SandboxError",
+    "SandboxForbiddenError",
+    "SandboxMemoryError",
+    "SandboxOutputError",
+    "SandboxTimeoutError",
+    "SandboxTransferError",
     "ServerError",
     "SourceError",
     "StepsFailedError",
@@ -233,6 +249,56 @@ class BudgetError(StoppingError):
         self.spent = spent
         self.reserved = reserved
         self.needed = needed
+
+
+class IsolationError(StoppingError):
+    """The level of isolation that was asked for is not to be had on this machine: no code was run."""
+
+
+class SandboxError(OptoError):
+    """Code did not run within its limits. Its text is fit for whoever is to mend the code.
+
+    Attributes:
+        line: The line of the code that was reached, or None if nobody knows.
+        output: What the code had printed, as far as it was kept.
+    """
+
+    def __init__(self, problem: str, *, mend: str, line: int | None = None, output: str = "") -> None:
+        super().__init__(problem, mend=mend)
+        self.line = line
+        self.output = output
+
+
+class SandboxTransferError(SandboxError):
+    """A value cannot enter the sandbox, or cannot leave it."""
+
+
+class SandboxTimeoutError(SandboxError):
+    """The code did not finish in time."""
+
+
+class SandboxMemoryError(SandboxError):
+    """The code used more memory, or more room on the disk, than it may."""
+
+
+class SandboxOutputError(SandboxError):
+    """The code printed or returned more than it may."""
+
+
+class SandboxForbiddenError(SandboxError):
+    """The code did what it may not: read other files, use the network, start processes, import other modules."""
+
+
+class SandboxCrashError(SandboxError):
+    """The code ended its process: by a crash, by a signal, or by leaving.
+
+    Attributes:
+        signal: The signal that ended it, or None.
+        exit_code: What it left with, or None.
+    """
+
+    signal: int | None = None
+    exit_code: int | None = None
 
 
 class MissingDependencyError(OptoError, ImportError):

@@ -1,0 +1,370 @@
+"""Code that somebody proposed, as something that can be called: each call goes to a child process."""
+
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple
+
+from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
+from opto.sandbox import failures
+from opto.sandbox.child.codec import MalformedError
+from opto.sandbox.forwarding import KEPT
+from opto.sandbox.limits import Limits
+from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
+from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.scope import Scope
+from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, OverDisk, Steps, run, run_async
+from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
+
+__all__ = ["ChildCandidate", "Main"]
+
+
+class Main:
+    """The function that a candidate is.
+
+    Attributes:
+        source: Its text, with what stands beside it.
+        name: Its name there.
+        qualname: Its name with those of classes around it.
+        file: What tracebacks call the text.
+        owner: The name of the class that it is a method of, or None.
+        space: The module that it belongs to.
+        parameters: Names of its positional arguments.
+    """
+
+    __slots__ = ("file", "name", "owner", "parameters", "qualname", "source", "space")
+
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        *,
+        qualname: str,
+        file: str,
+        owner: str | None,
+        space: str,
+        parameters: tuple[str, ...],
+    ) -> None:
+        self.source, self.name, self.qualname, self.file = source, name, qualname, file
+        self.owner, self.space, self.parameters = owner, space, parameters
+
+
+class ChildCandidate:
+    """A candidate in processes of its own. It may be called from several threads and tasks at once.
+
+    Calls one after the other go to the same process, which keeps what the code keeps; calls at the same time to
+    several. A process that passed a limit is ended, and the next call begins with a new one.
+
+    Attributes:
+        output: What the last call printed.
+    """
+
+    def __init__(
+        self,
+        main: Main,
+        scope: Scope,
+        *,
+        limits: Limits,
+        variant: Variant,
+        hosts: Mapping[str, Any],
+        extra: Collection[str],
+    ) -> None:
+        self.output = ""
+        self._main, self._scope, self._limits, self._hosts = main, scope, limits, hosts
+        self._variant, self._extra = variant, extra
+        self._zygote: Zygote | None = None
+        self._pool = Pool(limits.children)
+        self._defaults: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+        self._is_warned = False
+        weakref.finalize(self, self._pool.close, is_last=True)
+        failures.show_lines(self, main.file, main.source)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the function on *args* and *kwargs*, and return its result.
+
+        Raises:
+            SandboxError: It passed a limit, or something cannot enter or leave.
+            Exception: Whatever the function raised.
+        """
+        return self._run(lambda child: self._call(child, args, kwargs))
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do as a call does, while the event loop goes on. Cancelling it ends the process."""
+        return await self._run_async(lambda child: self._call(child, args, kwargs))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The values of arguments that may be left out, by name; this starts the child."""
+        if self._defaults is None:
+            self._run(self._nothing)
+        assert self._defaults is not None
+        return self._defaults
+
+    def close(self) -> None:
+        """End its processes, and lose what they keep. A call begins with a new one."""
+        self._pool.close()
+
+    def _run(self, work: Callable[[Child], Steps]) -> Any:
+        is_inside = _depth_of(self._main.name) > 0
+        given = self._pool.take(is_inside=is_inside)
+        if given is None:
+            waiter = ThreadWaiter()
+            given = self._pool.take(waiter=waiter) or waiter.result(self._pool)
+        return run(self._guarded(given, work)).unwrap()
+
+    async def _run_async(self, work: Callable[[Child], Steps]) -> Any:
+        is_inside = _depth_of(self._main.name) > 0
+        given = self._pool.take(is_inside=is_inside)
+        if given is None:
+            import asyncio  # noqa: PLC0415 - whoever calls this has it already
+
+            waiter = TaskWaiter(asyncio.get_running_loop())
+            given = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
+        outcome: _Outcome = await run_async(self._guarded(given, work))
+        return outcome.unwrap()
+
+    def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
+        """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
+        child: Child | None = given if isinstance(given, Child) else None
+        try:
+            if child is None:
+                child = yield Do(self._start)
+            child.errors.clear()
+            outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
+            if outcome.error is None:
+                outcome = yield from work(child)
+        except (Late, Ended, OverDisk, Misbehaved) as what:
+            assert child is not None
+            outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
+        finally:
+            # In the middle of a talk it would take the next message for an answer.
+            if child is not None and child.is_loaded and not child.is_busy:
+                self._pool.give(child)
+            else:
+                self._pool.drop(child)
+        return outcome
+
+    def _failure(self, child: Child, what: Exception) -> BaseException:
+        """End *child*, and return the error for *what* it did."""
+        name, limits, file = self._main.name, self._limits, self._main.file
+        is_load = not child.is_loaded
+        # Whoever fills the disk goes on while it is asked for its line.
+        line = None if isinstance(what, OverDisk) else child.line_reached(file)
+        status = child.end()
+        if isinstance(what, Late):
+            error: SandboxError = failures.late(name, limits, line, is_load=is_load)
+        elif isinstance(what, OverDisk):
+            error = failures.over_disk(name, limits)
+        elif isinstance(what, Ended):
+            error = failures.crashed(name, status, line, limits)
+        else:
+            error = SandboxCrashError(
+                f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
+            )
+        return failures.with_line(error, file, name, line)
+
+    def _start(self) -> Child:
+        with self._lock:
+            imports = self._imports()
+            for _ in range(3):
+                zygote = self._zygote
+                if zygote is None or not zygote.is_alive:
+                    zygote = self._zygote = Zygote.shared(self._variant._replace(preload=imports.preload))
+                order = {
+                    "readable": imports.readable,
+                    "memory": self._limits.memory,
+                    "file_size": self._limits.disk // 4,
+                    "result": self._limits.result,
+                    "output": self._limits.output,
+                    "guard": True,
+                    "guarded": [*standard_folders(), *site_folders(), *imports.readable],
+                }
+                try:
+                    return Child(zygote, self._limits, order)
+                except ZygoteDiedError:
+                    continue
+        raise SandboxCrashError(
+            f"The process that {self._main.name}() needs did not start.",
+            mend="See whether memory and processes are left.",
+        )
+
+    def _imports(self) -> Imports:
+        return resolve({*self._scope.modules, *self._extra}, self._scope.used)
+
+    def _load(self, child: Child) -> Steps:
+        main, imports = self._main, self._imports()
+        child.known = len(self._scope.entries)
+        child.versions = {key: item.version for key, item in self._scope.watched.items()}
+        scope = {
+            "hosts": [*self._hosts],
+            "imports": imports.names,
+            "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
+            "places": imports.places,
+            "entries": self._scope.entries[: child.known],
+            "main": {
+                "source": main.source,
+                "name": main.name,
+                "qualname": main.qualname,
+                "file": main.file,
+                "owner": main.owner,
+                "space": main.space,
+                "free": self._scope.free,
+            },
+        }
+        serve = partial(self._serve, child, {})
+        reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
+        outcome = self._outcome_of(child, reply)
+        if outcome.error is None:
+            child.is_loaded = True
+            defaults = reply.get("defaults")
+            if type(defaults) is not dict:
+                raise Misbehaved("something else than its default values")
+            if self._defaults is None:
+                self._defaults = {name: self._default(form) for name, form in defaults.items()}
+        return outcome
+
+    def _default(self, form: Any) -> Any:
+        try:
+            return self._scope.decoder.decode(form)
+        except MalformedError:
+            return KEPT
+
+    def _nothing(self, _: Child) -> Steps:
+        yield from ()
+        return _NOTHING
+
+    def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
+        self._scope.look_again()
+        encode, names = self._scope.encode, self._main.parameters
+        more = names[-1] if names else "*args"
+        called = [*names[: len(args)], *[more] * (len(args) - len(names))]
+        message = {
+            "do": "call",
+            "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
+            "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
+        }
+        message["classes"] = self._news_for(child)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        reply = yield from child.exchange(message, self._limits.seconds, partial(self._serve, child, given))
+        if reply.get("threads"):
+            # They would go on, with nobody to count their time. What they have done is done.
+            child.is_loaded = False
+        return self._outcome_of(child, reply)
+
+    def _news_for(self, child: Child) -> list[Any]:
+        """Return the parts of the scope that *child* was not told of."""
+        news = self._scope.entries[child.known :]
+        child.known += len(news)
+        for key, item in self._scope.watched.items():
+            if child.versions.get(key, 0) != item.version:
+                child.versions[key] = item.version
+                news = [*news, item.entry]
+        return news
+
+    def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "_Outcome":
+        """Return the value in an answer, or the exception that it says was raised."""
+        name, limits = self._main.name, self._limits
+        said = reply.get("out")
+        self.output = said[: limits.output] if type(said) is str else ""
+        try:
+            if "limit" in reply:
+                child.is_loaded = reply["limit"] == "type"  # all others are ended with it
+                error: BaseException = failures.limit_passed(name, reply, limits)
+            elif "error" in reply:
+                error = self._raised(child, reply["error"])
+            else:
+                value = self._scope.decoder.decode(reply["ok"])
+                if reply.get("lost"):
+                    self._say_what_is_lost(reply["lost"])
+                return _Outcome(value, None)
+        except (MalformedError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as malformed:
+            raise Misbehaved(str(malformed)[:200]) from None
+        if isinstance(error, SandboxError):
+            error.output = self.output
+            child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
+        return _Outcome(None, error)
+
+    def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
+        host = described.get("host")
+        if type(host) is int and 0 <= host < len(child.errors):
+            return child.errors[host]  # the very exception that a function of the user's raised
+        file, decoder = self._main.file, self._scope.decoder
+        files = {file, *(entry["file"] for entry in self._scope.entries if "file" in entry)}
+        return failures.raised(self._main.name, described, self._limits, file=file, files=files, decoder=decoder)
+
+    def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
+        """Call what a child asks for, if it is offered, and return the answer for it."""
+        try:
+            function = self._offered(asked["host"], given)
+            decode = self._scope.decoder.decode
+            args = [decode(form) for form in asked["args"]]
+            kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
+        except (MalformedError, KeyError, TypeError, AttributeError) as error:
+            raise Misbehaved(f"a call of something that nobody offers ({error})") from None
+        depth = _depth.set(_depth.get() + 1)
+        try:
+            value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
+            form = self._scope.encode_result(asked["host"], value)
+            return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
+        except StoppingError:
+            raise  # past the candidate, which might hold it back
+        except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
+            child.errors.append(error)
+            kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
+            return {"error": {"type": kind, "text": str(error)[:4000], "id": len(child.errors) - 1}}
+        finally:
+            _depth.reset(depth)
+
+    def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
+        function = self._hosts[path]
+        if function is None:
+            root, *names = path.split(".")
+            function = given[root]
+            for name in names:
+                function = getattr(function, name)
+        result: Callable[..., Any] = function
+        return result
+
+    def _say_what_is_lost(self, names: Any) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            shown = ", ".join(f"self.{str(name)[:80]}" for name in names[:10])
+            warnings.warn(
+                f"{self._main.name}() assigned {shown}, which stays in its process: return it instead.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+
+class _Outcome(NamedTuple):
+    """What came of a call. No exception passes through the steps: some would end them in another way."""
+
+    value: Any
+    error: BaseException | None
+
+    def unwrap(self) -> Any:
+        """Return the value, or raise the exception."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+_NOTHING = _Outcome(None, None)
+
+#: How many calls of hosts this thread or task is in.
+_depth: ContextVar[int] = ContextVar("depth", default=0)
+_DEEPEST = 20
+
+
+def _depth_of(name: str) -> int:
+    depth = _depth.get()
+    if depth > _DEEPEST:
+        raise SandboxCrashError(
+            f"{name}() calls itself by way of the host, {depth} times over.", mend="Call the function itself."
+        )
+    return depth

@@ -1,0 +1,8 @@
+"""What both sides call by number: what a kernel may help with, and how a child ends."""
+
+__all__ = ["FILES", "OUT_OF_MEMORY", "SECCOMP"]
+
+#: As bits: it keeps a process from files, by Landlock; from system calls, by seccomp.
+FILES, SECCOMP = 1, 2
+#: The exit code of a child that ran out of memory outside the candidate's code.
+OUT_OF_MEMORY = 71

@@ -1,0 +1,158 @@
+"""The namespaces that a candidate lives in: one for each module of the user's that a part of its code comes from."""
+
+import __future__
+
+import ast
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import FrameType, FunctionType, ModuleType
+from typing import Any
+
+from .codec import Decoder
+from .guard import Locations, guarded_builtins
+from .objects import Objects, Self, found, stand_in
+
+__all__ = ["Spaces", "find_line", "frames_of"]
+
+_MOST_FRAMES = 40
+_NOTHING: Any = object()
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class Spaces:
+    """What is in scope for a candidate.
+
+    Attributes:
+        files: File names of its code, by which its lines are told from those of libraries.
+        function: The candidate, once it is loaded.
+    """
+
+    def __init__(self, objects: Objects, harmless: frozenset[str]) -> None:
+        self.files: set[str] = set()
+        self.function: Any = None
+        self._objects, self._harmless = objects, harmless
+        self._spaces: dict[str, dict[str, Any]] = {}
+        self._builtins: dict[str, Any] = {}
+
+    def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
+        """Define the candidate and what it uses; *begin* is called before anything of it runs."""
+        self._objects.offered = tuple(scope["hosts"])
+        self._builtins = guarded_builtins(self._harmless | {*scope["imports"]}, frozenset(scope["banned"]))
+        # First: a module of the user's may have the name of another one.
+        sys.meta_path.insert(0, Locations(scope["places"]))
+        if begin is not None:
+            begin()
+        self.define(scope["entries"], decoder)
+        main = scope["main"]
+        self.files.add(main["file"])
+        tree = ast.parse(main["source"], main["file"])
+        tree.body = [item for item in tree.body if not _is_main_block(item)]
+        for item in tree.body:
+            if isinstance(item, _Definition) and item.name == main["name"]:
+                item.decorator_list = []
+        self.function = self._made(tree, main, decoder)
+        if not isinstance(self.function, FunctionType):
+            raise TypeError(f"{main['name']} is no function once the code has run.")
+        self.function.__qualname__ = main["qualname"]
+        return self.function
+
+    def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
+        """Put names into their namespaces."""
+        for entry in entries:
+            if entry["do"] == "cell":
+                self._assign(entry["name"], decoder.decode(entry["value"]))
+                continue
+            value = self._value(entry, decoder)
+            if "as" in entry and value is not _NOTHING:
+                self._space(entry["into"])[entry["as"]] = value
+            if "key" in entry:
+                self._objects.learn(entry["key"], value)
+
+    def _assign(self, name: str, value: Any) -> None:
+        """Give the closure variable *name* of the candidate another value."""
+        names = self.function.__code__.co_freevars
+        if name in names:
+            self.function.__closure__[names.index(name)].cell_contents = value
+
+    def _value(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+        match entry["do"]:
+            case "module":
+                __import__(entry["module"])
+                return sys.modules[entry["module"]]
+            case "import":
+                return found(entry["module"], entry["name"])
+            case "value":
+                return decoder.decode(entry["value"])
+            case "host":
+                return self._objects.host(entry["path"])
+            case "same":
+                return self._space(entry["of"]).get(entry["name"], _NOTHING)
+            case "logger":
+                __import__("logging")
+                return sys.modules["logging"].getLogger(entry["name"])
+            case "stand-in":
+                return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
+            case _:
+                self.files.add(entry["file"])
+                tree = ast.parse(entry["source"], entry["file"])
+                ast.increment_lineno(tree, entry["line"])
+                return self._made(tree, entry, decoder)
+
+    def _space(self, key: str) -> dict[str, Any]:
+        space = self._spaces.get(key)
+        if space is None:
+            name = "candidate" if key in {"__main__", "candidate"} else f"candidate.{key}"
+            # A module of which nobody knows but those who look for that of a class, as dataclasses do.
+            module = sys.modules[name] = ModuleType(name)
+            space = self._spaces[key] = vars(module)
+            space.update(__builtins__=self._builtins, __package__=key.rpartition(".")[0], __Self__=Self)
+        return space
+
+    def _made(self, tree: ast.Module, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+        """Run *tree* in the body of a function, and return what it calls by the name in *entry*.
+
+        The arguments of the function are the closure variables of the original. A class around it makes private names
+        mean what they mean in the original.
+        """
+        free = {name: self._value(item, decoder) for name, item in entry["free"].items()}
+        around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
+        make = around.body[0].body[0]  # type: ignore[attr-defined]
+        make.body = [
+            *(item for item in tree.body if not isinstance(item, ast.ImportFrom) or item.module != "__future__"),
+            *ast.parse(f"return {entry['name']}").body,
+        ]
+        flags = __future__.annotations.compiler_flag
+        code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        outside: dict[str, Any] = {}
+        exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
+        made = vars(outside.popitem()[1])["make"](**free)
+        if isinstance(made, FunctionType | type):
+            made.__qualname__ = entry["name"]
+        return made
+
+
+def _is_main_block(item: ast.stmt) -> bool:
+    if not isinstance(item, ast.If) or not isinstance(item.test, ast.Compare):
+        return False
+    sides = [item.test.left, *item.test.comparators]
+    return {getattr(side, "id", getattr(side, "value", None)) for side in sides} == {"__name__", "__main__"}
+
+
+def find_line(frame: FrameType | None, files: Collection[str]) -> int | None:
+    """Return the line of the innermost frame that is in one of *files*."""
+    while frame is not None:
+        if frame.f_code.co_filename in files:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def frames_of(error: BaseException, files: Collection[str]) -> list[tuple[str, int, str]]:
+    """Return where *error* came through code of *files*: file, line and function, outermost first."""
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename in files:
+            found.append((code.co_filename, traceback.tb_lineno, code.co_name[:100]))
+        traceback = traceback.tb_next
+    return found if len(found) <= _MOST_FRAMES else [*found[: _MOST_FRAMES // 4], *found[-_MOST_FRAMES // 4 * 3 :]]

@@ -1,0 +1,247 @@
+"""The loop of a candidate's process: it reads source text and calls, and answers with values and errors as JSON."""
+
+import _thread
+import builtins
+import io
+import mmap
+import os
+import resource
+import struct
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, NoReturn
+
+from .codec import CannotCrossError, Decoder, Encoder, dumps, loads
+from .guard import ForbiddenError, guard_actions
+from .objects import Objects, Ready
+from .offers import OUT_OF_MEMORY
+from .spaces import Spaces, find_line, frames_of
+
+__all__ = ["Worker"]
+
+_LENGTH = struct.Struct(">Q")
+_RESERVE = 4 << 20
+_LONGEST_TEXT = 4000
+
+
+class Worker:
+    """One candidate, and the socket over which it is told what to do.
+
+    Args:
+        talk: Number of the socket.
+        order: What the zygote was told about it.
+        harmless: Modules that all candidates may import.
+    """
+
+    def __init__(self, talk: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
+        self._talk = talk
+        self._most: int = order["result"]
+        self._output = _Output(order["output"], self._say_too_much)
+        self._objects = Objects(self._call_host)
+        self._spaces = Spaces(self._objects, harmless)
+        self._decoder = Decoder(self._objects.read)
+        self._encoder = Encoder(self._objects.write)
+        self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
+        self._number = 0
+        self._talking = _thread.RLock()
+        self._errors: dict[int, tuple[int, BaseException]] = {}
+        # Address space, which is what is limited; not memory, which would take time.
+        self._spare = mmap.mmap(-1, _RESERVE)
+
+    def serve(self) -> NoReturn:
+        """Answer until the other side goes away."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
+        try:
+            while True:
+                message = self._receive()
+                self._number = message["n"]
+                self._send(self._answer(message))
+        except MemoryError:  # arguments or a result that are too large to be read or written
+            os._exit(OUT_OF_MEMORY)
+
+    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._output.begin()
+        with suppress(ValueError, OSError):
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + message["seconds"]) + 2, hard))
+        try:
+            answer = self._load(message) if message["do"] == "load" else self._call(message)
+        except BaseException as error:  # anything may come out of code that somebody else wrote
+            if isinstance(error, MemoryError):
+                self._spare.close()
+            answer = {"error": self._describe(error)}
+            del error
+        answer["n"] = message["n"]
+        if text := self._output.text():
+            answer["out"] = text
+        # Threads would go on without a limit for their time.
+        if _thread._count():  # noqa: SLF001 - what `threading` does not know of is counted, too
+            answer["threads"] = True
+        return answer
+
+    def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        function = self._spaces.load(message["scope"], self._decoder, self._begin)
+        names = function.__code__.co_varnames
+        defaults = function.__defaults__ or ()
+        last = function.__code__.co_argcount
+        named = {
+            **dict(zip(names[last - len(defaults) : last], defaults, strict=True)),
+            **(function.__kwdefaults__ or {}),
+        }
+        forms = {}
+        for name, value in named.items():
+            try:
+                forms[name] = self._encoder.encode(value)
+            except CannotCrossError as error:
+                forms[name] = {"!cannot": error.what}
+        return {"ok": None, "defaults": forms, "doc": str(function.__doc__ or "")[:_LONGEST_TEXT]}
+
+    def _call(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._spaces.define(message.get("classes", ()), self._decoder)
+        self._objects.begin()
+        self._errors.clear()
+        decode = self._decoder.value
+        arguments = [decode(form) for form in message["args"]]
+        named = {name: decode(form) for name, form in message["kwargs"].items()}
+        value = _settled(self._spaces.function(*arguments, **named))
+        try:
+            answer = {"ok": self._encoder.encode(value)}
+        except CannotCrossError as error:
+            return {"limit": "type", "what": error.what}
+        if lost := self._objects.written():
+            answer["lost"] = lost
+        return answer
+
+    def _call_host(self, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Have the user's process call what it offers as *path*."""
+        with self._talking:
+            encode = self._encoder.encode
+            forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
+            self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
+            reply = self._receive()
+            self._spaces.define(reply.get("classes", ()), self._decoder)
+        if "error" in reply:
+            kind = getattr(builtins, reply["error"]["type"], RuntimeError)
+            try:
+                error: BaseException = kind(reply["error"]["text"])
+            except TypeError:  # it wants more than a text
+                error = RuntimeError(reply["error"]["text"])
+            self._errors[id(error)] = (reply["error"]["id"], error)
+            raise error
+        value = self._decoder.value(reply["ok"])
+        return Ready(value) if reply.get("awaited") else value
+
+    def _describe(self, error: BaseException) -> dict[str, Any]:
+        """Return *error* as data."""
+        frames = frames_of(error, self._spaces.files)
+        kind = type(error)
+        base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        described: dict[str, Any] = {"type": kind.__name__[:100], "base": base.__name__, "frames": frames}
+        described["text"] = _text_of(error)
+        if isinstance(error, PermissionError) and error.errno in {1, 13}:
+            described["forbidden"] = error.strerror if isinstance(error, ForbiddenError) else described["text"]
+        if (host := self._errors.get(id(error))) is not None:
+            described["host"] = host[0]
+        if (key := self._objects.key_of(kind)) is not None:
+            described["key"] = key
+        for name, values in (("args", error.args), ("state", error.__dict__)):
+            try:
+                described[name] = self._encoder.encode(values)
+            except BaseException:  # a class of its own may do anything here
+                described[name] = None
+        return described
+
+    def _say_too_much(self) -> NoReturn:
+        line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it
+        self._send({"n": self._number, "limit": "output", "line": line})
+        os._exit(0)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            data = dumps(message)
+        except (ValueError, TypeError) as error:  # a number that is too long to be written
+            data = dumps({"n": message.get("n"), "limit": "type", "what": f"a value that cannot be written ({error})"})
+        if len(data) > self._most:
+            data = dumps({"n": message.get("n"), "limit": "result", "size": len(data)})
+        rest = memoryview(_LENGTH.pack(len(data)) + data)
+        while rest:
+            rest = rest[os.write(self._talk, rest) :]
+
+    def _receive(self) -> Any:
+        head = self._read(_LENGTH.size)
+        return loads(self._read(*_LENGTH.unpack(head)))
+
+    def _read(self, size: int) -> bytes:
+        data = os.read(self._talk, min(size, 1 << 20))
+        if len(data) == size:
+            return data
+        parts, left = [data], size - len(data)
+        while data and left:
+            data = os.read(self._talk, min(left, 1 << 20))
+            parts.append(data)
+            left -= len(data)
+        if left:
+            os._exit(0)
+        return b"".join(parts)
+
+
+class _Output(io.StringIO):
+    """What a candidate prints, up to a limit."""
+
+    def __init__(self, limit: int, is_over: Callable[[], NoReturn]) -> None:
+        super().__init__()
+        self._limit, self._is_over, self._size = limit, is_over, 0
+
+    def begin(self) -> None:
+        if self._size:
+            self.seek(0)
+            self.truncate()
+            self._size = 0
+
+    def text(self) -> str:
+        return self.getvalue() if self._size else ""
+
+    def write(self, text: str) -> int:
+        self._size += len(text)
+        if self._size > self._limit:
+            self._is_over()
+        return super().write(text)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str.__str__(str(error))[:_LONGEST_TEXT]
+    except BaseException:  # a class of its own may do anything here
+        return ""
+
+
+def _settled(value: Any) -> Any:
+    """Return what comes of *value* in the end, if it is still to be run."""
+    if isinstance(value, CoroutineType):
+        return _awaited(value)
+    if isinstance(value, GeneratorType):
+        return [*value]
+    if isinstance(value, AsyncGeneratorType):
+
+        async def gathered() -> list[Any]:
+            return [item async for item in value]
+
+        return _awaited(gathered())
+    return value
+
+
+def _awaited(coroutine: "Coroutine[Any, Any, Any]") -> Any:
+    # Most await nothing but calls of hosts, which are over when they return; an event loop takes long to import.
+    if "asyncio" in sys.modules:
+        return sys.modules["asyncio"].run(coroutine)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("It awaits something, but nothing that it imports could wake it up again.")

@@ -1,0 +1,257 @@
+"""The process of which all candidates are copies. It is small, so that copies are cheap, and it is not the user's.
+
+It takes orders from one socket, each answered before the next one is read, and ends when that is closed: with it
+everything that it has started, and the folder of all work folders.
+"""
+
+import faulthandler
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from . import folders, kernel
+from .keeper import Keeper, count_tasks
+from .offers import SECCOMP
+from .walls import Walls, probe
+from .worker import Worker
+
+__all__ = ["main"]
+
+_LENGTH = struct.Struct(">I")
+#: Where a candidate finds its socket, and where it leaves the lines it was in when it ended.
+_TALK, _TRACE = 3, 4
+
+
+class _Zygote:
+    def __init__(self, control: socket.socket, settings: Mapping[str, Any]) -> None:
+        self._control = control
+        self._root: str = settings["root"]
+        self._site: list[str] = settings["site"]
+        self._keep_reading: bool = settings["keep_reading"]
+        self._harmless = frozenset(settings["harmless"])
+        self._offered = probe(self._root) if settings["kernel"] else 0
+        self._running: dict[int, int] = {}  # process by candidate
+        self._ended: dict[int, int] = {}  # status by candidate
+        self._keepers: dict[int, Keeper] = {}
+        self._user = settings["first_user"]
+        self._counted = (0.0, 0)
+
+    def serve(self) -> None:
+        """Obey until the socket is closed."""
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        self._answer({"offered": self._offered, "python": sys.version.split()[0]})
+        try:
+            while True:
+                ready = {number for number, _ in poll.poll()}
+                if woken in ready:
+                    with suppress(BlockingIOError):
+                        os.read(woken, 4096)
+                    self._reap()
+                if self._control.fileno() in ready and not self._obey():
+                    return
+        finally:
+            self._end_all()
+
+    def _obey(self) -> bool:
+        """Carry out one order; False if there will be no more."""
+        data, handed, _, _ = socket.recv_fds(self._control, _LENGTH.size, 2)
+        if not data:
+            return False
+        (length,) = _LENGTH.unpack(data + self._read(_LENGTH.size - len(data)))
+        order = json.loads(self._read(length))
+        match order["do"]:
+            case "start":
+                self._answer(self._start(order, handed))
+            case "trace":
+                self._trace(order["id"])
+                self._answer({})
+            case "end":
+                self._answer({"status": self._end(order["id"])})
+        return True
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._control.recv(size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        data = json.dumps(message).encode()
+        self._control.sendall(_LENGTH.pack(len(data)) + data)
+
+    def _start(self, order: Mapping[str, Any], handed: list[int]) -> Mapping[str, Any]:
+        number = order["id"]
+        folder = os.path.join(self._root, str(number))
+        try:
+            os.mkdir(folder, 0o700)
+            walls = Walls(
+                folder=folder,
+                readable=[*self._site, *order["readable"]],
+                memory=order["memory"],
+                file_size=order["file_size"],
+                offered=self._offered,
+                user=self._user,
+                keep_reading=self._keep_reading,
+                others=None if self._offered & SECCOMP or os.geteuid() == 0 else self._count(),
+            )
+            self._user += 1
+            # Where the kernel lets a candidate have no processes, nobody needs to look after them.
+            keeper = None if self._offered & SECCOMP else Keeper(walls.user)
+            pid = os.fork()
+        except OSError as error:
+            _close(handed)
+            return {"failed": str(error)}
+        if not pid:
+            self._become_candidate(order, handed, walls, keeper)
+        _close(handed)
+        self._running[number] = pid
+        if keeper is not None:
+            keeper.hold()
+            self._keepers[number] = keeper
+        return {"folder": folder}
+
+    def _count(self) -> int | None:
+        moment, tasks = self._counted
+        if time.monotonic() - moment > 5 or not moment:
+            tasks = count_tasks()
+            self._counted = (time.monotonic(), tasks)
+        return tasks or None
+
+    def _become_candidate(
+        self, order: Mapping[str, Any], handed: list[int], walls: Walls, keeper: Keeper | None
+    ) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            parent = os.getppid()
+            _move(handed, keeper)
+            os.setsid()
+            if keeper is not None:
+                parent = keeper.split(parent)
+            walls.put_up(parent)
+            faulthandler.enable(_TRACE)
+            faulthandler.register(signal.SIGUSR2, _TRACE)
+            gc.enable()
+            Worker(_TALK, order, self._harmless).serve()
+        except BaseException:  # whatever it is, it must not go on as a second zygote
+            faulthandler.dump_traceback(_TRACE)
+            os._exit(70)
+        os._exit(0)
+
+    def _trace(self, number: int) -> None:
+        """Have a candidate write down the lines that it is in."""
+        self._reap()
+        if number in self._keepers:
+            self._keepers[number].trace()
+        elif number in self._running:
+            os.kill(self._running[number], signal.SIGUSR2)
+
+    def _end(self, number: int) -> int | None:
+        """End a candidate if it has not ended; return how it did, or None if there is none."""
+        self._reap()
+        keeper = self._keepers.pop(number, None)
+        pid = self._running.pop(number, None)
+        if pid is not None:
+            if keeper is None:
+                os.kill(pid, signal.SIGKILL)
+            else:
+                keeper.release()
+            self._ended[number] = os.waitpid(pid, 0)[1]
+        status = self._ended.pop(number, None)
+        if keeper is not None:
+            told = keeper.status()
+            status = status if told is None else told
+        self._remove(os.path.join(self._root, str(number)))
+        return status
+
+    @staticmethod
+    def _remove(folder: str) -> None:
+        """Remove a work folder; what is in it takes a process of its own as long as it takes."""
+        try:
+            os.rmdir(folder)
+        except OSError:
+            if not os.fork():
+                try:
+                    folders.remove(folder)
+                finally:
+                    os._exit(0)
+
+    def _reap(self) -> None:
+        """Take note of candidates that have ended, and bury orphans."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for number, process in [*self._running.items()]:
+                if process == pid:
+                    del self._running[number]
+                    self._ended[number] = status
+
+    def _end_all(self) -> None:
+        for number in [*self._running]:
+            with suppress(OSError):
+                self._end(number)
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()  # for those that still remove folders
+        folders.remove(self._root)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _move(handed: list[int], keeper: Keeper | None) -> None:
+    """Keep what was handed over, where a candidate looks for it, and nothing else that is open."""
+    kept = [os.dup(descriptor) for descriptor in (*handed, *(keeper.ends if keeper else ()))]
+    high = max(*kept, _TRACE + len(kept)) + 1
+    raised = [high + index for index in range(len(kept))]
+    for descriptor, target in zip(kept, raised, strict=True):
+        os.dup2(descriptor, target)
+    for index, descriptor in enumerate(raised):
+        os.dup2(descriptor, _TALK + index)
+    if keeper:
+        keeper.ends = (_TRACE + 1, _TRACE + 2)
+    os.closerange(_TALK + len(kept), high + len(kept))
+
+
+def main() -> None:
+    """Serve the process that started this one, over the socket whose number is the first argument."""
+    control = socket.socket(fileno=int(sys.argv[2]))
+    settings = json.loads(sys.argv[3])
+    sys.path += settings["paths"]
+    sys.dont_write_bytecode = True
+    for name in settings["preload"]:
+        with suppress(Exception):  # whoever needs it will see why it fails
+            __import__(name)
+    kernel.adopt_orphans()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    zygote = _Zygote(control, settings)
+    with suppress(EOFError, OSError):
+        zygote.serve()
+    os._exit(0)

@@ -1,0 +1,133 @@
+"""What runs candidates at each level of isolation, and which level is to be had here."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from opto.errors import IsolationError
+from opto.sandbox.candidate import ChildCandidate, Main
+from opto.sandbox.child.offers import FILES, SECCOMP
+from opto.sandbox.forwarding import Definition, positional_names
+from opto.sandbox.inprocess import InProcessCandidate
+from opto.sandbox.limits import Limits
+from opto.sandbox.monty import MontyCandidate
+from opto.sandbox.scope import Scope
+from opto.sandbox.written import closure_of
+from opto.sandbox.zygote import Variant, Zygote
+
+__all__ = ["Level", "make", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+_STRONG = FILES | SECCOMP
+_LEVELS = {0: "child", FILES: "landlock", SECCOMP: "seccomp", _STRONG: "landlock+seccomp"}
+_HAS_CHILDREN = hasattr(os, "fork") and sys.platform not in {"emscripten", "wasi"}
+
+
+class Level(NamedTuple):
+    """What is in force.
+
+    Attributes:
+        name: In words.
+        variant: What is asked of the process that makes children.
+        zygote: That process, kept alive; None if there are no children.
+    """
+
+    name: str
+    variant: Variant | None = None
+    zygote: Zygote | None = None
+
+
+def prepare(isolation: str) -> Level:
+    """Find out what is to be had, and say so.
+
+    Raises:
+        IsolationError: Not what was asked for.
+    """
+    if isolation in {"none", "monty"}:
+        return Level(isolation)
+    if not _HAS_CHILDREN:
+        raise IsolationError(
+            f"There are no processes that could be copied on {sys.platform}.",
+            mend="Use isolation='monty' (pip install 'opto-trace[monty]'), or isolation='none'.",
+        )
+    variant = Variant(kernel=isolation != "child", bubblewrap=_bubblewrap() if isolation == "strict" else None)
+    zygote = Zygote.shared(variant)
+    offered = zygote.offered
+    if isolation == "strict" and offered != _STRONG:
+        raise IsolationError(
+            f"isolation='strict' needs Landlock and seccomp, and this machine has {_LEVELS[offered]} only.",
+            mend="Use Linux 5.13 or newer, isolation='monty', or isolation='auto' for what there is.",
+        )
+    if isolation == "auto" and offered != _STRONG:
+        _say_what_is_missing(_LEVELS[offered])
+    name = ("bubblewrap+" if variant.bubblewrap else "") + _LEVELS[offered]
+    logger.info("Code that a model wrote runs at level %s.", name)
+    return Level(name, variant, zygote)
+
+
+def make(
+    source: str,
+    definition: Definition,
+    *,
+    level: Level,
+    limits: Limits,
+    like: FunctionType | None,
+    owner: type | None,
+    file: str,
+    hosts: Mapping[str, Callable[..., Any] | None],
+    imports: Collection[str],
+    adapt: Callable[[Any], Any] | None,
+) -> Any:
+    """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
+    name = definition.name
+    if level.name == "none":
+        return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
+    values: Mapping[str, Any] = like.__globals__ if like is not None else {}
+    free = closure_of(like) if like is not None else {}
+    if level.variant is None:
+        return MontyCandidate(source, definition, limits=limits, hosts=hosts, values={**values, **free})
+    space = (like.__module__ if like is not None else None) or "candidate"
+    scope = Scope(
+        source, name, values=values, free=free, space=space, hosts=hosts, has_owner=owner is not None, adapt=adapt
+    )
+    main = Main(
+        source,
+        name,
+        qualname=like.__qualname__ if like is not None else name,
+        file=file,
+        owner=owner.__name__ if owner is not None else None,
+        space=space,
+        parameters=positional_names(definition),
+    )
+    return ChildCandidate(main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports)
+
+
+@cache
+def _say_what_is_missing(level: str) -> None:
+    warnings.warn(
+        f"Code that a model wrote runs at level {level!r}: this kernel does not keep it from files and the network. "
+        "See docs/security.md.",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+@cache
+def _bubblewrap() -> str | None:
+    """Return the program bubblewrap, if it is there and works."""
+    import shutil  # noqa: PLC0415 - only where the strict level is asked for
+
+    program = shutil.which("bwrap")
+    if program is None:
+        return None
+    try:
+        Zygote(Variant(bubblewrap=program)).close()
+    except IsolationError:
+        return None
+    return program

@@ -1,0 +1,109 @@
+"""A function with the signature of a candidate's, which looks like it from outside and runs it in the sandbox."""
+
+import ast
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any
+
+__all__ = ["KEPT", "find_definition", "forwarding", "positional_names"]
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class _Kept:
+    """Stands for a default value that stays in the child."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+KEPT: Any = _Kept()
+
+
+def find_definition(tree: ast.Module, name: str | None) -> Definition | None:
+    """Return the function *name* at the top of *tree*; the last function if there is no name."""
+    found = [item for item in tree.body if isinstance(item, Definition) and name in {None, item.name}]
+    return found[-1] if found else None
+
+
+def positional_names(definition: Definition) -> tuple[str, ...]:
+    """Return the names of the positional arguments."""
+    return tuple(item.arg for item in (*definition.args.posonlyargs, *definition.args.args))
+
+
+def forwarding(
+    definition: Definition, *, call: Callable[..., Any], acall: Callable[..., Any], defaults: Mapping[str, Any]
+) -> FunctionType:
+    """Return a function that passes its arguments on to *call*; to *acall* if it is to be awaited.
+
+    Generator functions yield the items of a list: a candidate has run to its end by then.
+
+    Args:
+        definition: Of the candidate.
+        call: Takes the arguments.
+        acall: The same for coroutines.
+        defaults: Values of arguments that may be left out. Those that are `KEPT` are left out.
+    """
+    args = definition.args
+    leading, only = [*positional_names(definition)], [item.arg for item in args.kwonlyargs]
+    signature = [
+        f"{name}=None" if index >= len(leading) - len(args.defaults) else name for index, name in enumerate(leading)
+    ]
+    if args.posonlyargs:
+        signature.insert(len(args.posonlyargs), "/")
+    if args.vararg or only:
+        signature.append(f"*{args.vararg.arg if args.vararg else ''}")
+    signature += [
+        name if default is None else f"{name}=None" for name, default in zip(only, args.kw_defaults, strict=True)
+    ]
+    if args.kwarg:
+        signature.append(f"**{args.kwarg.arg}")
+    passed = f"[{', '.join(leading)}], {args.vararg.arg if args.vararg else '()'}"
+    named = ", ".join(f"{name!r}: {name}" for name in only)
+    passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
+    is_async = isinstance(definition, ast.AsyncFunctionDef)
+    body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
+    body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
+    text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
+    space: dict[str, Any] = {"__call": _passing(call, leading, defaults), "__acall": _passing(acall, leading, defaults)}
+    # In the folder of this file, so that tracebacks for users leave it out.
+    exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
+    made: FunctionType = space[definition.name]
+    optional = leading[len(leading) - len(args.defaults) :]
+    made.__defaults__ = tuple(defaults.get(name, KEPT) for name in optional) or None
+    given = zip(only, args.kw_defaults, strict=True)
+    made.__kwdefaults__ = {name: defaults.get(name, KEPT) for name, default in given if default is not None} or None
+    return made
+
+
+def _passing(call: Callable[..., Any], names: list[str], defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return *call* for arguments as they were bound, without those that are the default values of the child."""
+
+    def is_default(name: str, value: Any) -> bool:
+        # The very object: whoever gives one that is equal means that one.
+        return value is KEPT or (name in defaults and value is defaults[name])
+
+    def passing(leading: list[Any], rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        named = {name: value for name, value in named.items() if not is_default(name, value)}
+        if rest:
+            return call(*leading, *rest, **named)
+        last = len(leading)
+        while last and is_default(names[last - 1], leading[last - 1]):
+            last -= 1
+        first = next((index for index in range(last) if leading[index] is KEPT), last)
+        later = zip(names[first:last], leading[first:last], strict=True)
+        return call(*leading[:first], **{name: value for name, value in later if value is not KEPT}, **named)
+
+    return passing
+
+
+def _is_generator(definition: ast.AST) -> bool:
+    """True if *definition* itself yields, not a function inside it."""
+    waiting = [*ast.iter_child_nodes(definition)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            waiting += ast.iter_child_nodes(part)
+    return False

@@ -1,0 +1,44 @@
+"""How much a candidate may use."""
+
+from typing import Any, NamedTuple
+
+from opto.errors import IsolationError
+
+__all__ = ["Limits"]
+
+
+class Limits(NamedTuple):
+    """How much a candidate may use. Sizes are in bytes.
+
+    Attributes:
+        seconds: For one call. What the host takes for calls that it offers is not counted.
+        start: Seconds to load the code with its imports.
+        memory: Address space, besides that of Python itself. Not enforced on macOS.
+        output: What one call may print, in characters.
+        result: What one call may return, as JSON.
+        disk: All of its files. One file may be a quarter of that.
+        children: Processes for calls at the same time. Each keeps what it keeps for itself.
+
+    Example:
+        >>> Limits(seconds=2).checked().seconds
+        2
+        >>> Limits(memory=0).checked()
+        Traceback (most recent call last):
+        opto.errors.IsolationError: The limit memory=0 is no positive number. Give one.
+    """
+
+    seconds: float = 10.0
+    start: float = 30.0
+    memory: int = 1 << 30
+    output: int = 1 << 16
+    result: int = 16 << 20
+    disk: int = 64 << 20
+    children: int = 8
+
+    def checked(self) -> "Limits":
+        """Return these limits, if they are limits."""
+        for name, value in self._asdict().items():
+            kinds: Any = (int, float) if name in {"seconds", "start"} else int
+            if not isinstance(value, kinds) or isinstance(value, bool) or not 0 < value < 1 << 62:
+                raise IsolationError(f"The limit {name}={value!r:.80} is no positive number.", mend="Give one.")
+        return self

@@ -1,0 +1,220 @@
+"""Candidates in pydantic-monty, an interpreter of its own for a part of Python: small pure functions, on any system."""
+
+import threading
+import weakref
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from typing import Any
+
+from opto.errors import (
+    MissingDependencyError,
+    SandboxCrashError,
+    SandboxForbiddenError,
+    SandboxOutputError,
+    SandboxTransferError,
+    SourceError,
+)
+from opto.sandbox import failures
+from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, MalformedError, dumps
+from opto.sandbox.forwarding import Definition, positional_names
+from opto.sandbox.limits import Limits
+
+__all__ = ["MontyCandidate"]
+
+#: What the first snippet of a session is called in its frames.
+_FIRST = "<python-input-0>"
+
+
+class MontyCandidate:
+    """A candidate in a session of monty. One call at a time.
+
+    Attributes:
+        output: What the last call printed.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        definition: Definition,
+        *,
+        limits: Limits,
+        hosts: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
+        self._monty = _imported()
+        self.output = ""
+        self._source, self._definition, self._limits = source, definition, limits
+        self._file = f"<{definition.name}, monty>"
+        self._known: dict[str, Any] = {}
+        for name, value in values.items():
+            if _crosses(value):
+                self._known[name] = value
+        self._known.update({path: value for path, value in hosts.items() if value is not None and "." not in path})
+        self._lock = threading.Lock()
+        self._open: list[Any] = []  # the pool and the session
+        weakref.finalize(self, _leave, self._open)
+        failures.show_lines(self, self._file, source)
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """None that leave the session: all that may be left out are left out."""
+        return {}
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run the function, and return its result.
+
+        Raises:
+            SandboxError: It passed a limit, or something cannot enter or leave.
+            Exception: Whatever the function raised.
+        """
+        names = [*positional_names(self._definition), *["*args"] * len(args)]
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            _check(self._definition.name, name, value)
+        prefix = "await " if type(self._definition).__name__.startswith("Async") else ""
+        call = f"{prefix}{self._definition.name}(*opto_args, **opto_kwargs)"
+        with self._lock:
+            try:
+                if not self._open:
+                    self._begin()
+                value = self._feed(call, {"opto_args": [*args], "opto_kwargs": kwargs})
+            except self._monty.MontyError as error:
+                raise self._failure(error) from None
+            except BaseException:
+                _leave(self._open)
+                raise
+        return self._plain(value)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do as a call does, in another thread."""
+        import asyncio  # noqa: PLC0415 - whoever calls this has it already
+
+        return await asyncio.to_thread(self, *args, **kwargs)
+
+    def close(self) -> None:
+        """End the session."""
+        with self._lock:
+            _leave(self._open)
+
+    def _begin(self) -> None:
+        try:
+            pool = self._monty.Monty(max_processes=1).__enter__()
+        except FileNotFoundError as error:
+            raise _missing(error) from error
+        self._open.append(pool)
+        session = pool.checkout(
+            limits={
+                "max_feed_duration_secs": self._limits.seconds,
+                "max_memory": self._limits.memory,
+                "max_suspensions": 1_000_000,
+                "max_total_sleep_secs": self._limits.seconds,
+            }
+        )
+        self._open.append(session.__enter__())
+        self._feed(self._source, {})
+
+    def _feed(self, text: str, inputs: dict[str, Any]) -> Any:
+        printed = self._monty.CollectString(max_bytes=self._limits.output)
+        try:
+            return self._open[-1].feed_run(text, inputs=inputs, external_lookup=self._known, print_callback=printed)
+        finally:
+            self.output = printed.output
+
+    def _plain(self, value: Any) -> Any:
+        """Return *value* as plain data of a size that is allowed."""
+        name = self._definition.name
+        try:
+            form = Encoder().encode(value)
+            size = len(dumps(form))
+            if size <= self._limits.result:
+                return Decoder().decode(form)
+        except (CannotCrossError, MalformedError, ValueError) as error:
+            reply: dict[str, Any] = {"limit": "type", "what": str(error)}
+        else:
+            reply = {"limit": "result", "size": size}
+        raise failures.limit_passed(name, reply, self._limits)
+
+    def _failure(self, error: Any) -> BaseException:
+        """Return what happened in our words; a session that passed a limit is over."""
+        monty, name, limits = self._monty, self._definition.name, self._limits
+        inner = error.exception()
+        if isinstance(error, monty.MontySyntaxError) or (
+            isinstance(inner, NotImplementedError) and "monty" in str(inner)
+        ):
+            _leave(self._open)
+            return SourceError(
+                f"{name}() cannot be run by monty: {inner}.", mend="Use less of Python, or another level."
+            )
+        if isinstance(error, monty.MontyCrashedError):
+            _leave(self._open)
+            if error.timed_out:
+                return failures.late(name, limits, None, is_load=False)
+            return SandboxCrashError(f"{name}() ended its process.", mend="Return a value, or raise an exception.")
+        if not isinstance(error, monty.MontyRuntimeError):
+            _leave(self._open)
+            return SandboxTransferError(
+                f"{name}() was given what monty does not know: {error}.", mend="Pass plain data."
+            )
+        frames = [
+            (self._file, frame.line, frame.function_name or "<module>")
+            for frame in error.traceback()
+            if frame.filename == _FIRST
+        ]
+        line = frames[-1][1] if frames else None
+        made: BaseException = inner
+        if isinstance(inner, TimeoutError):
+            _leave(self._open)
+            made = failures.late(name, limits, line, is_load=False)
+        elif isinstance(inner, MemoryError) and f"> {limits.output} bytes" in str(inner):
+            _leave(self._open)
+            made = SandboxOutputError(
+                f"{name}() printed more than {limits.output} characters.", mend="Print less, or nothing."
+            )
+        elif isinstance(inner, MemoryError):
+            _leave(self._open)
+            made = failures.limit_passed(name, {"limit": "memory", "line": line}, limits)
+        elif isinstance(inner, PermissionError):
+            made = SandboxForbiddenError(
+                f"{name}() did what it may not: {inner}.", mend="Compute the result from the arguments.", line=line
+            )
+        elif not isinstance(inner, Exception):
+            made = SandboxCrashError(
+                f"{name}() raised {type(inner).__name__}, which ends programs.", mend="Return a value."
+            )
+        return failures.with_frames(made, frames)
+
+
+def _imported() -> Any:
+    try:
+        return import_module("pydantic_monty")
+    except ImportError as error:
+        raise _missing(error) from error
+
+
+def _missing(error: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"The package pydantic-monty is not installed ({error}).", mend="Run: pip install 'opto-trace[monty]'"
+    )
+
+
+def _leave(entered: list[Any]) -> None:
+    """Leave the session and the pool, in this order."""
+    while entered:
+        entered.pop().__exit__(None, None, None)
+
+
+def _crosses(value: Any) -> bool:
+    try:
+        Encoder().encode(value)
+    except CannotCrossError:
+        return False
+    return not isinstance(value, Collection) or len(value) < 1_000_000
+
+
+def _check(function: str, name: str, value: Any) -> None:
+    try:
+        Encoder().encode(value)
+    except CannotCrossError as error:
+        raise SandboxTransferError(
+            f"The argument {name} of {function}() is or holds {error.what}, which cannot enter monty.",
+            mend="Pass plain data, or use another level.",
+        ) from None

@@ -1,0 +1,88 @@
+"""What source text speaks of without defining it."""
+
+import ast
+import symtable
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Names", "names_in", "without_decorators"]
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class Names(NamedTuple):
+    """What some source text speaks of.
+
+    Attributes:
+        free: Names that it uses and does not define, built-in ones among them.
+        modules: Modules that it imports.
+        attributes: Attributes of ``self`` that it uses; None if it uses ``self`` in other ways.
+    """
+
+    free: tuple[str, ...]
+    modules: tuple[str, ...]
+    attributes: tuple[str, ...] | None
+
+
+def names_in(tree: ast.Module) -> Names:
+    """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
+    modules, attributes = (*dict.fromkeys(_modules(tree)),), _attributes(tree)
+    top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
+    defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
+    return Names((*free,), modules, attributes)
+
+
+def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
+    for symbol in table.get_symbols():
+        if symbol.is_declared_global() or (symbol.is_referenced() and (is_top or symbol.is_global())):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _global_names(child, is_top=False)
+
+
+def _modules(tree: ast.AST) -> Iterator[str]:
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Import):
+            yield from (alias.name for alias in part.names)
+        elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
+            yield part.module
+
+
+def _attributes(tree: ast.AST) -> tuple[str, ...] | None:
+    uses = sum(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(tree))
+    found = [
+        part.attr
+        for part in ast.walk(tree)
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
+    ]
+    return (*dict.fromkeys(found),) if uses == len(found) else None
+
+
+def without_decorators(tree: ast.Module, name: str) -> None:
+    """Take the decorators off the definitions of *name* at the top of *tree*."""
+    for item in tree.body:
+        if isinstance(item, _Definition) and item.name == name:
+            item.decorator_list = []
+
+
+class _Unannotated(ast.NodeTransformer):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
+        # Of the function around it, which may be one that is not in the text.
+        return ast.copy_location(ast.Global(node.names), node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)

@@ -1,0 +1,219 @@
+"""Where code runs that nobody has read yet: the levels of isolation, and how candidates are loaded."""
+
+import ast
+import os
+from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
+from itertools import count
+from types import FunctionType
+from typing import Any, Literal, Protocol, Self, cast, get_args
+
+from opto.errors import IsolationError, SourceError
+from opto.sandbox.forwarding import Definition, find_definition, forwarding
+from opto.sandbox.limits import Limits
+
+__all__ = ["Candidate", "Isolation", "Sandbox"]
+
+Isolation = Literal["auto", "strict", "child", "monty", "none"]
+_ISOLATIONS: tuple[str, ...] = get_args(Isolation)
+_VARIABLE = "OPTO_ISOLATION"
+_version = count(1).__next__
+
+
+class _Engine(Protocol):
+    """What runs a candidate."""
+
+    output: str
+
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Candidate:
+    """A function that somebody proposed, inside its limits.
+
+    It may be called from several threads and tasks at once. Calls one after the other meet the same process, and what
+    the code keeps there; calls at the same time meet others, and a call after one that passed a limit a new one.
+
+    Attributes:
+        source: Its text.
+        name: Its name.
+
+    Example:
+        >>> candidate = Sandbox().load("def double(x): return 2 * x")
+        >>> candidate(21)
+        42
+        >>> candidate.close()
+    """
+
+    def __init__(self, source: str, definition: Definition, engine: _Engine, like: FunctionType | None = None) -> None:
+        self.source, self.name = source, definition.name
+        self._definition, self._engine, self._like = definition, engine, like
+        self._function: FunctionType | None = None
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Run it on *args* and *kwargs*, and return its result.
+
+        Raises:
+            SandboxError: It passed a limit, or something cannot enter or leave.
+            Exception: Whatever it raised, with the lines of its source as the traceback.
+        """
+        return self._engine(*args, **kwargs)
+
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do as a call does, while the event loop goes on. Functions in `hosts` may be coroutine functions."""
+        return await self._engine.acall(*args, **kwargs)
+
+    @property
+    def function(self) -> FunctionType:
+        """A function of the same kind, with the same name, signature and default values, that runs it.
+
+        Default values are computed inside: the first look at this loads the code if there are any.
+        """
+        if self._function is None:
+            args = self._definition.args
+            has_defaults = bool(args.defaults) or any(args.kw_defaults)
+            defaults = self._engine.defaults if has_defaults else {}
+            made = forwarding(self._definition, call=self._engine, acall=self._engine.acall, defaults=defaults)
+            made.__doc__ = ast.get_docstring(self._definition, clean=False)
+            if self._like is not None:
+                made.__module__, made.__qualname__ = self._like.__module__, self._like.__qualname__
+            self._function = made
+        return self._function
+
+    @property
+    def output(self) -> str:
+        """What the last call printed."""
+        return self._engine.output
+
+    def close(self) -> None:
+        """End its processes, and lose what they keep. A later call begins with a new one."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<candidate {self.name}>"
+
+
+class Sandbox:
+    """Where code runs that nobody has read yet. See ``docs/security.md`` for what each level holds.
+
+    Args:
+        isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an
+            error if the kernel does not help; bubblewrap around it where that works. ``child``: the process alone.
+            ``monty``: the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is the
+            environment variable ``OPTO_ISOLATION``, or else ``auto``.
+        limits: How much one candidate may use.
+        imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
+            module of the original function imports.
+
+    Raises:
+        IsolationError: There is no such level, or no such limit.
+    """
+
+    def __init__(
+        self, isolation: Isolation | None = None, *, limits: Limits | None = None, imports: Collection[str] = ()
+    ) -> None:
+        asked = isolation if isolation is not None else os.environ.get(_VARIABLE) or "auto"
+        if asked not in _ISOLATIONS:
+            where = "isolation" if isolation is not None else _VARIABLE
+            raise IsolationError(
+                f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}."
+            )
+        self.isolation = cast("Isolation", asked)
+        self.limits = (limits or Limits()).checked()
+        self._imports = tuple(imports)
+        self._prepared: Any = None
+
+    @property
+    def level(self) -> str:
+        """What is in force, as it was tried out, such as ``landlock+seccomp``, ``child`` or ``none``.
+
+        Raises:
+            IsolationError: What was asked for is not to be had.
+        """
+        name: str = self._level.name
+        return name
+
+    def load(
+        self,
+        source: str,
+        name: str | None = None,
+        *,
+        like: FunctionType | None = None,
+        owner: type | None = None,
+        file: str | None = None,
+        hosts: Mapping[str, Callable[..., Any] | None] | Collection[str] = (),
+        imports: Collection[str] = (),
+        adapt: Callable[[Any], Any] | None = None,
+    ) -> Candidate:
+        """Return the function that *source* defines. Nothing of it runs before it is called.
+
+        Args:
+            source: The text: a function, and imports and helpers beside it.
+            name: Of the function; the last one if it is left out.
+            like: The function whose place it takes. What it speaks of is looked up where that stands: plain data and
+                the source of functions and classes are sent along.
+            owner: The class that *like* is a method of.
+            file: What tracebacks call the text.
+            hosts: What is called outside: functions by the names that the code uses for them (``{"ask": ask}``).
+                Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            imports: More modules that it may import.
+            adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions.
+
+        Raises:
+            SourceError: There is no such function in the text.
+            SandboxTransferError: It speaks of something that cannot enter.
+            IsolationError: What was asked for is not to be had.
+        """
+        tree = _parsed(source)
+        definition = find_definition(tree, name or (like.__name__ if like is not None else None))
+        if definition is None:
+            raise SourceError(
+                f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
+            )
+        file = file or f"<{definition.name}, candidate {_version()}>"
+        engine = _engines().make(
+            source,
+            definition,
+            level=self._level,
+            limits=self.limits,
+            like=like,
+            owner=owner,
+            file=file,
+            hosts=hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts),
+            imports=(*self._imports, *imports),
+            adapt=adapt,
+        )
+        return Candidate(source, definition, engine, like)
+
+    @property
+    def _level(self) -> Any:
+        if self._prepared is None:
+            self._prepared = _engines().prepare(self.isolation)
+        return self._prepared
+
+    def __repr__(self) -> str:
+        return f"Sandbox({self.isolation!r}, limits={self.limits})"
+
+
+def _engines() -> Any:
+    """Return the module of what runs candidates: programs that change no code do without."""
+    return import_module("opto.sandbox.engines")
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise SourceError(f"The code does not parse{where}: {reason}.", mend="Give complete, valid Python.") from error

@@ -1,0 +1,305 @@
+"""One child process and the talk with it, as steps that whoever waits carries out: a thread, or an event loop."""
+
+import os
+import re
+import select
+import struct
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from inspect import isawaitable
+from typing import Any, NamedTuple
+
+from opto.errors import SandboxTransferError
+from opto.sandbox.child.codec import MalformedError, dumps, loads
+from opto.sandbox.child.folders import is_over
+from opto.sandbox.limits import Limits
+from opto.sandbox.zygote import Zygote
+
+__all__ = ["Child", "Do", "Ended", "HostCall", "Late", "Misbehaved", "OverDisk", "Steps", "Wait", "run", "run_async"]
+
+_LENGTH = struct.Struct(">Q")
+#: How long nobody looks how much there is in the work folder.
+_TICK = 0.02
+
+
+class Wait(NamedTuple):
+    """Wait until *descriptor* can be read, or written, or *seconds* are over; answer with True if it can."""
+
+    descriptor: int
+    is_write: bool
+    seconds: float
+
+
+class HostCall(NamedTuple):
+    """Call *action*, which the host offers; answer with what it returns, and whether that had to be awaited."""
+
+    action: Callable[[], Any]
+
+
+class Do(NamedTuple):
+    """Carry out *action*, which takes some time; answer with what it returns."""
+
+    action: Callable[[], Any]
+
+
+Steps = Generator[Wait | HostCall | Do, Any, Any]
+
+
+class Late(Exception):  # noqa: N818 - these four are no errors yet
+    """The child did not answer in time."""
+
+
+class Ended(Exception):  # noqa: N818
+    """The child is gone."""
+
+
+class OverDisk(Exception):  # noqa: N818
+    """The child has filled its work folder."""
+
+
+class Misbehaved(Exception):  # noqa: N818
+    """What the child says is none of our messages."""
+
+
+class Child:
+    """One process that runs one candidate.
+
+    Attributes:
+        owner: The process that may talk to it.
+        known: How many parts of the candidate's scope it was told.
+        versions: Which of the values there.
+        is_loaded: True once it has the candidate.
+        is_busy: True from a message to the answer.
+        errors: What calls of the host raised in this call, by what the child calls it.
+    """
+
+    def __init__(self, zygote: Zygote, limits: Limits, order: Mapping[str, Any]) -> None:
+        import socket  # noqa: PLC0415 - only where a candidate runs
+
+        self.owner = os.getpid()
+        self.known = 0
+        self.versions: dict[tuple[str, str], int] = {}
+        self.is_loaded = self.is_busy = False
+        self.errors: list[Exception] = []
+        self._zygote, self._limits = zygote, limits
+        ours, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        try:
+            ours.setblocking(False)
+            os.set_blocking(reader, False)
+            self._number, self._folder = zygote.start(order, [theirs.fileno(), writer])
+        except BaseException:
+            ours.close()
+            os.close(reader)
+            raise
+        finally:
+            theirs.close()
+            os.close(writer)
+        self._talk, self._trace = ours.detach(), reader
+        self._seen = time.monotonic()
+        self._rest = b""
+
+    def exchange(
+        self, message: Mapping[str, Any], seconds: float, serve: Callable[[Mapping[str, Any]], Steps]
+    ) -> Steps:
+        """Send *message*, serve what the child asks of the host, and return its answer.
+
+        Args:
+            message: What is to be done.
+            seconds: How long the child may take.
+            serve: Returns the answer to what it asks.
+
+        Raises:
+            Late: It took longer than *seconds*, not counting what the host took.
+            Ended: The child is gone.
+            OverDisk: It has filled its folder.
+            Misbehaved: Its answer is none.
+        """
+        number = int.from_bytes(os.urandom(6), "big")
+        until = time.monotonic() + seconds
+        self.is_busy = True
+        yield from self._write({**message, "n": number, "seconds": seconds}, until)
+        while True:
+            reply = yield from self._read(until)
+            if type(reply) is not dict or reply.get("n") != number:
+                raise Misbehaved("an answer to something else")
+            if "host" not in reply:
+                self.is_busy = False
+                return reply
+            left = until - time.monotonic()
+            answer = yield from serve(reply)
+            until = time.monotonic() + left
+            yield from self._write(answer, until)
+
+    def _write(self, message: Mapping[str, Any], until: float) -> Steps:
+        data = dumps(message)
+        rest = memoryview(_LENGTH.pack(len(data)) + data)
+        while True:
+            try:
+                rest = rest[os.write(self._talk, rest) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                raise Ended from None
+            if not rest:
+                return
+            yield from self._wait(until, is_write=True)
+
+    def _read(self, until: float) -> Steps:
+        data = yield from self._receive(_LENGTH.size, until)
+        (size,) = _LENGTH.unpack(data)
+        if size > self._limits.result:
+            raise Misbehaved("an answer that is larger than it may be")
+        data = yield from self._receive(size, until)
+        try:
+            return loads(data)
+        except MalformedError as error:
+            raise Misbehaved(str(error)) from None
+
+    def _receive(self, size: int, until: float) -> Generator[Wait | HostCall | Do, Any, bytes]:
+        parts, left = [self._rest[:size]], size - len(self._rest)
+        self._rest = self._rest[size:]
+        while left > 0:
+            try:
+                # With the length comes most often all of the message.
+                data = os.read(self._talk, max(left, 65536) if size == _LENGTH.size else min(left, 1 << 20))
+            except BlockingIOError:
+                yield from self._wait(until, is_write=False)
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                raise Ended
+            parts.append(data[:left])
+            self._rest = data[left:]
+            left -= len(data)
+        return b"".join(parts)
+
+    def _wait(self, until: float, *, is_write: bool) -> Steps:
+        while True:
+            now = time.monotonic()
+            if now - self._seen > _TICK:
+                self._seen = now
+                if is_over(self._folder, self._limits.disk):
+                    raise OverDisk
+            if now >= until:
+                raise Late
+            if (yield Wait(self._talk, is_write, min(until - now, _TICK))):
+                return
+
+    def line_reached(self, file: str) -> int | None:
+        """Return the line of *file* in which the child is, or was when it crashed, if it could say so."""
+        with suppress(OSError):
+            self._zygote.trace(self._number)
+            poll = select.poll()
+            poll.register(self._trace, select.POLLIN)
+            text = b""
+            while len(text) < 1 << 16 and poll.poll(30):
+                more = os.read(self._trace, 1 << 16)
+                if not more:
+                    break
+                text += more
+            # Of what it wrote, which is anything, only a number is believed.
+            # The main thread comes last; it is whose line is asked for.
+            last = text.rpartition(b"(most recent call first):")[2]
+            where = re.search(rb'File "' + re.escape(file.encode()) + rb'", line (\d{1,6}) in', last)
+            return int(where[1]) if where else None
+        return None
+
+    def end(self, *, may_wait: bool = True) -> int | None:
+        """End the process and all that it has started; return how it ended, in the form of `os.waitpid`.
+
+        May be called more than once. *may_wait*: False to leave it for later if the zygote is busy.
+        """
+        if self._talk < 0:
+            return None
+        talk, self._talk = self._talk, -1
+        os.close(talk)
+        os.close(self._trace)
+        if self.owner != os.getpid():
+            return None
+        return self._zygote.end(self._number, may_wait=may_wait)
+
+
+def poll_until(wait: Wait) -> bool:
+    """Carry *wait* out in this thread."""
+    poll = select.poll()
+    poll.register(wait.descriptor, select.POLLOUT if wait.is_write else select.POLLIN)
+    return bool(poll.poll(wait.seconds * 1000 + 1))
+
+
+def run(steps: Steps) -> Any:
+    """Carry *steps* out in this thread; return what they come to."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        answer = error = None
+        try:
+            if type(step) is Wait:
+                answer = poll_until(step)
+            elif isinstance(step, Do):
+                answer = step.action()
+            else:
+                assert isinstance(step, HostCall)
+                answer = _called(step), False
+        except BaseException as raised:  # also Ctrl-C: the child must not go on
+            error = raised
+
+
+def _called(step: HostCall) -> Any:
+    value = step.action()
+    if isawaitable(value):
+        if hasattr(value, "close"):
+            value.close()  # or Python warns that nobody awaited it
+        raise SandboxTransferError(
+            "A function that the host offers has to be awaited, but nobody here can.", mend="Use acall()."
+        )
+    return value
+
+
+async def run_async(steps: Steps) -> Any:
+    """Carry *steps* out in the event loop that runs, which goes on meanwhile."""
+    import asyncio  # noqa: PLC0415 - whoever calls this has it already
+
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value
+        answer = error = None
+        try:
+            if type(step) is Wait:
+                answer = await _wait_async(asyncio.get_running_loop(), step)
+            elif type(step) is Do:
+                answer = await asyncio.to_thread(step.action)
+            else:
+                assert isinstance(step, HostCall)
+                value = step.action()
+                answer = (await value, True) if isawaitable(value) else (value, False)
+        except BaseException as raised:  # also cancellation: the child must not go on
+            error = raised
+
+
+async def _wait_async(loop: Any, wait: Wait) -> bool:
+    future = loop.create_future()
+
+    def finish(is_ready: bool) -> None:
+        if not future.done():
+            future.set_result(is_ready)
+
+    add, remove = (loop.add_writer, loop.remove_writer) if wait.is_write else (loop.add_reader, loop.remove_reader)
+    add(wait.descriptor, finish, True)
+    timer = loop.call_later(wait.seconds, finish, False)
+    try:
+        is_ready: bool = await future
+    finally:
+        timer.cancel()
+        remove(wait.descriptor)
+    return is_ready

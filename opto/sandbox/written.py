@@ -1,0 +1,125 @@
+"""How functions and classes of the user's are written, and what they hold."""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from enum import EnumMeta
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+from opto.sandbox.child.codec import Encoder
+
+__all__ = [
+    "PROPERTIES",
+    "closure_of",
+    "depth_of",
+    "is_installed",
+    "lines_above",
+    "mangled",
+    "members_of",
+    "plain_members_of",
+    "stand_in_for",
+]
+
+#: What turns functions in the body of a class into something else, by what it makes of them.
+PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
+
+
+def depth_of(value: Any) -> int:
+    """Return how many decorators say that they are around the function that *value* is in the end."""
+    depth = 0
+    while hasattr(value, "__wrapped__"):
+        value, depth = value.__wrapped__, depth + 1
+    return depth
+
+
+def lines_above(tree: ast.Module, name: str, kept: int) -> int:
+    """Return how many lines stand above the definition of *name*, or above the last *kept* of its decorators."""
+    item: Any = next(item for item in tree.body if getattr(item, "name", None) == name)
+    decorators = item.decorator_list[len(item.decorator_list) - kept :] if kept else []
+    first: int = decorators[0].lineno if decorators else item.lineno
+    return first - 1
+
+
+def mangled(names: Iterable[str], kind: type) -> list[str]:
+    """Return the attributes that *names* stand for inside the classes that *kind* is made of."""
+    return [
+        spelt
+        for name in names
+        for spelt in (
+            [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
+            if name[:2] == "__" and name[-2:] != "__"
+            else [name]
+        )
+    ]
+
+
+def members_of(kind: type) -> dict[str, Any]:
+    """Return what the classes of the user's that *kind* is made of define."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base is not object and not is_installed(sys.modules.get(base.__module__.partition(".")[0])):
+            found.update(base.__dict__)
+    return found
+
+
+def plain_members_of(kind: type) -> dict[str, Any]:
+    """Return those that are data, as far as one can see."""
+    return {
+        name: value
+        for name, value in members_of(kind).items()
+        if name[:2] != "__" and not callable(value) and type(value) not in PROPERTIES and not hasattr(value, "__get__")
+    }
+
+
+def is_installed(module: ModuleType | None) -> bool:
+    """True if a child finds *module* where Python's own are, or those of packages."""
+    if module is None or module.__name__ == "__main__":
+        return False
+    if module.__name__ in sys.stdlib_module_names:
+        return True
+    where = getattr(module, "__file__", None) or ""
+    return "site-packages" in where or "dist-packages" in where
+
+
+class _Closure(Mapping[str, Any]):
+    def __init__(self, function: FunctionType) -> None:
+        self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._cells[name].cell_contents
+        except ValueError:  # not assigned yet
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, cell in self._cells.items() if _is_set(cell))
+
+    def __len__(self) -> int:
+        return len([*self])
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - it raises if there is nothing
+    except ValueError:
+        return False
+    return True
+
+
+def closure_of(function: FunctionType) -> Mapping[str, Any]:
+    """Return the closure variables of *function* that have a value, by name, as they are whenever one looks."""
+    return _Closure(function)
+
+
+def stand_in_for(kind: type, encoder: Encoder) -> dict[str, Any]:
+    """Return how a class without a source is made, as far as its data goes."""
+    if isinstance(kind, EnumMeta):
+        named: Mapping[str, Any] = kind.__members__
+        members: Any = [(name, member.value) for name, member in named.items()]
+        what = "enum"
+    elif hasattr(kind, "_fields"):
+        members, what = [*kind._fields], "named"
+    else:
+        members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
+    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}

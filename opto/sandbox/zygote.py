@@ -1,0 +1,309 @@
+"""The process that makes children: started once, shared by all sandboxes that want the same of it."""
+
+import json
+import os
+import random
+import struct
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from opto.errors import IsolationError
+from opto.sandbox.child import folders
+from opto.sandbox.places import harmless, site_folders, standard_folders
+
+__all__ = ["Variant", "Zygote", "ZygoteDiedError"]
+
+_LENGTH = struct.Struct(">I")
+_PACKAGE = str(Path(__file__).parent / "child")
+#: Makes the folder of this package's `child` a package of its own: opto itself is not imported over there.
+_START = (
+    "import sys, types; package = types.ModuleType('opto_child'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules['opto_child'] = package; from opto_child.zygote import main; main()"
+)
+_PATIENCE = 60.0
+#: Numbers of users that nobody gives away: not to people, not to services, not to containers.
+_FIRST_USER, _MOST_USERS = 0x70000000, 0x0FFF0000
+
+
+class Variant(NamedTuple):
+    """What is asked of a zygote.
+
+    Attributes:
+        kernel: True to use what the kernel offers.
+        bubblewrap: The program that shuts all of it in, or None.
+        preload: Modules of other people's that all children need.
+    """
+
+    kernel: bool = True
+    bubblewrap: str | None = None
+    preload: tuple[str, ...] = ()
+
+
+class ZygoteDiedError(Exception):
+    """The process that makes children is gone; the next order goes to a new one."""
+
+
+class Zygote:
+    """The process that makes children. Closed when nobody refers to it any more, and when the program ends.
+
+    Attributes:
+        offered: What the kernel was seen to refuse, as bits (see `child.walls`).
+        is_alive: False once it did not answer.
+        root: The folder of the work folders.
+        process_id: Its number.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        import socket  # noqa: PLC0415 - only where a candidate runs
+        import subprocess  # noqa: PLC0415 - the same
+
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._unwanted: list[int] = []
+        self._asking: int | None = None  # the thread
+        self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
+        root = _make_root()
+        os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
+        ours, theirs = socket.socketpair()
+        command = _command(variant, root, theirs.fileno(), self._first_user)
+        said = os.path.join(root, "stderr")
+        try:
+            with open(said, "wb") as errors:
+                process = subprocess.Popen(  # noqa: S603 - this very Python
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    cwd="/",
+                    env=_environment(),
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            ours.close()
+            folders.remove(root)
+            raise IsolationError(
+                f"Python could not be started as {sys.executable!r}: {error}.",
+                mend="Run with an ordinary Python, or use isolation='none'.",
+            ) from error
+        finally:
+            theirs.close()
+        self._socket, self.root, self.process_id = ours, root, process.pid
+        self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
+        _sharing.all.add(self)
+        ours.settimeout(_PATIENCE)
+        self.is_alive = True
+        try:
+            self.offered: int = self._read()["offered"]
+        except (OSError, EOFError, ValueError):
+            last = Path(said).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            self._close()
+            raise IsolationError(
+                f"The process for candidates did not start with {' '.join(command[:2])} ({last[:300]}).",
+                mend="See whether this Python runs with -I -S, or use isolation='none'.",
+            ) from None
+
+    @classmethod
+    def shared(cls, variant: Variant) -> "Zygote":
+        """Return the zygote of this process that is as asked for; start it if there is none."""
+        with _sharing.lock:
+            zygote = _sharing.zygotes.get(variant)
+            if zygote is None or not zygote.is_alive:
+                zygote = _sharing.zygotes[variant] = cls(variant)
+            return zygote
+
+    def start(self, order: Mapping[str, Any], handed: Sequence[int]) -> tuple[int, str]:
+        """Make a child; return its number here and its work folder.
+
+        Raises:
+            ZygoteDiedError: It did not answer.
+            IsolationError: It could not.
+        """
+        number = next(self._numbers)
+        answer = self._ask({"do": "start", "id": number, **order}, handed)
+        if "failed" in answer:
+            raise IsolationError(
+                f"A process for a candidate could not be started: {answer['failed']}.",
+                mend="Close programs, or raise the limits of this user.",
+            )
+        return number, answer["folder"]
+
+    def trace(self, number: int) -> None:
+        """Have a child write down the lines that it is in."""
+        with suppress(ZygoteDiedError):
+            self._ask({"do": "trace", "id": number})
+
+    def end(self, number: int, *, may_wait: bool = True) -> int | None:
+        """End a child and all that it has started; return how it ended, in the form of `os.waitpid`.
+
+        *may_wait*: False where garbage is collected. In the middle of an order, it is done with the next.
+        """
+        if (not may_wait and self._lock.locked()) or self._asking == threading.get_ident():
+            self._unwanted.append(number)
+            return None
+        try:
+            status: int | None = self._ask({"do": "end", "id": number})["status"]
+        except ZygoteDiedError:
+            return None  # and its children died with it
+        return status
+
+    def is_user_of_candidates(self, user: int) -> bool:
+        """True if *user* is one as whom candidates of this zygote run when this process is root."""
+        return self._first_user <= user < self._first_user + 0x10000
+
+    def close(self) -> None:
+        """End all children."""
+        self.is_alive = False
+        self._close()
+
+    def abandon(self) -> None:
+        """Leave it to the process that this one was forked from."""
+        self.is_alive = False
+        if parts := self._close.detach():
+            parts[2][1].returncode = 0  # or Python warns that nobody waited for it
+        self._socket.close()
+
+    def _ask(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:
+        with self._lock:
+            if not self.is_alive:
+                raise ZygoteDiedError
+            self._asking = threading.get_ident()
+            try:
+                while self._unwanted:
+                    self._exchange({"do": "end", "id": self._unwanted.pop()})
+                return self._exchange(order, handed)
+            except (OSError, EOFError, ValueError) as error:
+                self.close()
+                raise ZygoteDiedError from error
+            except BaseException:
+                # In the middle of an answer: the next one would be taken for it.
+                self.close()
+                raise
+            finally:
+                self._asking = None
+
+    def _exchange(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:
+        import socket  # noqa: PLC0415 - as above
+
+        data = json.dumps(order).encode()
+        data = _LENGTH.pack(len(data)) + data
+        sent = socket.send_fds(self._socket, [data], [*handed]) if handed else 0
+        self._socket.sendall(data[sent:])
+        return self._read()
+
+    def _read(self) -> Any:
+        return json.loads(self._receive(_LENGTH.unpack(self._receive(_LENGTH.size))[0]))
+
+    def _receive(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._socket.recv(size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+
+def _make_root() -> str:
+    """Make a folder for work folders where temporary files go, and return its path.
+
+    As `tempfile` does, whose import takes as long as all else here.
+    """
+    name = f"opto-sandbox-{os.urandom(8).hex()}"
+    places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
+    for place in filter(None, places):
+        root = os.path.join(os.path.abspath(place), name)
+        try:
+            os.mkdir(root, 0o700)
+        except OSError:
+            continue
+        return root
+    raise IsolationError(
+        "There is no folder for temporary files that can be written to.",
+        mend="Name one with TMPDIR in the environment.",
+    )
+
+
+def _command(variant: Variant, root: str, control: int, first_user: int) -> list[str]:
+    """Return the command that starts a zygote: Python by itself, without packages and without opto."""
+    site = [*site_folders(), *standard_folders()]
+    settings = {
+        "root": root,
+        "paths": site_folders(),
+        "site": site,
+        "keep_reading": not _is_readable_by_all([root, *site]),
+        "kernel": variant.kernel,
+        "preload": variant.preload,
+        "harmless": [*harmless()],
+        "first_user": first_user,
+    }
+    # Behind bubblewrap, links to it lead nowhere.
+    program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
+    python = [program or "", "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
+    return [*_wrapping(variant.bubblewrap, root), *python, str(control), json.dumps(settings)]
+
+
+def _close(owner: int, process: Any, control: Any, root: str) -> None:
+    control.close()
+    if os.getpid() != owner:
+        return
+    try:
+        process.wait(5)
+    except BaseException as error:  # also Ctrl-C: it is not left behind
+        process.kill()
+        process.wait()
+        if not isinstance(error, Exception):
+            raise
+    finally:
+        folders.remove(root)
+
+
+class _Sharing:
+    """The zygotes of this process: those that are shared, and all."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.zygotes: weakref.WeakValueDictionary[Variant, Zygote] = weakref.WeakValueDictionary()
+        self.all: weakref.WeakSet[Zygote] = weakref.WeakSet()
+
+    def begin_anew(self) -> None:
+        """In a copy of the process: leave them to the original."""
+        for zygote in [*self.all]:
+            zygote.abandon()
+        self.__init__()  # type: ignore[misc] # another thread may have held the lock
+
+
+_sharing = _Sharing()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_sharing.begin_anew)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ") if name in os.environ}
+    # One thread for each library: a process with threads cannot be copied.
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+    return {"LC_ALL": "C.UTF-8", "PATH": os.defpath, **threads, **kept}
+
+
+def _is_readable_by_all(paths: Sequence[str]) -> bool:
+    above = {str(folder) for path in paths for folder in (Path(path), *Path(path).parents)}
+    return all(os.stat(folder).st_mode & 0o001 for folder in above)
+
+
+def _wrapping(program: str | None, root: str) -> list[str]:
+    """Return the beginning of a command that shuts the rest in by namespaces."""
+    if program is None:
+        return []
+    command = [program, "--unshare-all", "--new-session", "--cap-drop", "ALL"]
+    for path in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime"):
+        command += ["--ro-bind-try", path, path]
+    for path in (*standard_folders(), *site_folders(), _PACKAGE, sys.prefix, os.path.realpath(sys.executable)):
+        command += ["--ro-bind", path, path]
+    return [*command, "--dev", "/dev", "--proc", "/proc", "--bind", root, root, "--"]

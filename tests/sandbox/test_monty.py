@@ -1,0 +1,97 @@
+"""Small pure functions run in an interpreter of their own."""
+
+import pytest
+
+from opto.errors import (
+    MissingDependencyError,
+    SandboxMemoryError,
+    SandboxOutputError,
+    SandboxTimeoutError,
+    SandboxTransferError,
+    SourceError,
+)
+from opto.sandbox import Limits, Sandbox
+from opto.sandbox import monty as module
+
+FACTOR = 3
+
+
+def original(x):
+    return x
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    pytest.importorskip("pydantic_monty")
+    return Sandbox("monty", limits=Limits(seconds=0.5, memory=32 << 20, output=100, result=1000))
+
+
+def test_values_and_state(sandbox):
+    body = "    seen.append(x)\n    print('hello')\n    return {'all': seen, 'by': x * by}\n"
+    source = f"seen = []\ndef f(x, *, by=2):\n{body}"
+    assert sandbox.level == "monty"
+    with sandbox.load(source) as candidate:
+        assert candidate(1) == {"all": [1], "by": 2}
+        assert candidate.function(2, by=4) == {"all": [1, 2], "by": 8}
+        assert candidate.output == "hello\n"
+        candidate.close()
+        assert candidate(1) == {"all": [1], "by": 2}
+
+
+def test_plain_data_of_the_module_and_hosts(sandbox):
+    source = "def original(x):\n    return ask(FACTOR * x)\n"
+    with sandbox.load(source, like=original, hosts={"ask": lambda x: x + 1}) as candidate:
+        assert candidate(2) == 7
+
+
+def test_exceptions_have_their_lines(sandbox):
+    with sandbox.load("def f(x):\n    y = x\n    return 1 / y\n") as candidate:
+        with pytest.raises(ZeroDivisionError) as caught:
+            candidate(0)
+        traceback = caught.value.__traceback__
+        while traceback.tb_next:
+            traceback = traceback.tb_next
+        assert traceback.tb_lineno == 3
+        assert candidate(2) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("while True: pass", SandboxTimeoutError),
+        ("return len([0] * 10**9)", SandboxMemoryError),
+        ("return [1] * 2000", SandboxOutputError),
+        ("print('x' * 1000)", SandboxOutputError),
+    ],
+)
+def test_limits(sandbox, body, kind):
+    with sandbox.load(f"def f():\n    {body}\n") as candidate, pytest.raises(kind):
+        candidate()
+
+
+def test_files_are_not_there(sandbox):
+    with (
+        sandbox.load("def f():\n    return open('/etc/passwd').read()\n") as candidate,
+        pytest.raises(Exception) as caught,
+    ):
+        candidate()
+    assert "root:" not in str(caught.value)
+
+
+def test_what_it_does_not_know_is_refused(sandbox):
+    with sandbox.load("def f(x):\n    del x\n    return 1\n") as candidate, pytest.raises(SourceError, match="monty"):
+        candidate(1)
+    with (
+        sandbox.load("def f(x):\n    return x\n") as candidate,
+        pytest.raises(SandboxTransferError, match="argument x"),
+    ):
+        candidate(object())
+
+
+def test_the_package_is_named_if_it_is_missing(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", missing)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'opto-trace\[monty\]'"):
+        Sandbox("monty").load("def f(): ...")
