@@ -68,7 +68,7 @@ BROAD_EXCEPTS = {
     "opto.testing.asking",
     "opto.testing.server",
     "opto.trace.calls",
-    "opto.trace.definition",
+    "opto.trace.versions",
 }
 
 LONGEST = 450

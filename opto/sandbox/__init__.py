@@ -12,6 +12,7 @@ Example:
 """
 
 from opto.sandbox.limits import Limits
-from opto.sandbox.sandbox import Candidate, Isolation, Sandbox
+from opto.sandbox.rewritten import Rewritten
+from opto.sandbox.sandbox import Candidate, Isolation, Sandbox, current_sandbox
 
-__all__ = ["Candidate", "Isolation", "Limits", "Sandbox"]
+__all__ = ["Candidate", "Isolation", "Limits", "Rewritten", "Sandbox", "current_sandbox"]

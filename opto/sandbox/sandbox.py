@@ -3,20 +3,23 @@
 import ast
 import os
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from importlib import import_module
 from itertools import count
 from types import FunctionType
-from typing import Any, Literal, Protocol, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Protocol, Self, cast, get_args
 
-from opto.errors import IsolationError, SourceError
+from opto.blocks import Block
+from opto.errors import IsolationError, SandboxTransferError, SourceError
 from opto.sandbox.forwarding import Definition, find_definition, forwarding
 from opto.sandbox.limits import Limits
 
-__all__ = ["Candidate", "Isolation", "Sandbox"]
+__all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox"]
 
 Isolation = Literal["auto", "strict", "child", "monty", "none"]
 _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
+Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 _version = count(1).__next__
 
 
@@ -103,8 +106,11 @@ class Candidate:
         return f"<candidate {self.name}>"
 
 
-class Sandbox:
-    """Where code runs that nobody has read yet. See ``docs/security.md`` for what each level holds.
+class Sandbox(Block):
+    r"""Where code runs that nobody has read yet. See ``docs/security.md`` for what each level holds.
+
+    Functions made trainable with ``@bundle(trainable=True)`` run there once an optimizer has changed them: each in the
+    sandbox of its ``isolation=``, or in the one whose block is around the call, or in one with the settings below.
 
     Args:
         isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an
@@ -114,13 +120,36 @@ class Sandbox:
         limits: How much one candidate may use.
         imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
             module of the original function imports.
+        hosts: What candidates may call outside: functions by the names that the code uses for them (``{"ask": ask}``).
+            Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
 
     Raises:
         IsolationError: There is no such level, or no such limit.
+
+    Example:
+        >>> from opto.trace import bundle
+        >>> @bundle(trainable=True)
+        ... def grow(x):
+        ...     return x + 1
+        >>> _ = grow.parameter._set("def grow(x):\n    while x > 0:\n        x += 1\n    return x\n")
+        >>> with Sandbox(limits=Limits(seconds=0.2)):
+        ...     grow(1)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        opto.nodes.failures.ExecutionError[SandboxTimeoutError]: grow raised SandboxTimeoutError: grow() did not ...
     """
 
+    unknowing: ClassVar[tuple[str, str]] = (
+        "Code that an optimizer has changed runs",
+        "give it to the function (@bundle(trainable=True, isolation=Sandbox(…)))",
+    )
+
     def __init__(
-        self, isolation: Isolation | None = None, *, limits: Limits | None = None, imports: Collection[str] = ()
+        self,
+        isolation: Isolation | None = None,
+        *,
+        limits: Limits | None = None,
+        imports: Collection[str] = (),
+        hosts: Hosts = (),
     ) -> None:
         asked = isolation if isolation is not None else os.environ.get(_VARIABLE) or "auto"
         if asked not in _ISOLATIONS:
@@ -130,7 +159,7 @@ class Sandbox:
             )
         self.isolation = cast("Isolation", asked)
         self.limits = (limits or Limits()).checked()
-        self._imports = tuple(imports)
+        self._imports, self._hosts = tuple(imports), _by_name(hosts)
         self._prepared: Any = None
 
     @property
@@ -151,7 +180,7 @@ class Sandbox:
         like: FunctionType | None = None,
         owner: type | None = None,
         file: str | None = None,
-        hosts: Mapping[str, Callable[..., Any] | None] | Collection[str] = (),
+        hosts: Hosts = (),
         imports: Collection[str] = (),
         adapt: Callable[[Any], Any] | None = None,
     ) -> Candidate:
@@ -164,10 +193,10 @@ class Sandbox:
                 the source of functions and classes are sent along.
             owner: The class that *like* is a method of.
             file: What tracebacks call the text.
-            hosts: What is called outside: functions by the names that the code uses for them (``{"ask": ask}``).
-                Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            hosts: More that is called outside.
             imports: More modules that it may import.
-            adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions.
+            adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions. For a
+                function whose text is not that in its file any more, it returns a `Rewritten`.
 
         Raises:
             SourceError: There is no such function in the text.
@@ -189,11 +218,33 @@ class Sandbox:
             like=like,
             owner=owner,
             file=file,
-            hosts=hosts if isinstance(hosts, Mapping) else dict.fromkeys(hosts),
+            hosts={**self._hosts, **_by_name(hosts)},
             imports=(*self._imports, *imports),
             adapt=adapt,
         )
         return Candidate(source, definition, engine, like)
+
+    def objection(
+        self,
+        source: str,
+        like: FunctionType,
+        arguments: Mapping[str, Any],
+        *,
+        owner: type | None = None,
+        adapt: Callable[[Any], Any] | None = None,
+    ) -> SandboxTransferError | None:
+        """Return why *source*, in the place of *like*, could not be called with *arguments* here, if that can be seen.
+
+        Nothing is run and no process started: containers are looked at, not copied. At the level ``none``, nothing
+        stands against anything; what ``monty`` makes of it, a call tells.
+        """
+        if self.isolation in {"none", "monty"}:
+            return None
+        try:
+            _engines().look(source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt)
+        except SandboxTransferError as error:
+            return error
+        return None
 
     @property
     def _level(self) -> Any:
@@ -203,6 +254,27 @@ class Sandbox:
 
     def __repr__(self) -> str:
         return f"Sandbox({self.isolation!r}, limits={self.limits})"
+
+
+def current_sandbox() -> Sandbox:
+    """Return the sandbox whose block is around the caller, or one with the settings of the environment.
+
+    Example:
+        >>> with Sandbox("child") as sandbox:
+        ...     current_sandbox() is sandbox
+        True
+    """
+    around = Sandbox.blocks.around()
+    return cast("Sandbox", around[-1]) if around else _default(os.environ.get(_VARIABLE))
+
+
+@cache
+def _default(_: str | None) -> Sandbox:
+    return Sandbox()
+
+
+def _by_name(hosts: Hosts) -> dict[str, Callable[..., Any] | None]:
+    return dict(hosts) if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
 
 
 def _engines() -> Any:

@@ -17,6 +17,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.objects import state_of
 from opto.sandbox.names import Names, names_in, without_decorators
 from opto.sandbox.places import of_module
+from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.watched import GONE, Watched
 from opto.sandbox.written import (
     PROPERTIES,
@@ -34,7 +35,7 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
-_MEND = "Pass it as plain data, offer it with hosts=, or use isolation='none'."
+_MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
 
 
 class Scope:
@@ -57,6 +58,7 @@ class Scope:
         hosts: What is called outside, by name.
         has_owner: True if it is a method.
         adapt: Maps each value of the program before it is looked at.
+        encoder: The class that turns arguments into forms.
     """
 
     def __init__(
@@ -70,10 +72,11 @@ class Scope:
         hosts: Collection[str],
         has_owner: bool = False,
         adapt: Callable[[Any], Any] | None = None,
+        encoder: type[Encoder] = Encoder,
     ) -> None:
         self.entries: list[_Entry] = []
         self.name = name
-        self.encoder = Encoder(self._write)
+        self.encoder = encoder(self._write)
         self.decoder = Decoder(self._read)
         self._hosts = hosts
         self._adapt = adapt or (lambda value: value)
@@ -132,13 +135,16 @@ class Scope:
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
         given, value = value, self._adapt(value)
+        text = None
+        if isinstance(value, Rewritten):
+            value, text = value
         if isinstance(value, ModuleType):
             self.used.add(value.__name__.partition(".")[0])
             return {"do": "module", "module": value.__name__}
         if isinstance(value, Logger):
             return {"do": "logger", "name": value.name}
         if callable(value):
-            found = self._importable(value)
+            found = self._importable(value) if text is None else None
             if found is not None:
                 return {"do": "import", **found}
             if isinstance(value, type):
@@ -146,7 +152,8 @@ class Scope:
                 return {"do": "same", **self._homes[value]}
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
-                return self._function((space, name), given, inner, kept=depth_of(value) if value is not given else None)
+                kept = depth_of(value) if value is not given else None
+                return self._function((space, name), given, inner, kept=kept, text=text)
         try:
             return {"do": "value", "value": self.encoder.encode(value)}
         except CannotCrossError as error:
@@ -154,7 +161,9 @@ class Scope:
                 f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
             ) from None
 
-    def _function(self, asked: tuple[str, str], given: Any, inner: FunctionType, *, kept: int | None) -> _Entry:
+    def _function(
+        self, asked: tuple[str, str], given: Any, inner: FunctionType, *, kept: int | None, text: str | None
+    ) -> _Entry:
         """Return how a function is made: in the module that it stands in, which others import it from.
 
         Args:
@@ -162,13 +171,14 @@ class Scope:
             given: What stands there, around *inner*.
             inner: What has a source.
             kept: How many of its decorators are kept, from the lowest on; all if None.
+            text: What takes the place of its source.
         """
         home = (inner.__module__ or asked[0], inner.__name__)
         is_at_home = getattr(sys.modules.get(home[0]), home[1], None) is given
         if is_at_home and home in self._done and home != asked:
             return {"do": "same", "of": home[0], "name": home[1]}
         self._done.add(home)
-        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept)
+        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
         if not is_at_home or home == asked:
             return entry
         self.entries.append({**entry, "as": home[1], "into": home[0]})
@@ -190,21 +200,39 @@ class Scope:
         return {"module": module, "name": name}
 
     def _by_source(
-        self, value: Any, values: Mapping[str, Any], free: Mapping[str, Any], space: str, *, kept: int | None = None
+        self,
+        value: Any,
+        values: Mapping[str, Any],
+        free: Mapping[str, Any],
+        space: str,
+        *,
+        kept: int | None = None,
+        text: str | None = None,
     ) -> _Entry:
         """Return how a function or a class is made of its source, after what that speaks of.
 
-        *kept*: How many of its decorators are kept, from the lowest on; all if None.
+        Args:
+            value: What is made.
+            values: What global names stand for in its module.
+            free: Its closure variables.
+            space: Its module.
+            kept: How many of its decorators are kept, from the lowest on; all if None.
+            text: What takes the place of its source, from its definition on.
         """
         name = value.__name__
         try:
-            lines, first = inspect.getsourcelines(value)
-            source = textwrap.dedent("".join(lines))
-            tree = ast.parse(source)
-            if kept is not None:
-                above = lines_above(tree, name, kept)
-                source, first = "".join(source.splitlines(keepends=True)[above:]), first + above
+            if text is None or kept:
+                lines, first = inspect.getsourcelines(value)
+                source = textwrap.dedent("".join(lines))
                 tree = ast.parse(source)
+                if kept is not None:
+                    above, below = lines_above(tree, name, kept), lines_above(tree, name, 0)
+                    rows = source.splitlines(keepends=True)
+                    kept_rows = rows[above:] if text is None else [*rows[above:below], text]
+                    source, first = "".join(kept_rows), first + above
+                    tree = ast.parse(source)
+            else:
+                source, first, tree = text, 1, ast.parse(text)
         except (OSError, TypeError, SyntaxError, IndexError):
             raise SandboxTransferError(
                 f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
@@ -219,7 +247,7 @@ class Scope:
         self.modules |= {module.partition(".")[0] for module in names.modules}
         inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key != name}
         self._bring(names, values, space, skip=free, what=name)
-        file = inspect.getsourcefile(value) or "<unknown>"
+        file = f"<{name}, rewritten>" if text is not None else inspect.getsourcefile(value) or "<unknown>"
         return {
             "do": "source",
             "source": source,
@@ -319,7 +347,7 @@ class Scope:
                 if used is not None:
                     raise SandboxTransferError(
                         f"{self.name}() uses self.{name}, {error.what}, which cannot enter the sandbox.",
-                        mend=f"Offer what it calls there with hosts=['self.{name}'], or use isolation='none'.",
+                        mend=f"Offer what it calls there with Sandbox(hosts=['self.{name}']), or use isolation='none'.",
                     ) from None
                 missing[name] = error.what
         return {"!self": [key, forms, missing]}
@@ -368,13 +396,15 @@ class Scope:
             return None, None
         how = PROPERTIES.get(type(member))
         given = member.fget if how == "property" else member.__func__ if how else member
-        function = self._adapt(given)
+        function, text = self._adapt(given), None
+        if isinstance(function, Rewritten):
+            function, text = function
         if not isinstance(function, FunctionType):
             return None, None
         inner = inspect.unwrap(function)
         kept = None if function is given else depth_of(function)
-        text = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept)["source"]
-        return (f"@{how}\n" if how and kept is not None else "") + text, names_in(ast.parse(text))
+        made: str = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept, text=text)["source"]
+        return (f"@{how}\n" if how and kept is not None else "") + made, names_in(ast.parse(made))
 
     def encode_result(self, name: str, value: Any) -> Any:
         """Return the form of what the host's function *name* returned.

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from opto.errors import ExecutionError, GraphError, MissingInputsError
 from opto.nodes import ExceptionNode, ParameterNode, unpack
+from opto.sandbox import Isolation, Sandbox
 from opto.trace.calls import Options
-from opto.trace.definition import CodeVersions, Definition
+from opto.trace.definition import Definition
 from opto.trace.dependencies import disable_external_dependencies_check
 from opto.trace.memo import Memo
 from opto.trace.origin import text_of
 from opto.trace.ownership import ParameterOwner
+from opto.trace.versions import CodeVersions
 
 __all__ = [
     "ExceptionNode",
@@ -256,6 +258,7 @@ def bundle(
     memo: bool | Memo = False,
     domain: Any = None,
     projections: Iterable[Callable[[Any], Any]] | None = None,
+    isolation: Isolation | Sandbox | None = None,
     output_name: str | None = None,
     overwrite_python_recursion: bool = False,
     _process_inputs: bool = True,
@@ -275,6 +278,7 @@ def bundle(
     memo: bool | Memo = False,
     domain: Any = None,
     projections: Iterable[Callable[[Any], Any]] | None = None,
+    isolation: Isolation | Sandbox | None = None,
     output_name: str | None = None,
     overwrite_python_recursion: bool = False,  # noqa: ARG001 - recursion is no special case here
     _process_inputs: bool = True,
@@ -301,12 +305,17 @@ def bundle(
         domain: What a new source must be, besides code with the same signature (`Imports`, ``Text(max_lines=40)``, a
             function that checks it); ``str`` if it may be any text.
         projections: Functions that map a suggested source, one after the other, before it is checked.
+        isolation: Where code runs that an optimizer has changed: a `Sandbox`, or a level of isolation such as
+            ``"strict"``. The default is the sandbox whose block is around the call, or the environment variable
+            ``OPTO_ISOLATION``, or ``"auto"``. See ``docs/security.md``.
         output_name: Name of the result, if not that of the function.
         overwrite_python_recursion: Accepted as in Trace: a function that calls itself runs as it does untraced.
         _process_inputs: False, as in Trace, to call the function on what it was given, nodes or not.
 
     Raises:
         SourceError: A trainable function has no source to be found.
+        IsolationError: There is no such level of isolation.
+        GraphError: ``isolation=`` stands with a function that nobody can change.
 
     Example:
         >>> from opto.nodes import node
@@ -332,7 +341,13 @@ def bundle(
         domain=domain,
         memo=memo if isinstance(memo, Memo) else Memo() if memo else None,
         output_name=output_name,
+        sandbox=Sandbox(isolation) if isinstance(isolation, str) else isolation,
     )
+    if isolation is not None and not trainable:
+        raise GraphError(
+            "isolation= is for code that an optimizer has changed, and this function is not trainable.",
+            mend="Leave it out, or say trainable=True.",
+        )
 
     return partial(_bundled, options) if function is None else _bundled(options, function)
 

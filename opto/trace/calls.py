@@ -26,6 +26,7 @@ from opto.nodes import (
     record,
     unpack,
 )
+from opto.sandbox import Sandbox
 from opto.trace.binding import Bound, apply, make_twin
 from opto.trace.dependencies import hidden_reads, is_checked, warn_of_changes
 from opto.trace.memo import Lookup, Memo
@@ -61,6 +62,7 @@ class Options(NamedTuple):
     domain: Any = None
     memo: Memo | None = None
     output_name: str | None = None
+    sandbox: Sandbox | None = None
 
     @property
     def is_open(self) -> bool:
@@ -127,12 +129,13 @@ class Call:
         operator: What is recorded of it.
         options: Those of the bundle.
         parameter: Holds its code; None if it is not trainable.
+        used: Sources of other functions that it runs without reading them; None if it is not confined.
         mode: How its body is run: ``plain``, ``slow`` (with more to it than a call), ``async``, ``generator`` or
             ``async generator``.
         answers: True for special methods of which Python takes no node.
     """
 
-    __slots__ = ("answers", "function", "mode", "operator", "options", "parameter")
+    __slots__ = ("answers", "function", "mode", "operator", "options", "parameter", "used")
 
     def __init__(
         self,
@@ -140,12 +143,15 @@ class Call:
         operator: Operator,
         options: Options,
         parameter: ParameterNode[str] | None = None,
+        used: Collection[ParameterNode[str]] | None = None,
     ) -> None:
         self.function, self.operator, self.options, self.parameter = function, operator, options, parameter
+        self.used = used
         self.mode = _mode(function)
         name = getattr(function, "__name__", "")
         self.answers = bool(_ANSWERS(name))
-        if self.mode == "plain" and (options.is_open or options.memo or self.answers or _OPERATORS(name)):
+        is_special = options.is_open or options.memo or self.answers or _OPERATORS(name) or used is not None
+        if self.mode == "plain" and is_special:
             self.mode = "slow"
         if options.memo is not None and (options.is_open or "generator" in self.mode):
             raise GraphError(
@@ -273,6 +279,7 @@ class Call:
     def complete(self, keys: Keys, inputs: Values, reads: list[Any], *, strict: bool = True) -> tuple[Keys, Values]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = () if self.parameter is None else (self.parameter,)
+        reads = [*reads, *self.used] if self.used else reads
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
         # Nobody can pass the code of a function that is called inside: it is an input in any case.
         unknown = [item for item in hidden if not isinstance(item, CodeParameter)] if strict else []

@@ -14,8 +14,9 @@ from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode, container_of
 from opto.trace.bundle import FunModule
 from opto.trace.content import uncopyable
-from opto.trace.definition import CodeVersions, Definition
+from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
+from opto.trace.versions import CodeVersions
 
 __all__ = ["check_picklable", "deep_copy", "shallow_copy"]
 

@@ -1,20 +1,19 @@
-"""What a bundled function is: its operator, its options, and the versions of its code."""
+"""What a bundled function is: its operator, its options, and what its code may be."""
 
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from functools import partial
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
-from opto.errors import DomainError, SourceError
-from opto.nodes import Domain, OfType, Operator, ParameterNode, as_domain, write_arguments
-from opto.trace.binding import argument_names, make_binder, with_names
+from opto.errors import SourceError
+from opto.nodes import Domain, OfType, Operator, as_domain, write_arguments
+from opto.trace.binding import argument_names
 from opto.trace.calls import Call, Options, make_runner
 from opto.trace.origin import source_of, text_of
-from opto.trace.source import Code, CodeParameter, compile_source, rewrapped, unwrapped
+from opto.trace.source import Code, rewrapped, unwrapped
 
-__all__ = ["CodeVersions", "Definition", "Version"]
+__all__ = ["Definition"]
 
 
 class Definition:
@@ -26,14 +25,27 @@ class Definition:
         inner: What a new source takes the place of: *function*, or what the decorators below `bundle` wrap in it.
         source: The source of that as the user wrote it, *code* what a new one must be to be called as it is called, and
             *domain* what it may be, which is *code* unless the user lets go of it; None if it is not trainable.
+        was_looked_at: True once a call has told what of it could not run in a sandbox.
     """
 
-    __slots__ = ("code", "domain", "function", "inner", "operator", "options", "owner", "runner", "source")
+    __slots__ = (
+        "code",
+        "domain",
+        "function",
+        "inner",
+        "operator",
+        "options",
+        "owner",
+        "runner",
+        "source",
+        "was_looked_at",
+    )
 
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
         self.options = options
         self.owner: type | None = None
+        self.was_looked_at = False
         name = _name_of(function)
         description = options.description
         if description is None:
@@ -114,102 +126,3 @@ def _writer(name: str, *, is_method: bool) -> Callable[[Mapping[str, str]], str]
         return f"{call}  # {'; '.join(comments)}" if comments else call
 
     return write
-
-
-_new = object.__new__
-
-
-class Version(NamedTuple):
-    """A source, what it was compiled to, and what runs that (see `make_runner`)."""
-
-    source: str | None
-    function: Callable[..., Any]
-    runner: Callable[..., Any]
-
-
-class CodeVersions:
-    """The code that a trainable function runs: a parameter, and the newest version of it, compiled.
-
-    Attributes:
-        definition: Of the function.
-        parameter: Holds the source.
-        version: The newest that was compiled.
-        asked: True once somebody has looked the function up on the instance that owns this code.
-    """
-
-    __slots__ = ("asked", "definition", "parameter", "version")
-
-    def __init__(self, definition: Definition) -> None:
-        assert definition.code is not None
-        assert definition.source is not None
-        self.definition = definition
-        self.parameter: ParameterNode[str] = CodeParameter(
-            definition.source,
-            name=definition.code.name,
-            domain=definition.domain,
-            projections=definition.options.projections,
-        )
-        self.version = self._written
-        self.asked = False
-
-    @classmethod
-    def revived(cls, definition: Definition, parameter: ParameterNode[str], *, asked: bool) -> "CodeVersions":
-        """Return code as it was before, whose source is not compiled yet."""
-        code = _new(cls)
-        code.definition, code.parameter, code.asked = definition, parameter, asked
-        code.version = Version(None, definition.function, definition.runner)
-        return code
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CodeVersions":
-        twin = self.revived(self.definition, deepcopy(self.parameter, memo), asked=self.asked)
-        source, function, runner = self.version
-        twin.version = Version(source, function, with_names(runner, **twin.call_of(function).names))
-        return twin
-
-    def run(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the function as its source stands now."""
-        version = self.version
-        # By identity, which is all that a call needs to know. It is recorded as an input, not read.
-        if self.parameter._data is not version.source:  # noqa: SLF001 - no read of the program
-            version = self._updated(args, kwargs)
-        return version.runner(*args, **kwargs) if kwargs else version.runner(*args)
-
-    def call_of(self, function: Callable[..., Any]) -> Call:
-        """Return how *function*, a version of this code, is run."""
-        return Call(function, self.definition.operator, self.definition.options, self.parameter)
-
-    @property
-    def _written(self) -> Version:
-        """The function as the user wrote it, the very object: only what was changed is compiled."""
-        function, runner = self.definition.function, self.definition.runner
-        return Version(self.definition.source, function, with_names(runner, **self.call_of(function).names))
-
-    def _updated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
-        source = self.parameter._data  # noqa: SLF001 - as above
-        if source == self.version.source:
-            return self.version
-        definition = self.definition
-        assert definition.source is not None
-        if source == definition.source:
-            self.version = self._written
-            return self.version
-        try:
-            self._check(source)
-            made = compile_source(source, definition.inner, definition.owner, written=definition.source)
-            function = rewrapped(definition.function, definition.inner, made)
-        except Exception as cause:
-            # Code that a domain let pass may still fail where it is defined: in a default, in an import.
-            keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
-            self.call_of(definition.function).fail(keys, inputs, [], cause)
-        self.version = Version(source, function, make_runner(self.call_of(function)))
-        return self.version
-
-    def _check(self, source: str) -> None:
-        """Refuse what the domain refuses: whoever set the value may not have asked, and callers rely on it."""
-        code = self.definition.code
-        if code is None or self.parameter.domain is not code:
-            return
-        try:
-            code.check(source)
-        except DomainError as error:
-            raise SourceError(error.problem, mend=error.mend) from error

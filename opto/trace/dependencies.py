@@ -7,7 +7,7 @@ from typing import Any
 
 from opto.nodes import MessageNode, warn_if_changed
 
-__all__ = ["disable_external_dependencies_check", "hidden_reads", "is_checked", "warn_of_changes"]
+__all__ = ["disable_external_dependencies_check", "hidden_reads", "is_checked", "user_level", "warn_of_changes"]
 
 _checked: ContextVar[bool] = ContextVar("opto_external_dependencies_checked", default=True)
 is_checked = _checked.get
@@ -25,10 +25,10 @@ def warn_of_changes(name: str, keys: Iterable[str], _: Iterable[Any], before: It
     """Warn of each input that is no longer what its fingerprint in *before* says."""
     for key, was in zip(keys, before, strict=True):
         if key != "self":  # a method may change its object: that is what objects are for
-            warn_if_changed(name, key, was, stacklevel=_levels())
+            warn_if_changed(name, key, was, stacklevel=user_level())
 
 
-def _levels() -> int:
+def user_level() -> int:
     """Return how many callers to go up to leave this package: to the line of the user that made the call."""
     frame, levels = sys._getframe(1), 1  # noqa: SLF001 - as `warnings` does
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):

@@ -21,17 +21,24 @@ __all__ = [
     "Definition",
     "closure_values",
     "compile_source",
+    "keep_defaults",
     "make_code",
     "parse",
     "rewrapped",
     "signature_line",
     "unwrapped",
+    "version_name",
 ]
 
 #: Tells sources apart in tracebacks: two functions may have the same text, and different lives.
 _version = count(1).__next__
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def version_name(name: str) -> str:
+    """Return what tracebacks call a new text of the function *name*."""
+    return f"<{name}, version {_version()}>"
 
 
 def closure_values(function: FunctionType) -> dict[str, Any]:
@@ -270,7 +277,7 @@ def compile_source(
     """
     name = like.__name__
     tree, _ = parse(source, name)
-    filename = f"<{name}, version {_version()}>"
+    filename = version_name(name)
     tree.body = [item for item in tree.body if not _is_main_block(item)]  # as where a module is imported
     making = make_code(
         tree, name, like.__code__.co_freevars, filename, class_name=None if owner is None else owner.__name__
@@ -284,7 +291,7 @@ def compile_source(
     made: FunctionType = FunctionType(making, like.__globals__, "make", None, closure)()
     made.__module__, made.__qualname__ = like.__module__, like.__qualname__
     if written is not None:
-        _keep_defaults(made, like, _default_texts(source, name), _default_texts(written, name))
+        keep_defaults(made, like, source, written)
     shown.detach()
     _show_lines(made, filename, source)
     return made
@@ -299,8 +306,9 @@ def _default_texts(source: str, name: str) -> dict[str, str]:
     return {argument.arg: ast.dump(default) for argument, default in (*pairs, *named) if default is not None}
 
 
-def _keep_defaults(made: FunctionType, like: FunctionType, new: dict[str, str], old: dict[str, str]) -> None:
-    """Give *made* the default objects of *like* wherever both have the same default by text."""
+def keep_defaults(made: FunctionType, like: FunctionType, source: str, written: str) -> None:
+    """Give *made*, whose text is *source*, the default objects of *like* wherever both have the same one by text."""
+    new, old = _default_texts(source, like.__name__), _default_texts(written, like.__name__)
 
     def by_name(function: FunctionType) -> dict[str, Any]:
         code, defaults = function.__code__, function.__defaults__ or ()

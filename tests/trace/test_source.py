@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from opto.errors import DomainError, ExecutionError, MissingInputsError, SourceError
 from opto.nodes import TraceGraph, node, stop_tracing
+from opto.sandbox import Sandbox
 from opto.trace import Module, bundle
 from opto.trace.origin import source_of
 from opto.trace.source import Code
@@ -398,7 +399,7 @@ def test_the_function_as_written_runs_until_it_is_changed():
 def test_closures_see_changes_on_both_sides():
     offset, calls = 1, []
 
-    @bundle(trainable=True)
+    @bundle(trainable=True, isolation="none")
     def work(x):
         nonlocal offset
         calls.append(x)
@@ -443,7 +444,7 @@ COUNTER = 0
 def test_globals_that_the_function_writes_are_written_by_a_new_source_too(monkeypatch):
     monkeypatch.setitem(globals(), "COUNTER", 0)
 
-    @bundle(trainable=True)
+    @bundle(trainable=True, isolation="none")
     def work(x):
         global COUNTER
         COUNTER += 1
@@ -562,7 +563,7 @@ def test_all_kinds_of_arguments():
 
 
 def test_defaults_of_a_new_source_are_made_once_for_each_version():
-    @bundle(trainable=True)
+    @bundle(trainable=True, isolation="none")
     def work(x, seen=()):
         return len(seen)
 
@@ -867,4 +868,7 @@ def test_classes_beside_the_function_go_by_their_own_names():
         "from dataclasses import dataclass\n\n@dataclass\nclass Point:\n    x: int\n\n"
         "def work(x, y=2):\n    return Point(x)",
     )
-    assert repr(work(1).data) == "Point(x=1)"
+    with Sandbox("none"):
+        assert repr(work(1).data) == "Point(x=1)"
+    with pytest.raises(ExecutionError, match=r"returned a Point, a class of its own, which cannot leave the sandbox"):
+        work(1)
