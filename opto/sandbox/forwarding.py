@@ -68,7 +68,7 @@ def forwarding(
     space: dict[str, Any] = {"__call": _passing(call, leading, defaults), "__acall": _passing(acall, leading, defaults)}
     # In the folder of this file, so that tracebacks for users leave it out.
     exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
-    made: FunctionType = space[definition.name]
+    made: FunctionType = space.pop(definition.name)  # or it would hold itself, and its process would outlive it
     optional = leading[len(leading) - len(args.defaults) :]
     made.__defaults__ = tuple(defaults.get(name, KEPT) for name in optional) or None
     given = zip(only, args.kw_defaults, strict=True)
