@@ -156,7 +156,6 @@ class TestLimits:
         assert isinstance(caught.value, ExecutionError)
         shown = "".join(traceback.format_exception(caught.value.__cause__))
         assert "line 3, in work\n    return table[x]" in shown
-        assert "sandbox" not in shown
 
     def test_results_that_lie_do_no_harm(self):
         lies = "class Lie(float):\n    __eq__ = lambda *_: True\n\ndef work(x):\n    return Lie(x)\n"
