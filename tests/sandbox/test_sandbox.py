@@ -577,6 +577,20 @@ class TestNothingIsLeft:
         assert len(os.listdir("/proc/self/fd")) == before
         assert zygote.is_alive
 
+    def test_when_very_many_candidates_wait(self):
+        sandbox = Sandbox()
+        source = "import os\nseen = []\ndef f():\n    seen.append(1)\n    return os.getpid(), len(seen)\n"
+        candidates = [sandbox.load(source) for _ in range(70)]
+        first = [candidate() for candidate in candidates]
+        assert until(lambda: sum(Path(f"/proc/{pid}").exists() for pid, _ in first) == 64)
+        assert not Path(f"/proc/{first[0][0]}").exists()
+        assert candidates[-1]() == (first[-1][0], 2)
+        again = candidates[0]()
+        assert again[0] != first[0][0]
+        assert again[1] == 1
+        for candidate in candidates:
+            candidate.close()
+
     def test_when_a_limit_was_passed(self, quick):
         gc.collect()
         before = set(os.listdir(quick._level.zygote.root))  # other tests may have candidates yet
