@@ -104,6 +104,12 @@ class ChildCandidate:
         assert self._defaults is not None
         return self._defaults
 
+    @property
+    def content(self) -> Any:
+        """Its text, and what that uses of the program."""
+        self._scope.look_again()
+        return [self._main.source, self._scope.content]
+
     def close(self) -> None:
         """End its processes, and lose what they keep. A call begins with a new one."""
         self._pool.close()

@@ -7,11 +7,11 @@ from functools import cache
 from importlib import import_module
 from itertools import count
 from types import FunctionType
-from typing import Any, ClassVar, Literal, Protocol, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 from opto.blocks import Block
 from opto.errors import IsolationError, SandboxTransferError, SourceError
-from opto.sandbox.forwarding import Definition, find_definition, forwarding
+from opto.sandbox.forwarding import Definition, Engine, find_definition, forwarding
 from opto.sandbox.limits import Limits
 
 __all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox"]
@@ -21,18 +21,6 @@ _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
 Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 _version = count(1).__next__
-
-
-class _Engine(Protocol):
-    """What runs a candidate."""
-
-    output: str
-
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
-    async def acall(self, /, *args: Any, **kwargs: Any) -> Any: ...
-    def close(self) -> None: ...
 
 
 class Candidate:
@@ -52,7 +40,7 @@ class Candidate:
         >>> candidate.close()
     """
 
-    def __init__(self, source: str, definition: Definition, engine: _Engine, like: FunctionType | None = None) -> None:
+    def __init__(self, source: str, definition: Definition, engine: Engine, like: FunctionType | None = None) -> None:
         self.source, self.name = source, definition.name
         self._definition, self._engine, self._like = definition, engine, like
         self._function: FunctionType | None = None
@@ -80,7 +68,7 @@ class Candidate:
             args = self._definition.args
             has_defaults = bool(args.defaults) or any(args.kw_defaults)
             defaults = self._engine.defaults if has_defaults else {}
-            made = forwarding(self._definition, call=self._engine, acall=self._engine.acall, defaults=defaults)
+            made = forwarding(self._definition, self._engine, defaults)
             made.__doc__ = ast.get_docstring(self._definition, clean=False)
             if self._like is not None:
                 made.__module__, made.__qualname__ = self._like.__module__, self._like.__qualname__

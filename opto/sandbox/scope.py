@@ -104,6 +104,7 @@ class Scope:
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
         self._bring(self.names, values, space, skip=free, what=name)
+        self._known = len(self.entries)
 
     def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, skip: Collection[str], what: str) -> None:
         """Add entries for what *names* speak of, but for the names in *skip*."""
@@ -120,6 +121,11 @@ class Scope:
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    @property
+    def content(self) -> Any:
+        """What the source speaks of, as it was looked at last. Classes that arguments brought are not among it."""
+        return [self.entries[: self._known], self.free]
 
     def look_again(self) -> None:
         """Note which of the data that the candidate uses has another value now.
