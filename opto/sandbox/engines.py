@@ -84,6 +84,7 @@ def make(
     hosts: Mapping[str, Callable[..., Any] | None],
     imports: Collection[str],
     adapt: Callable[[Any], Any] | None,
+    printed: Callable[[str], object] | None,
 ) -> Any:
     """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
     name = definition.name
@@ -103,7 +104,9 @@ def make(
         space=space,
         parameters=positional_names(definition),
     )
-    return ChildCandidate(main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports)
+    return ChildCandidate(
+        main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports, printed=printed
+    )
 
 
 def look(

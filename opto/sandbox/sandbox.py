@@ -109,7 +109,8 @@ class Sandbox(Block):
         imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
             module of the original function imports.
         hosts: What candidates may call outside: functions by the names that the code uses for them (``{"ask": ask}``).
-            Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            Without a function, it is what goes by that name at the time of the call: ``"client.ask"``, or by way of an
+            argument, ``"self.llm.ask"``.
 
     Raises:
         IsolationError: There is no such level, or no such limit.
@@ -171,6 +172,7 @@ class Sandbox(Block):
         hosts: Hosts = (),
         imports: Collection[str] = (),
         adapt: Callable[[Any], Any] | None = None,
+        printed: Callable[[str], object] | None = None,
     ) -> Candidate:
         """Return the function that *source* defines. Nothing of it runs before it is called.
 
@@ -185,6 +187,7 @@ class Sandbox(Block):
             imports: More modules that it may import.
             adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions. For a
                 function whose text is not that in its file any more, it returns a `Rewritten`.
+            printed: Called with what a call has printed, if anything. See `Candidate.output`.
 
         Raises:
             SourceError: There is no such function in the text.
@@ -209,6 +212,7 @@ class Sandbox(Block):
             hosts={**self._hosts, **_by_name(hosts)},
             imports=(*self._imports, *imports),
             adapt=adapt,
+            printed=printed,
         )
         return Candidate(source, definition, engine, like)
 

@@ -1,5 +1,7 @@
 """Code that an optimizer has changed, and the sandbox that it runs in."""
 
+import re
+import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -49,7 +51,8 @@ class Confined:
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
         with _unread():
-            self.function = sandbox.load(source, like=like, owner=definition.owner, file=file, adapt=adapt).function
+            candidate = sandbox.load(source, like=like, owner=definition.owner, file=file, adapt=adapt, printed=_print)
+            self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
@@ -110,6 +113,14 @@ def _unread() -> Iterator[None]:
         yield
     finally:
         leave_scope(token)
+
+
+def _print(text: str) -> None:
+    """Print what a candidate printed, where the program prints, without what could steer a terminal."""
+    sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def sandbox_for(definition: Definition) -> Sandbox:
