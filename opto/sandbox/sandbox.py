@@ -233,7 +233,9 @@ class Sandbox(Block):
         if self.isolation in {"none", "monty"}:
             return None
         try:
-            _engines().look(source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt)
+            import_module("opto.sandbox.borders").look(
+                source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt
+            )
         except SandboxTransferError as error:
             return error
         return None
