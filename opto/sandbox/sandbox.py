@@ -14,13 +14,15 @@ from opto.errors import IsolationError, SandboxTransferError, SourceError
 from opto.sandbox.forwarding import Definition, Engine, find_definition, forwarding
 from opto.sandbox.limits import Limits
 
-__all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox"]
+__all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox", "levels_in_use"]
 
 Isolation = Literal["auto", "strict", "child", "monty", "none"]
 _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
 Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 _version = count(1).__next__
+#: In order of first use; a fact about the process.
+_levels_in_use: dict[str, None] = {}
 
 
 class Candidate:
@@ -201,6 +203,7 @@ class Sandbox(Block):
                 f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
             )
         file = file or f"<{definition.name}, candidate {_version()}>"
+        self.enter_into_use()
         engine = _engines().make(
             source,
             definition,
@@ -215,6 +218,10 @@ class Sandbox(Block):
             printed=printed,
         )
         return Candidate(source, definition, engine, like)
+
+    def enter_into_use(self) -> None:
+        """Note that code runs at this level. `load` does; whoever runs code at the level ``none`` without it should."""
+        _levels_in_use.setdefault(self.level)
 
     def objection(
         self,
@@ -260,6 +267,11 @@ def current_sandbox() -> Sandbox:
     """
     around = Sandbox.blocks.around()
     return cast("Sandbox", around[-1]) if around else _default(os.environ.get(_VARIABLE))
+
+
+def levels_in_use() -> tuple[str, ...]:
+    """Return the levels at which code has been loaded in this process so far, as `Sandbox.level` names them."""
+    return (*_levels_in_use,)
 
 
 @cache

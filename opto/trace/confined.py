@@ -47,6 +47,7 @@ class Confined:
         self.used = self._surroundings.used
         like = definition.inner
         if sandbox.isolation == "none":
+            sandbox.enter_into_use()
             self.function = compile_source(source, like, definition.owner, written=definition.source)
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown

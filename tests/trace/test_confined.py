@@ -5,6 +5,9 @@ import copy
 import math
 import os
 import random
+import re
+import subprocess
+import sys
 import threading
 import traceback
 import types
@@ -16,7 +19,7 @@ import pytest
 from opto.errors import ExecutionError, GraphError, IsolationError, SandboxTimeoutError
 from opto.llm import ScriptedLLM
 from opto.nodes import TraceGraph, node
-from opto.optimizers import OptoPrime
+from opto.optimizers import CodeSearch, OptoPrime
 from opto.sandbox import Limits, Sandbox
 from opto.trace import Memo, Module, bundle
 
@@ -102,6 +105,17 @@ class TestWhereCodeRuns:
             thread.join()
         assert len(found) == 1
         assert found[0].startswith("Code that an optimizer has changed runs in a thread that was begun inside")
+
+    def test_a_run_tells_the_level(self, tmp_path):
+        work = make(isolation="child")
+        optimizer = CodeSearch(work.parameters(), seed=0, run=tmp_path)
+        learn(work, WHERE)
+        optimizer.backward(work(1), 1.0)
+        assert "child" in optimizer.step().isolation
+        shown = subprocess.run(
+            [sys.executable, "-m", "opto", "show", str(tmp_path)], capture_output=True, text=True, check=True
+        ).stdout
+        assert re.search(r"Changed code ran at the level [^.]*child", shown)
 
     def test_a_level_that_there_is_not_is_said_at_once(self):
         with pytest.raises(IsolationError, match="isolation='strictly' is no level of isolation"):
