@@ -72,9 +72,16 @@ class Scope:
     ) -> None:
         self.entries: list[_Entry] = []
         self.name = name
+<<<<<<< HEAD
         self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
         self._hosts, self._has_owner = hosts, has_owner
+=======
+        self.encoder = encoder(self._write)
+        self.decoder = Decoder(self._read)
+        self._hosts, self._values, self._free = hosts, values, free
+        self._adapt = adapt or (lambda value: value)
+>>>>>>> wire
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
@@ -135,6 +142,14 @@ class Scope:
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def value_of(self, name: str) -> Any:
+        """Return what the program calls *name* now.
+
+        Raises:
+            KeyError: Nothing.
+        """
+        return self._free[name] if name in self._free else self._values[name]
 
     @property
     def content(self) -> Any:

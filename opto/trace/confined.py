@@ -1,5 +1,7 @@
 """Code that an optimizer has changed, and the sandbox that it runs in."""
 
+import re
+import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -45,11 +47,13 @@ class Confined:
         self.used = self._surroundings.used
         like = definition.inner
         if sandbox.isolation == "none":
+            sandbox.enter_into_use()
             self.function = compile_source(source, like, definition.owner, written=definition.source)
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
         with _unread():
-            self.function = sandbox.load(source, like=like, owner=definition.owner, file=file, adapt=adapt).function
+            candidate = sandbox.load(source, like=like, owner=definition.owner, file=file, adapt=adapt, printed=_print)
+            self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
@@ -110,6 +114,14 @@ def _unread() -> Iterator[None]:
         yield
     finally:
         leave_scope(token)
+
+
+def _print(text: str) -> None:
+    """Print what a candidate printed, where the program prints, without what could steer a terminal."""
+    sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def sandbox_for(definition: Definition) -> Sandbox:

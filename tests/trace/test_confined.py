@@ -4,16 +4,22 @@ import asyncio
 import copy
 import math
 import os
+import random
+import re
+import subprocess
+import sys
 import threading
 import traceback
+import types
 import warnings
 
+import numpy as np
 import pytest
 
 from opto.errors import ExecutionError, GraphError, IsolationError, SandboxTimeoutError
 from opto.llm import ScriptedLLM
 from opto.nodes import TraceGraph, node
-from opto.optimizers import OptoPrime
+from opto.optimizers import CodeSearch, OptoPrime
 from opto.sandbox import Limits, Sandbox
 from opto.trace import Memo, Module, bundle
 
@@ -21,6 +27,7 @@ QUICK = Sandbox(limits=Limits(seconds=0.3, memory=256 << 20, output=2000, result
 WHERE = "import os\n\ndef work(x):\n    return os.getpid()\n"
 COUNT = "seen = []\n\ndef work(x):\n    seen.append(x)\n    return len(seen)\n"
 WRITTEN = 0
+SERVICE = types.SimpleNamespace(ask=str.upper)
 
 
 def make(**options):
@@ -98,6 +105,17 @@ class TestWhereCodeRuns:
             thread.join()
         assert len(found) == 1
         assert found[0].startswith("Code that an optimizer has changed runs in a thread that was begun inside")
+
+    def test_a_run_tells_the_level(self, tmp_path):
+        work = make(isolation="child")
+        optimizer = CodeSearch(work.parameters(), seed=0, run=tmp_path)
+        learn(work, WHERE)
+        optimizer.backward(work(1), 1.0)
+        assert "child" in optimizer.step().isolation
+        shown = subprocess.run(
+            [sys.executable, "-m", "opto", "show", str(tmp_path)], capture_output=True, text=True, check=True
+        ).stdout
+        assert re.search(r"Changed code ran at the level [^.]*child", shown)
 
     def test_a_level_that_there_is_not_is_said_at_once(self):
         with pytest.raises(IsolationError, match="isolation='strictly' is no level of isolation"):
@@ -339,6 +357,48 @@ class TestBorders:
         assert work("a", client).data == f"a {os.getpid()}"
         learn(work, "def work(x, client):\n    return client.ask(x + x)\n")
         assert work("a", client).data == f"aa {os.getpid()}"
+
+    def test_hosts_are_found_where_the_function_stands(self, monkeypatch):
+        @bundle(trainable=True, isolation=Sandbox(hosts=["SERVICE.ask"]))
+        def work(x):
+            return SERVICE.ask(x)
+
+        learn(work, "def work(x):\n    return SERVICE.ask(x) + '!'\n")
+        assert work("a").data == "A!"
+        monkeypatch.setitem(globals(), "SERVICE", types.SimpleNamespace(ask=lambda text: text * 2))
+        assert work("a").data == "aa!"
+
+
+class TestWhatTheProgramNotices:
+    def test_prints_are_printed_without_what_steers_terminals(self, capsys):
+        work = learn(make(), "def work(x):\n    print('hello', x, chr(27) + '[2J')\n    return x / 0\n")
+        with pytest.raises(ZeroDivisionError):
+            work(1)
+        assert capsys.readouterr().out == "hello 1 \N{REPLACEMENT CHARACTER}[2J\n"
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "import random\n\ndef work(x):\n    return [random.random() for _ in range(x)]\n",
+            "def work(x):\n    import numpy\n    return [float(item) for item in numpy.random.rand(x)]\n",
+        ],
+    )
+    def test_chance_follows_the_seeds_of_the_program(self, source):
+        def drawn(seed):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - what programs do
+            work = learn(make(), source)
+            return work(3).data + work(3).data
+
+        first, again, other = drawn(0), drawn(0), drawn(1)
+        assert first == again
+        assert first != other
+        assert len({*first, *other}) == 12
+        random.seed(0)
+        expected = random.random()
+        random.seed(0)
+        learn(make(), source)(3)
+        assert random.random() == expected
 
 
 class TestKindsOfFunctions:
