@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +11,7 @@ from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, in_words
 from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.names import Attributes, Names, merged, names_in
-from opto.sandbox.rewritten import Rewritten
+from opto.sandbox.rewritten import Owned, Rewritten
 from opto.sandbox.values import Values
 from opto.sandbox.written import PROPERTIES, depth_of, mangled, members_of, plain_members_of
 from opto.splice import indent
@@ -41,10 +42,17 @@ class _Scope(Protocol):
 
 
 class _Seen(NamedTuple):
-    """A class as a candidate sees it: its key, and the attributes that are used; None if that cannot be told."""
+    """A class as a candidate sees it.
+
+    Attributes:
+        key: Of the class.
+        used: The attributes that are used; None if that cannot be told.
+        owner: Returns the object whose methods were looked at.
+    """
 
     key: str
     used: Attributes | None
+    owner: Callable[[], Any]
 
 
 class Receivers:
@@ -80,8 +88,9 @@ class Receivers:
         kind, scope = type(receiver), self._scope
         key = (kind, path, None if wanted is None else frozenset(wanted.items()))
         seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = self._see(kind, wanted, path)
+        # The texts of the first object's methods are watched from without; those of objects in it as long as they stay.
+        if seen is None or (path != "self" and seen.owner() is not receiver):
+            seen = self._seen[key] = self._see(receiver, wanted, path)
         state, plain = state_of(receiver), plain_members_of(kind)
         forms: dict[str, Any] = {}
         missing: dict[str, str] = {}
@@ -111,17 +120,18 @@ class Receivers:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
         return self._written(value, dict.fromkeys(used), path, writing)
 
-    def _see(self, kind: type, wanted: Attributes | None, path: str) -> _Seen:
-        """Add a class with the methods of *kind* that are used."""
-        but = self._scope.name if path == "self" else None
-        texts, used = self._methods(kind, dict.fromkeys(members_of(kind)) if wanted is None else wanted, path, but=but)
-        key = f"{path}:{kind.__qualname__}.{len(self._seen)}"
+    def _see(self, receiver: Any, wanted: Attributes | None, path: str) -> _Seen:
+        """Add a class with the methods of *receiver* that are used."""
+        kind, but = type(receiver), self._scope.name if path == "self" else None
+        all_of_it = dict.fromkeys(members_of(kind))
+        texts, used = self._methods(kind, all_of_it if wanted is None else wanted, path, receiver, but=but)
+        key = f"{path}:{kind.__qualname__}.{len(self._scope.entries)}"
         self._scope.entries.append({**_class_of(kind, texts), "key": key})
-        return _Seen(key, None if wanted is None else used)
+        return _Seen(key, None if wanted is None else used, _weakly(receiver))
 
     def whole(self, kind: type) -> dict[str, Any]:
         """Return how a class is made of all of its methods and its plain members."""
-        texts, _ = self._methods(kind, dict.fromkeys(members_of(kind)), "", but=None)
+        texts, _ = self._methods(kind, dict.fromkeys(members_of(kind)), "", None, but=None)
         free: dict[str, Any] = {}
         for name, value in plain_members_of(kind).items():
             try:
@@ -132,7 +142,7 @@ class Receivers:
         return {**_class_of(kind, texts), "free": free}
 
     def _methods(
-        self, kind: type, wanted: Attributes, path: str, *, but: str | None
+        self, kind: type, wanted: Attributes, path: str, owner: Any, *, but: str | None
     ) -> tuple[list[str], Attributes | None]:
         """Return the texts of the methods among *wanted* and of those that they use, and all attributes used."""
         waiting, texts, seen = [wanted], [], set()
@@ -146,7 +156,7 @@ class Receivers:
                 if name in seen or name == but or self._scope.is_host(f"{path}.{name}"):
                     continue
                 seen.add(name)
-                text = self._method(kind, name)
+                text = self._method(kind, name, owner)
                 if text is None:
                     continue
                 texts.append(text)
@@ -155,14 +165,16 @@ class Receivers:
                 waiting.append(dict.fromkeys(members_of(kind)) if more is None else more)
         return texts, None if is_all else merged(used)
 
-    def _method(self, kind: type, name: str) -> str | None:
+    def _method(self, kind: type, name: str, owner: Any) -> str | None:
         """Return how the method *name* of a class is written; None if it is none, or one that is of no use."""
         member = members_of(kind).get(name)
         if member is None or name in _UNUSED:
             return None
         how = PROPERTIES.get(type(member))
         given = member.fget if how == "property" else member.__func__ if how else member
-        function, text = self._scope.adapt(given), None
+        function, text = self._scope.adapt(Owned(given, owner)), None
+        if isinstance(function, Owned):  # of which nobody knows more
+            function = self._scope.adapt(given)
         if isinstance(function, Rewritten):
             function, text = function
         if not isinstance(function, FunctionType):
@@ -174,6 +186,13 @@ class Receivers:
 
 
 _DEEPEST = 8
+
+
+def _weakly(value: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: None
 
 
 def _class_of(kind: type, texts: list[str]) -> dict[str, Any]:

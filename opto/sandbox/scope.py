@@ -72,16 +72,9 @@ class Scope:
     ) -> None:
         self.entries: list[_Entry] = []
         self.name = name
-<<<<<<< HEAD
         self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
-        self._hosts, self._has_owner = hosts, has_owner
-=======
-        self.encoder = encoder(self._write)
-        self.decoder = Decoder(self._read)
         self._hosts, self._values, self._free = hosts, values, free
-        self._adapt = adapt or (lambda value: value)
->>>>>>> wire
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
