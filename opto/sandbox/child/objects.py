@@ -74,9 +74,9 @@ class Objects:
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
         self._call_host = call_host
-        self._classes: dict[str, Any] = {}
+        self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
-        classes = self._classes
+        classes = self.known
         self._readers: dict[str, _Reader] = {
             "!graph": lambda content, _: read_graph(content, classes, self.read),
             "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
@@ -92,7 +92,7 @@ class Objects:
 
     def learn(self, key: str, value: Any) -> None:
         """Note that both sides call *value*, a class or a function, by *key*."""
-        self._classes[key] = value
+        self.known[key] = value
         self._keys[value] = key
 
     def key_of(self, kind: type) -> str | None:
@@ -120,7 +120,7 @@ class Objects:
         key, state, missing, path = content
         values = {name: value(form) for name, form in state.items()}
         hosts = {name: self.host(f"{path}.{name}") for name in self._hosts_in(path)}
-        return receive(self._classes[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
+        return receive(self.known[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
 
     def _hosts_in(self, path: str) -> set[str]:
         """Return the attributes of what goes by *path* that are called outside, or in which something is."""
