@@ -27,7 +27,7 @@ ALLOWED = {
     "structure": set(),
     "nodes": {"structure"},
     "llm": {"structure"},
-    "sandbox": set(),
+    "sandbox": {"splice"},
     # Models are for `trace.operators.call_llm`, which is loaded when it is asked for.
     "trace": {"splice", "nodes", "sandbox", "llm"},
     "runs": {"nodes", "llm", "sandbox"},

@@ -239,7 +239,7 @@ class ChildCandidate:
 
     def _default(self, form: Any) -> Any:
         try:
-            return self._scope.decoder.decode(form)
+            return self._scope.values.decoder.decode(form)
         except MalformedError:
             return KEPT
 
@@ -289,7 +289,7 @@ class ChildCandidate:
             elif "error" in reply:
                 error = self._raised(child, reply["error"])
             else:
-                value = self._scope.decoder.decode(reply["ok"])
+                value = self._scope.values.decoder.decode(reply["ok"])
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)
@@ -304,7 +304,7 @@ class ChildCandidate:
         host = described.get("host")
         if type(host) is int and 0 <= host < len(child.errors):
             return child.errors[host]  # the very exception that a function of the user's raised
-        file, decoder = self._main.file, self._scope.decoder
+        file, decoder = self._main.file, self._scope.values.decoder
         files = {file, *(entry["file"] for entry in self._scope.entries if "file" in entry)}
         return failures.raised(self._main.name, described, self._limits, file=file, files=files, decoder=decoder)
 
@@ -312,7 +312,7 @@ class ChildCandidate:
         """Call what a child asks for, if it is offered, and return the answer for it."""
         try:
             function = self._offered(asked["host"], given)
-            decode = self._scope.decoder.decode
+            decode = self._scope.values.decoder.decode
             args = [decode(form) for form in asked["args"]]
             kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
@@ -345,9 +345,9 @@ class ChildCandidate:
     def _say_what_is_lost(self, names: Any) -> None:
         if not self._is_warned:
             self._is_warned = True
-            shown = ", ".join(f"self.{str(name)[:80]}" for name in names[:10])
+            shown = ", ".join(str(name)[:80] for name in names[:10])
             warnings.warn(
-                f"{self._main.name}() assigned {shown}, which stays in its process: return it instead.",
+                f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -182,7 +182,7 @@ def _remade(base: type[Exception], described: Mapping[str, Any], text: str, deco
     kind: Any = base
     name = str(described.get("type"))[:100]
     if "key" in described:
-        kind = decoder.decode({"!class": described["key"]})
+        kind = decoder.decode({"!known": described["key"]})
     elif name != base.__name__:
         # A class of the candidate's own: its name and its text are all that matters of it.
         kind = type(name, (base,), {"__module__": "candidate", "__str__": lambda _: text})

@@ -2,10 +2,10 @@
 
 import ast
 import symtable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["Names", "names_in", "without_decorators"]
+__all__ = ["Attributes", "Names", "merged", "names_at_once", "names_in", "without_decorators"]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -16,12 +16,17 @@ class Names(NamedTuple):
     Attributes:
         free: Names that it uses and does not define, built-in ones among them.
         modules: Modules that it imports.
-        attributes: Attributes of ``self`` that it uses; None if it uses ``self`` in other ways.
+        attributes: Attributes of ``self`` that it uses, with those of theirs that it uses, or None if it uses such an
+            attribute in other ways; None if it uses ``self`` in other ways.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
-    attributes: tuple[str, ...] | None
+    attributes: "Attributes | None"
+
+
+#: Names of attributes, each with the names of its attributes; None for any.
+Attributes = Mapping[str, frozenset[str] | None]
 
 
 def names_in(tree: ast.Module) -> Names:
@@ -31,6 +36,22 @@ def names_in(tree: ast.Module) -> Names:
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
     return Names((*free,), modules, attributes)
+
+
+def names_at_once(tree: ast.Module) -> frozenset[str]:
+    """Return the names that *tree* uses when it is run, not only when functions in it are called."""
+    return frozenset(part.id for part in _run_at_once(tree) if isinstance(part, ast.Name))
+
+
+def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
+    for part in ast.iter_child_nodes(tree):
+        yield part
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            for item in (*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)):
+                yield item
+                yield from _run_at_once(item)
+        elif not isinstance(part, ast.Lambda):
+            yield from _run_at_once(part)
 
 
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
@@ -49,14 +70,27 @@ def _modules(tree: ast.AST) -> Iterator[str]:
             yield part.module
 
 
-def _attributes(tree: ast.AST) -> tuple[str, ...] | None:
+def _attributes(tree: ast.AST) -> Attributes | None:
     uses = sum(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(tree))
-    found = [
-        part.attr
+    attributes = [
+        part
         for part in ast.walk(tree)
         if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
     ]
-    return (*dict.fromkeys(found),) if uses == len(found) else None
+    if uses != len(attributes):
+        return None
+    inner = {id(part.value): part.attr for part in ast.walk(tree) if isinstance(part, ast.Attribute)}
+    return merged({part.attr: frozenset({inner[id(part)]}) if id(part) in inner else None} for part in attributes)
+
+
+def merged(some: Iterable[Attributes]) -> Attributes:
+    """Return all of *some* in one."""
+    found: dict[str, frozenset[str] | None] = {}
+    for attributes in some:
+        for name, inner in attributes.items():
+            known = found.get(name, frozenset())
+            found[name] = None if known is None or inner is None else known | inner
+    return found
 
 
 def without_decorators(tree: ast.Module, name: str) -> None:

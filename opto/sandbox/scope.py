@@ -3,33 +3,30 @@
 import ast
 import builtins
 import inspect
-import re
 import sys
-import textwrap
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum
 from logging import Logger
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
-from opto.sandbox.child.objects import state_of
-from opto.sandbox.names import Names, names_in, without_decorators
+from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
+from opto.sandbox.names import Names, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
+from opto.sandbox.receivers import Receivers, is_own
 from opto.sandbox.rewritten import Rewritten
+from opto.sandbox.values import Values
 from opto.sandbox.watched import GONE, Watched
 from opto.sandbox.written import (
-    PROPERTIES,
     closure_of,
+    closures_in,
     depth_of,
     is_installed,
+    lambda_text,
     lines_above,
-    mangled,
-    members_of,
-    plain_members_of,
     stand_in_for,
 )
+from opto.splice import cut
 
 __all__ = ["Scope"]
 
@@ -47,8 +44,7 @@ class Scope:
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
-        encoder: Turns arguments into forms.
-        decoder: Turns forms of results into values.
+        values: Turns arguments into forms, and forms of results into values.
 
     Args:
         source: The text.
@@ -76,15 +72,12 @@ class Scope:
     ) -> None:
         self.entries: list[_Entry] = []
         self.name = name
-        self.encoder = encoder(self._write)
-        self.decoder = Decoder(self._read)
+        self.values = Values(self, encoder)
+        self.adapt = adapt or (lambda value: value)
         self._hosts, self._values, self._free = hosts, values, free
-        self._adapt = adapt or (lambda value: value)
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
-        self._classes: dict[str, type] = {}
-        self._keys: dict[type, str] = {}
-        self._selves: dict[type, tuple[str, tuple[str, ...] | None]] = {}
+        self._keys: dict[Any, str] = {}
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
@@ -95,10 +88,11 @@ class Scope:
                 mend="Call no method of the classes above, or use isolation='none'.",
             )
         self.used = {module.partition(".")[0] for module in self.names.modules}
+        self._receivers = Receivers(self)
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
         for free_name in free:
-            if free_name in self.names.free and not self._is_host(free_name):
+            if free_name in self.names.free and not self.is_host(free_name):
                 entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
@@ -106,17 +100,37 @@ class Scope:
         self._bring(self.names, values, space, skip=free, what=name)
         self._known = len(self.entries)
 
-    def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, skip: Collection[str], what: str) -> None:
-        """Add entries for what *names* speak of, but for the names in *skip*."""
+    def _bring(
+        self,
+        names: Names,
+        values: Mapping[str, Any],
+        space: str,
+        *,
+        skip: Collection[str],
+        what: str,
+        needed: Collection[str] | None = None,
+    ) -> None:
+        """Add entries for what *names* speak of, but for the names in *skip*.
+
+        If *needed* is given, what cannot enter and is not among it is said when it is used.
+        """
         for name in names.free:
             if name in skip:
                 continue
-            is_host = self._is_host(name)
+            is_host = self.is_host(name)
             if not is_host and (name not in values or values[name] is getattr(builtins, name, _NOTHING)):
                 continue
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
-                entry = {"do": "host", "path": name} if is_host else self._entry(name, values[name], space, what=what)
+                try:
+                    entry: _Entry = {"do": "host", "path": name}
+                    if not is_host:
+                        entry = self._entry(name, values[name], space, what=what)
+                except SandboxTransferError as error:
+                    self._done.discard((space, name))
+                    if needed is None or name in needed:
+                        raise
+                    entry = {"do": "outside", "why": error.problem}
                 entry = {**entry, "as": name, "into": space}
                 self.entries.append(entry)
                 if entry["do"] == "value":
@@ -142,34 +156,33 @@ class Scope:
             SandboxTransferError: One of them cannot enter any more.
         """
         for item in self.watched.values():
-            value = self._adapt(item.current())
+            value = self.adapt(item.current())
             if value is not GONE and item.may_differ(value):
                 item.note(value, self._entry(item.name, value, "", what=self.name).get("value"))
 
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
-        given, value = value, self._adapt(value)
+        given, value = value, self.adapt(value)
         text = None
         if isinstance(value, Rewritten):
             value, text = value
         if isinstance(value, ModuleType):
             self.used.add(value.__name__.partition(".")[0])
-            return {"do": "module", "module": value.__name__}
+            return {"do": "import", "module": value.__name__, "name": None}
         if isinstance(value, Logger):
             return {"do": "logger", "name": value.name}
         if callable(value):
-            found = self._importable(value) if text is None else None
+            found = self.importable(value) if text is None else None
             if found is not None:
                 return {"do": "import", **found}
             if isinstance(value, type):
-                self._key_of(value)
-                return {"do": "same", **self._homes[value]}
+                return self._class(name, value, what)
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
                 kept = depth_of(value) if value is not given else None
                 return self._function((space, name), given, inner, kept=kept, text=text)
         try:
-            return {"do": "value", "value": self.encoder.encode(value)}
+            return {"do": "value", "value": self.values.form(given)}
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
@@ -198,7 +211,7 @@ class Scope:
         self.entries.append({**entry, "as": home[1], "into": home[0]})
         return {"do": "same", "of": home[0], "name": home[1]}
 
-    def _importable(self, value: Any) -> dict[str, str] | None:
+    def importable(self, value: Any) -> dict[str, str] | None:
         """Return under which name *value* can be imported from a module that a child finds."""
         module = str(getattr(value, "__module__", None) or type(value).__module__)
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
@@ -234,33 +247,15 @@ class Scope:
             text: What takes the place of its source, from its definition on.
         """
         name = value.__name__
-        try:
-            if text is None or kept:
-                lines, first = inspect.getsourcelines(value)
-                source = textwrap.dedent("".join(lines))
-                tree = ast.parse(source)
-                if kept is not None:
-                    above, below = lines_above(tree, name, kept), lines_above(tree, name, 0)
-                    rows = source.splitlines(keepends=True)
-                    kept_rows = rows[above:] if text is None else [*rows[above:below], text]
-                    source, first = "".join(kept_rows), first + above
-                    tree = ast.parse(source)
-            else:
-                source, first, tree = text, 1, ast.parse(text)
-        except (OSError, TypeError, SyntaxError, IndexError):
-            raise SandboxTransferError(
-                f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
-            ) from None
-        if not any(getattr(item, "name", None) == name for item in tree.body):
-            raise SandboxTransferError(
-                f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
-                mend=_MEND,
-            )
+        source, tree, first = self._text_of(value, kept, text)
+        if name == "<lambda>":
+            name = "lambda_"
         self.modules |= of_module(values, space)
+        needed = names_at_once(tree) if isinstance(value, type) else None
         names = names_in(tree)
         self.modules |= {module.partition(".")[0] for module in names.modules}
-        inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key != name}
-        self._bring(names, values, space, skip=free, what=name)
+        inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key in names.free}
+        self._bring(names, values, space, skip=free, what=name, needed=needed)
         file = f"<{name}, rewritten>" if text is not None else inspect.getsourcefile(value) or "<unknown>"
         return {
             "do": "source",
@@ -273,152 +268,112 @@ class Scope:
             "space": space,
         }
 
-    def _key_of(self, kind: type) -> str:
-        """Return the key of a class of the user's, which is told to children before it is used."""
+    def _text_of(self, value: Any, kept: int | None, text: str | None) -> tuple[str, ast.Module, int]:
+        """Return the source of a function or a class, as text and as a tree, and the line that it begins in."""
+        name = value.__name__
+        if name == "<lambda>":
+            if (found := lambda_text(value)) is None:
+                raise self._sourceless("a lambda function")
+            return f"lambda_ = {found}\n", ast.parse(f"lambda_ = {found}\n"), value.__code__.co_firstlineno
+        try:
+            if text is not None and not kept:
+                return text, ast.parse(text), 1
+            lines, first = inspect.getsourcelines(value)
+            source = cut([line.rstrip("\r\n") for line in lines], 1, len(lines))
+            tree = ast.parse(source)
+            if kept is not None:
+                above, below = lines_above(tree, name, kept), lines_above(tree, name, 0)
+                rows = source.splitlines(keepends=True)
+                source = "".join(rows[above:] if text is None else [*rows[above:below], text])
+                tree, first = ast.parse(source), first + above
+        except (OSError, TypeError, SyntaxError, IndexError, StopIteration):
+            raise self._sourceless(name) from None
+        if not any(getattr(item, "name", None) == name for item in tree.body):
+            raise SandboxTransferError(
+                f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
+                mend=_MEND,
+            )
+        return source, tree, first
+
+    def _sourceless(self, name: str) -> SandboxTransferError:
+        return SandboxTransferError(
+            f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
+        )
+
+    def method(self, value: FunctionType, space: str, *, kept: int | None, text: str | None) -> str:
+        """Return the text of a method, after what it speaks of. See `_by_source` for the rest."""
+        made: str = self._by_source(value, value.__globals__, {}, space, kept=kept, text=text)["source"]
+        return made
+
+    def _class(self, name: str, kind: type, what: str) -> _Entry:
+        try:
+            self.key_of(kind)
+        except CannotCrossError as error:
+            raise SandboxTransferError(
+                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
+            ) from None
+        return {"do": "same", **self._homes[kind]}
+
+    def key_of(self, kind: type) -> str:
+        """Return the key of a class of the user's, which is told to children before it is used.
+
+        Raises:
+            CannotCrossError: It has no source, and is more than its data.
+        """
         if kind in self._keys:
             return self._keys[kind]
         key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
-        self._keys[kind], self._classes[key] = key, kind
+        self._keys[kind], self.values.known[key] = key, kind
         home = {"of": kind.__module__, "name": kind.__name__}
         module = sys.modules.get(kind.__module__)
         if getattr(module, kind.__name__, None) is not kind:
             home = {"of": "", "name": key}  # a space where nothing else can have the name
         self._homes[kind] = home
         self._done.add((home["of"], home["name"]))
-        found = self._importable(kind)
-        if found is not None:
-            entry: _Entry = {"do": "import", **found}
-        else:
-            try:
-                entry = self._by_source(kind, vars(module) if module else {}, {}, kind.__module__)
-            except SandboxTransferError:
-                entry = stand_in_for(kind, self.encoder)
+        try:
+            entry = self._class_entry(kind, vars(module) if module else {})
+        except SandboxTransferError as error:
+            self._done.discard((home["of"], home["name"]))
+            del self._keys[kind], self.values.known[key], self._homes[kind]
+            raise CannotCrossError(f"{in_words(kind)} ({error.problem.rstrip('.')})") from None
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
 
-    def _write(self, encoder: Encoder, value: Any, depth: int) -> Any:
-        """Return the form of what is no plain data, on the way in."""
-        kind = type(value)
-        if (adapted := self._adapt(value)) is not value:
-            return encoder.encode(adapted, depth)
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
-            found = self._importable(value)
-            if found is None:
-                raise CannotCrossError(f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}")
-            return {"!import": [found["module"], found["name"]]}
-        if isinstance(value, re.Pattern):
-            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
-        if isinstance(value, Enum):
-            return {"!member": [self._key_of(kind), value.name]}
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            return {"!named": [self._key_of(kind), encoder.sequence(value, depth)]}
-        if hasattr(kind, "__dataclass_fields__"):
-            state = {name: encoder.encode(item, depth) for name, item in state_of(value).items()}
-            return {"!object": [self._key_of(kind), state]}
-        return encoder.base(value, depth)
+    def _class_entry(self, kind: type, values: Mapping[str, Any]) -> _Entry:
+        found = self.importable(kind)
+        if found is not None:
+            return {"do": "import", **found}
+        if is_own(kind, self.adapt):
+            return self._receivers.whole(kind)
+        try:
+            return self._by_source(kind, values, closures_in(kind), kind.__module__)
+        except SandboxTransferError:
+            stand_in = stand_in_for(kind, self.values)
+            if stand_in is None:
+                raise
+            return stand_in
 
-    def _read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
-        """Return the value of a form that only both sides together understand, on the way out."""
-        match tag:
-            case "!object":
-                key, state = content
-                made: Any = object.__new__(self._classes[key])
-                for name, form in state.items():
-                    object.__setattr__(made, name, value(form))
-                return made
-            case "!named":
-                key, items = content
-                return tuple.__new__(self._classes[key], map(value, items))
-            case "!member":
-                key, name = content
-                return self._classes[key].__members__[name]  # type: ignore[attr-defined]
-            case "!class":
-                return self._classes[content]
-        raise LookupError(tag)
-
-    def encode_self(self, receiver: Any) -> Any:
-        """Return the form of the object whose method the candidate is: its plain attributes.
+    def key_of_function(self, function: Any) -> str:
+        """Return the key of a function of the user's, which is told to children before it is used.
 
         Raises:
-            SandboxTransferError: The candidate uses an attribute that is no plain data.
+            CannotCrossError: It has no source, or speaks of what cannot enter.
         """
-        kind = type(receiver)
-        if kind not in self._selves:
-            self._selves[kind] = self._stand_for(kind)
-        key, used = self._selves[kind]
-        state, missing = state_of(receiver), {}
-        forms = {}
-        for name in {**plain_members_of(kind), **state} if used is None else used:
-            if self._is_host(f"self.{name}"):
-                continue
-            if name not in state:
-                if name not in plain_members_of(kind):
-                    continue
-                state[name] = members_of(kind)[name]
+        key = self._keys.get(function)
+        if key is None:
+            name = getattr(function, "__name__", "function")
+            key = f"function:{name}.{len(self._keys)}"
             try:
-                forms[name] = self.encoder.encode(self._adapt(state[name]))
-            except CannotCrossError as error:
-                if used is not None:
-                    raise SandboxTransferError(
-                        f"{self.name}() uses self.{name}, {error.what}, which cannot enter the sandbox.",
-                        mend=f"Offer what it calls there with Sandbox(hosts=['self.{name}']), or use isolation='none'.",
-                    ) from None
-                missing[name] = error.what
-        return {"!self": [key, forms, missing]}
+                entry = self._entry(name, function, getattr(function, "__module__", None) or "", what=self.name)
+            except SandboxTransferError as error:
+                raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
+            self._keys[function], self.values.known[key] = key, function
+            self.entries.append({**entry, "key": key})
+        return key
 
-    def _is_host(self, path: str) -> bool:
+    def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
         return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
-
-    def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
-        """Add a class with the methods of *kind* that the candidate uses; return its key, and all attributes used."""
-        wanted = None if self.names.attributes is None else mangled(self.names.attributes, kind)
-        waiting, texts, seen = [*(wanted if wanted is not None else members_of(kind))], [], set()
-        while waiting:
-            name = waiting.pop()
-            if name in seen or self._is_host(f"self.{name}"):
-                continue
-            seen.add(name)
-            text, names = self._method(kind, name)
-            if text is None:
-                continue
-            texts.append(text)
-            if names is not None and names.attributes is None:
-                wanted = None
-                waiting += members_of(kind)
-            elif names is not None:
-                waiting += mangled(names.attributes or (), kind)
-        body = textwrap.indent("\n".join(texts) or "pass", "    ")
-        key = f"self:{kind.__qualname__}.{len(self._selves)}"
-        entry = {
-            "do": "source",
-            "source": f"class {kind.__name__}(__Self__):\n{body}\n",
-            "file": f"<methods of {kind.__name__}>",
-            "line": 0,
-            "name": kind.__name__,
-            "free": {},
-            "owner": None,
-            "space": kind.__module__,
-        }
-        self.entries.append({**entry, "key": key})
-        return key, None if wanted is None else (*sorted(seen),)
-
-    def _method(self, kind: type, name: str) -> tuple[str | None, Names | None]:
-        """Return how the method *name* of a class is written, and what that speaks of; None if it is no method."""
-        member = members_of(kind).get(name)
-        if member is None or name == self.name or (name[:2] == "__" and name[-2:] == "__"):
-            return None, None
-        how = PROPERTIES.get(type(member))
-        given = member.fget if how == "property" else member.__func__ if how else member
-        function, text = self._adapt(given), None
-        if isinstance(function, Rewritten):
-            function, text = function
-        if not isinstance(function, FunctionType):
-            return None, None
-        inner = inspect.unwrap(function)
-        kept = None if function is given else depth_of(function)
-        made: str = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept, text=text)["source"]
-        return (f"@{how}\n" if how and kept is not None else "") + made, names_in(ast.parse(made))
 
     def encode_result(self, name: str, value: Any) -> Any:
         """Return the form of what the host's function *name* returned.
@@ -427,7 +382,7 @@ class Scope:
             SandboxTransferError: It has none.
         """
         try:
-            return self.encoder.encode(value)
+            return self.values.form(value)
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"{name}() returned {error.what}, which cannot enter the sandbox.",
@@ -441,13 +396,18 @@ class Scope:
             SandboxTransferError: It has none.
         """
         try:
-            return self.encoder.encode(value)
-        except CannotCrossError as error:
             if name == "self":
-                return self.encode_self(value)
-            if self._is_host(name):
-                return {"!host": name}
+                return self._receivers.form(value)
+            return self._host_form(name, value) if self.is_host(name) else self.values.form(value)
+        except CannotCrossError as error:
             raise SandboxTransferError(
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
                 mend=_MEND,
             ) from None
+
+    def _host_form(self, name: str, value: Any) -> Any:
+        """Return the form of an argument that has something to be called outside, unless it is plain data."""
+        try:
+            return Encoder().encode(value)
+        except CannotCrossError:
+            return {"!host": name}

@@ -1,14 +1,18 @@
 """Objects that are more than plain data: instances of classes that both sides know, ``self``, and what hosts offer."""
 
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Encoder, in_words
+from .graphs import Writing, is_instance, read_graph
+from .receivers import Self, forget, lost, receive
 
-__all__ = ["Host", "Objects", "Ready", "Self", "found", "stand_in", "state_of"]
+__all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
+_Reader = Callable[[Any, Callable[[Any], Any]], Any]
 _CallHost = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
@@ -33,6 +37,24 @@ class Host:
         return f"<{self._path}, outside>"
 
 
+class Outside:
+    """Something of the user's that could not come along. It stands where nobody may need it."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(self._why)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(self._why)
+
+    __call__ = __enter__ = __exit__ = __iter__ = __len__ = __bool__ = __contains__ = _refuse
+    __getitem__ = __setitem__ = __add__ = __sub__ = __mul__ = __truediv__ = __lt__ = __gt__ = _refuse
+
+
 class Ready:
     """The result of a coroutine of the host: awaiting it takes no time."""
 
@@ -46,50 +68,32 @@ class Ready:
         yield  # which makes this a generator
 
 
-#: What is known of the objects below. No attributes of theirs: what is set on an object is all its own.
-_about: dict[int, tuple[Mapping[str, str], Mapping[str, Host]]] = {}
-_written: dict[str, None] = {}
-
-
-class Self:
-    """What stands for the object whose method a candidate is: its plain attributes."""
-
-    def __getattr__(self, name: str) -> Any:
-        missing, hosts = _about.get(id(self), ({}, {}))
-        if name in hosts:
-            return hosts[name]
-        if name in missing:
-            raise AttributeError(f"self.{name} is {missing[name]}, which stays outside.")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        _written[name] = None
-
-
-def state_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of *value*, in its ``__dict__`` and in slots."""
-    state = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and name not in state and hasattr(value, name):
-                state[name] = getattr(value, name)
-    return state
-
-
 class Objects:
-    """The classes that the user's process has told this one about, by the keys that both sides use."""
+    """The classes and functions that the user's process has told this one about, by the keys that both sides use."""
 
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
         self._call_host = call_host
-        self._classes: dict[str, type] = {}
-        self._keys: dict[type, str] = {}
+        self._classes: dict[str, Any] = {}
+        self._keys: dict[Any, str] = {}
+        classes = self._classes
+        self._readers: dict[str, _Reader] = {
+            "!graph": lambda content, _: read_graph(content, classes, self.read),
+            "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
+            "!member": lambda content, _: classes[content[0]].__members__[content[1]],
+            "!self": self._read_self,
+            "!host": lambda content, _: self.host(content),
+            "!known": lambda content, _: classes[content],
+            "!bound": lambda content, value: getattr(value(content[0]), content[1]),
+            "!made": _read_made,
+            "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
+            "!import": lambda content, _: found(*content),
+        }
 
-    def learn(self, key: str, kind: type) -> None:
-        self._classes[key] = kind
-        self._keys[kind] = key
+    def learn(self, key: str, value: Any) -> None:
+        """Note that both sides call *value*, a class or a function, by *key*."""
+        self._classes[key] = value
+        self._keys[value] = key
 
     def key_of(self, kind: type) -> str | None:
         return self._keys.get(kind)
@@ -99,57 +103,51 @@ class Objects:
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
-        _about.clear()
-        _written.clear()
+        forget()
 
-    def written(self) -> list[str]:
-        """Return the attributes of ``self`` that the call assigned."""
-        return [*_written]
+    def lost(self) -> list[str]:
+        """Return the attributes of ``self`` that the call has changed, which is to no avail."""
+        return lost(self.form)
 
     def read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
         """Return what *content* says under *tag*."""
-        if tag == "!object":
-            key, state = content
-            return _filled(self._classes[key], {name: value(form) for name, form in state.items()})
-        if tag == "!named":
-            key, items = content
-            return tuple.__new__(self._classes[key], map(value, items))
-        if tag == "!member":
-            key, name = content
-            return self._classes[key].__members__[name]  # type: ignore[attr-defined]
-        if tag == "!self":
-            key, state, missing = content
-            made: Any = _filled(self._classes[key], {name: value(form) for name, form in state.items()})
-            _about[id(made)] = (missing, dict(self._hosts_of_self()))
-            return made
-        if tag == "!host":
-            return self.host(content)
-        if tag == "!pattern":
-            pattern, flags = content
-            return found("re", "compile")(value(pattern), flags)
-        if tag == "!import":
-            module, name = content
-            return found(module, name)
-        raise LookupError(tag)
+        reader = self._readers.get(tag)
+        if reader is None:
+            raise LookupError(tag)
+        return reader(content, value)
 
-    def _hosts_of_self(self) -> Iterator[tuple[str, Host]]:
-        for path in self.offered:
-            root, _, rest = path.partition(".")
-            if root == "self" and rest:
-                name = rest.partition(".")[0]
-                yield name, self.host(f"self.{name}")
+    def _read_self(self, content: Any, value: Callable[[Any], Any]) -> Self:
+        key, state, missing, path = content
+        values = {name: value(form) for name, form in state.items()}
+        hosts = {name: self.host(f"{path}.{name}") for name in self._hosts_in(path)}
+        return receive(self._classes[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
 
-    def write(self, encoder: Encoder, value: Any, depth: int) -> Any:
+    def _hosts_in(self, path: str) -> set[str]:
+        """Return the attributes of what goes by *path* that are called outside, or in which something is."""
+        start = f"{path}."
+        return {item[len(start) :].partition(".")[0] for item in self.offered if item.startswith(start)}
+
+    def form(self, value: Any) -> Any:
+        """Return the form of *value*.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        return Writing(self._write).form(value)
+
+    def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of *value*, which is no plain data."""
         kind = type(value)
+        if isinstance(value, type | FunctionType) and value in self._keys:
+            return {"!known": self._keys[value]}
         key = self._keys.get(kind)
         if key is not None:
             if isinstance(value, Enum):
                 return {"!member": [key, value.name]}
             if isinstance(value, tuple):
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
-            if not isinstance(value, Self):
-                return {"!object": [key, {name: encoder.encode(item, depth) for name, item in state_of(value).items()}]}
+            if not isinstance(value, Self) and is_instance(value):
+                return writing.instance(key, value)
         if kind.__module__ == "builtins" and not isinstance(value, type):
             raise CannotCrossError(in_words(kind))
         try:
@@ -159,20 +157,18 @@ class Objects:
             raise CannotCrossError(in_words(kind) + where) from None
 
 
-def found(module: str, name: str) -> Any:
-    """Return what *module* calls *name*, which may have dots."""
+def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:
+    module, name, args, kwargs = content
+    return found(module, name)(*map(value, args), **{key: value(form) for key, form in kwargs.items()})
+
+
+def found(module: str, name: str | None) -> Any:
+    """Return what *module* calls *name*, which may have dots; the module itself if there is no name."""
     __import__(module)
     value: Any = sys.modules[module]
-    for part in name.split("."):
+    for part in () if name is None else name.split("."):
         value = getattr(value, part)
     return value
-
-
-def _filled(kind: type, state: Mapping[str, Any]) -> Any:
-    made: Any = object.__new__(kind)
-    for name, value in state.items():
-        object.__setattr__(made, name, value)
-    return made
 
 
 def stand_in(kind: str, name: str, members: Iterable[Any]) -> type:

@@ -10,7 +10,8 @@ from typing import Any
 
 from .codec import Decoder
 from .guard import Locations, guarded_builtins
-from .objects import Objects, Self, found, stand_in
+from .objects import Objects, Outside, found, stand_in
+from .receivers import Self
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
@@ -79,9 +80,6 @@ class Spaces:
 
     def _value(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
         match entry["do"]:
-            case "module":
-                __import__(entry["module"])
-                return sys.modules[entry["module"]]
             case "import":
                 return found(entry["module"], entry["name"])
             case "value":
@@ -90,9 +88,10 @@ class Spaces:
                 return self._objects.host(entry["path"])
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
+            case "outside":
+                return Outside(entry["why"])
             case "logger":
-                __import__("logging")
-                return sys.modules["logging"].getLogger(entry["name"])
+                return found("logging", "getLogger")(entry["name"])
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
             case _:
