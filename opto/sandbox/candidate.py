@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
+from opto.callers import user_level
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
@@ -349,7 +350,7 @@ class ChildCandidate:
             warnings.warn(
                 f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=user_level(),
             )
 
 

@@ -9,11 +9,11 @@ from operator import eq
 from typing import Any
 from weakref import WeakValueDictionary
 
+from opto.callers import user_level
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
 from opto.trace.binding import make_binder
 from opto.trace.definition import Definition
-from opto.trace.dependencies import user_level
 from opto.trace.ownership import ParameterOwner
 from opto.trace.source import compile_source, keep_defaults, version_name
 
