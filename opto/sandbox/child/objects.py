@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Encoder, in_words
+from .functions import Functions
 from .graphs import Writing, is_instance, read_graph
 from .receivers import Self, forget, lost, receive
 
@@ -73,6 +74,7 @@ class Objects:
 
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
+        self.functions = Functions()
         self._call_host = call_host
         self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
@@ -87,6 +89,7 @@ class Objects:
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
+            "!inner": self.functions.read,
             "!import": lambda content, _: found(*content),
         }
 
@@ -148,13 +151,14 @@ class Objects:
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
             if not isinstance(value, Self) and is_instance(value):
                 return writing.instance(key, value)
-        if kind.__module__ == "builtins" and not isinstance(value, type):
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            return self.functions.write(value, lambda item: encoder.encode(item, depth))
+        if kind.__module__ == "builtins":
             raise CannotCrossError(in_words(kind))
         try:
             return encoder.base(value, depth)
         except CannotCrossError:
-            where = ", a class of its own" if key is None and not isinstance(value, type) else ""
-            raise CannotCrossError(in_words(kind) + where) from None
+            raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 
 def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:

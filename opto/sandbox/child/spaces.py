@@ -138,6 +138,7 @@ class Spaces:
         ]
         flags = __future__.annotations.compiler_flag
         code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        self._objects.functions.add(entry["source"], code, self._space(entry["space"]))
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made = vars(outside.popitem()[1])["make"](**free)

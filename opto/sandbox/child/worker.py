@@ -112,7 +112,8 @@ class Worker:
         named = {name: decode(form) for name, form in message["kwargs"].items()}
         if arguments and isinstance(arguments[0], Self):
             self._spaces.take_place_in(type(arguments[0]))
-        value = _settled(self._spaces.function(*arguments, **named))
+        function = decode(message["of"]) if "of" in message else self._spaces.function
+        value = _settled(function(*arguments, **named))
         try:
             answer = {"ok": self._encode(value)}
         except CannotCrossError as error:
