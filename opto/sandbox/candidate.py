@@ -95,10 +95,12 @@ class ChildCandidate:
             SandboxError: It passed a limit, or something cannot enter or leave.
             Exception: Whatever the function raised.
         """
+        self._scope.expect((*args, *kwargs.values()))
         return self._run(lambda child: self._call(child, args, kwargs))
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """Do as a call does, while the event loop goes on. Cancelling it ends the process."""
+        self._scope.expect((*args, *kwargs.values()))
         return await self._run_async(lambda child: self._call(child, args, kwargs))
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
+from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
 from opto.sandbox.child.graphs import Writing, is_instance, read_graph
 from opto.sandbox.rewritten import Rewritten
@@ -123,7 +124,7 @@ class Values:
             return {"!named": [key_of(kind), encoder.sequence(value, depth)]}
         if hasattr(kind, "__dataclass_fields__") or (is_of_program(kind) and is_instance(value)):
             return writing.instance(key_of(kind), value)
-        return encoder.base(value, depth)
+        return write_table(encoder, value, depth) or encoder.base(value, depth)
 
     def _inner(self, value: Inner) -> Any:
         """Return the form of a function of this candidate, or of another one: that is called where it is."""
@@ -168,4 +169,6 @@ class Values:
             case "!inner":
                 if (call := self.caller()) is not None and type(content[2]) is str:
                     return Inner({"!inner": content}, call)
+            case _ if tag in READERS:
+                return READERS[tag](content, value)
         raise LookupError(tag)

@@ -7,6 +7,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Encoder, in_words
+from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Writing, is_instance, read_graph
 from .receivers import Self, forget, lost, receive
@@ -90,6 +91,7 @@ class Objects:
             "!made": _read_made,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
             "!inner": self.functions.read,
+            **READERS,
             "!import": lambda content, _: found(*content),
         }
 
@@ -153,6 +155,8 @@ class Objects:
                 return writing.instance(key, value)
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             return self.functions.write(value, lambda item: encoder.encode(item, depth))
+        if (table := write_table(encoder, value, depth)) is not None:
+            return table
         if kind.__module__ == "builtins":
             raise CannotCrossError(in_words(kind))
         try:
