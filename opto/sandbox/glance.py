@@ -17,6 +17,8 @@ class Glance(Encoder):
     def encode(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
         if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+            if value.dtype.kind == "O":
+                return self._items(value.ravel()[:_MOST].tolist(), depth)
             if value.dtype.hasobject:
                 raise CannotCrossError(f"a numpy array of {str(value.dtype)[:80]}")
             return None

@@ -5,7 +5,7 @@ import symtable
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["Attributes", "Names", "merged", "names_at_once", "names_in", "without_decorators"]
+__all__ = ["Attributes", "Names", "merged", "names_annotated", "names_at_once", "names_in", "without_decorators"]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -45,6 +45,16 @@ def names_at_once(tree: ast.Module) -> frozenset[str]:
     return frozenset(part.id for part in _run_at_once(tree) if isinstance(part, ast.Name))
 
 
+def names_annotated(tree: ast.Module) -> frozenset[str]:
+    """Return the names in annotations of the attributes of classes: what makes data of classes may look at them."""
+    found: set[str] = set()
+    for part in ast.walk(tree):
+        for item in part.body if isinstance(part, ast.ClassDef) else ():
+            if isinstance(item, ast.AnnAssign):
+                found |= {name.id for name in ast.walk(item.annotation) if isinstance(name, ast.Name)}
+    return frozenset(found)
+
+
 def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
     for part in ast.iter_child_nodes(tree):
         yield part
@@ -52,6 +62,10 @@ def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
             for item in (*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)):
                 yield item
                 yield from _run_at_once(item)
+        elif isinstance(part, ast.AnnAssign):
+            if part.value is not None:
+                yield part.value
+                yield from _run_at_once(part.value)
         elif not isinstance(part, ast.Lambda):
             yield from _run_at_once(part)
 

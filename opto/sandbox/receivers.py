@@ -35,6 +35,7 @@ class _Scope(Protocol):
     names: Names
     owner: type | None
     entries: list[dict[str, Any]]
+    keys: dict[Any, str]
     values: Values
 
     def adapt(self, value: Any, /) -> Any: ...
@@ -82,7 +83,27 @@ class Receivers:
                 if not state_of(receiver):
                     raise
         writing = scope.values.writing()
-        return writing.whole(self._written(receiver, self._scope.names.attributes, "self", writing))
+        form = self._written(receiver, self._scope.names.attributes, "self", writing)
+        try:
+            return writing.whole(form)
+        except CannotCrossError:  # in an object that several attributes may lead to
+            for name, value in state_of(receiver).items():
+                if name in form["!self"][1]:
+                    self._look_at(value, f"self.{name}")
+            raise
+
+    def _look_at(self, value: Any, path: str) -> None:
+        """Refuse *value* if it cannot enter."""
+        try:
+            self._scope.values.form(value)
+        except CannotCrossError as error:
+            raise self._refusal(path, error.what) from None
+
+    def _refusal(self, path: str, what: str) -> SandboxTransferError:
+        return SandboxTransferError(
+            f"{self._scope.name}() uses {path}, {what}, which cannot enter the sandbox.",
+            mend=f"Offer what it calls there with Sandbox(hosts=['{path}']), or use isolation='none'.",
+        )
 
     def _written(self, receiver: Any, wanted: Attributes | None, path: str, writing: Writing) -> Any:
         """Return the form of an object by what is used of it."""
@@ -98,18 +119,15 @@ class Receivers:
         for name in {**plain, **state} if seen.used is None else seen.used:
             if scope.is_host(f"{path}.{name}") or (name not in state and name not in plain):
                 continue
-            inner = None if seen.used is None else seen.used.get(name)
+            value = state[name] if name in state else plain[name]
             try:
-                forms[name] = self._attribute(
-                    state[name] if name in state else plain[name], inner, f"{path}.{name}", writing
-                )
+                if seen.used is None:
+                    forms[name] = scope.values.form(value)  # by itself: the others may enter if it cannot
+                else:
+                    forms[name] = self._attribute(value, seen.used.get(name), f"{path}.{name}", writing)
             except CannotCrossError as error:
                 if seen.used is not None:
-                    raise SandboxTransferError(
-                        f"{scope.name}() uses {path}.{name}, {error.what}, which cannot enter the sandbox.",
-                        mend=f"Offer what it calls there with Sandbox(hosts=['{path}.{name}']), "
-                        "or use isolation='none'.",
-                    ) from None
+                    raise self._refusal(f"{path}.{name}", error.what) from None
                 missing[name] = error.what
         return {"!self": [seen.key, forms, missing, path]}
 
@@ -129,39 +147,50 @@ class Receivers:
         owner = scope.owner if path == "self" and scope.owner in kind.__mro__ else None
         if owner is not None:
             methods.want_above(owner, scope.names.above)
-        key, keys = self._add(kind, methods, owner)
+        members = self._members(kind) if wanted is None or methods.needs_class else ([], {})
+        key, keys = self._add(kind, methods, owner, members)
+        for base in methods.chain:
+            if (known := scope.keys.get(base)) is not None:  # the candidate speaks of it
+                scope.entries.append({"do": "stands", "key": key, "for": known})
+                break
         if owner is not None:
             how = PROPERTIES.get(type(vars(owner).get(scope.name)))
             scope.entries.append({"do": "main", "key": key, "owner": keys[owner], "how": how})
         return _Seen(key, None if wanted is None else methods.used, _weakly(receiver))
 
-    def _add(self, kind: type, methods: "_Methods", owner: type | None) -> tuple[str, dict[type, str]]:
+    def _add(
+        self, kind: type, methods: "_Methods", owner: type | None, members: tuple[list[str], dict[str, Any]]
+    ) -> tuple[str, dict[type, str]]:
         """Add the classes that *kind* is made of, as far as there is something in them; return their keys."""
         key, keys = "", {}
         for base in reversed(methods.chain):
-            texts = methods.texts.get(base, [])
+            texts, (more, free) = methods.texts.get(base, []), members if base is kind else ([], {})
             if texts or base in {kind, owner}:
                 above, key = key, f"{base.__module__}.{base.__qualname__}, seen {len(self._scope.entries)}"
                 keys[base] = key
-                self._scope.entries.append({**_class_of(base, texts, above), "key": key})
+                entry = _class_of(base, [*more, *texts], above)
+                self._scope.entries.append({**entry, "free": {**entry["free"], **free}, "key": key})
         return key, keys
 
     def whole(self, kind: type) -> dict[str, Any]:
         """Return how a class is made of all of its methods and its plain members."""
         methods = _Methods(self._scope, kind, None, "")
         methods.want(dict.fromkeys(members_of(kind)))
+        self._add(kind, methods, None, self._members(kind))
+        return self._scope.entries.pop()
+
+    def _members(self, kind: type) -> tuple[list[str], dict[str, Any]]:
+        """Return how the plain members of a class are written, and what that speaks of."""
         free: dict[str, Any] = {}
         texts = []
         for name, value in plain_members_of(kind).items():
             try:
-                free[f"member{len(free)}_"] = {"do": "value", "value": self._scope.values.form(value)}
+                form = self._scope.values.form(value)
             except CannotCrossError:
                 continue
-            texts.append(f"{name} = member{len(free) - 1}_\n")
-        methods.texts.setdefault(kind, []).extend(texts)
-        self._add(kind, methods, None)
-        entry = self._scope.entries.pop()
-        return {**entry, "free": {**entry["free"], **free}}
+            texts.append(f"{name} = member{len(free)}_\n")
+            free[f"member{len(free)}_"] = {"do": "value", "value": form}
+        return texts, free
 
 
 class _Methods:
@@ -170,6 +199,7 @@ class _Methods:
     Attributes:
         chain: The classes that are looked at, in the order of resolution.
         texts: The texts of methods, by class.
+        needs_class: True if some of them may look at the class itself.
     """
 
     def __init__(self, scope: _Scope, kind: type, receiver: Any, path: str) -> None:
@@ -178,7 +208,7 @@ class _Methods:
         self.texts: dict[type, list[str]] = {}
         self._seen: set[tuple[type, str]] = set()
         self._used: list[Attributes] = []
-        self._is_all = False
+        self._is_all, self.needs_class = False, False
 
     @property
     def used(self) -> Attributes | None:
@@ -189,6 +219,7 @@ class _Methods:
         """Add the methods among *attributes*, and those that they use."""
         spelt = {name: inner for given, inner in attributes.items() for name in mangled(given, self._kind)}
         self._used.append(spelt)
+        self.needs_class = self.needs_class or "__class__" in spelt
         for name in spelt:
             if not self._scope.is_host(f"{self._path}.{name}"):
                 self._want(name, self.chain)
@@ -213,6 +244,7 @@ class _Methods:
         if text is None:
             return
         self.texts.setdefault(base, []).append(text)
+        self.needs_class = self.needs_class or isinstance(vars(base)[name], classmethod)
         names = names_in(ast.parse(text))
         if names.attributes is None:
             self._is_all = True

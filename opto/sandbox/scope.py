@@ -11,7 +11,7 @@ from typing import Any
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
-from opto.sandbox.names import Names, names_at_once, names_in, without_decorators
+from opto.sandbox.names import Names, names_annotated, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
 from opto.sandbox.receivers import Receivers, is_own
 from opto.sandbox.rewritten import Rewritten
@@ -32,6 +32,9 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
+#: What finds names that stand nowhere in the text; data is brought for that.
+_LOOK_UP = frozenset({"eval", "exec", "globals"})
+_PLAIN = frozenset({str, int, float, bool, list, dict, tuple, set, frozenset})
 _SLOW = frozenset({"numpy", "pandas"})
 _MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
 
@@ -43,6 +46,7 @@ class Scope:
         entries: How each part is made, in order. More are added when arguments bring more classes.
         watched: The plain data among them, by space and name.
         modules: The modules that are allowed because the user's program imports them.
+        keys: Those of classes and functions that children were told of.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
         values: Turns arguments into forms, and forms of results into values.
@@ -78,7 +82,7 @@ class Scope:
         self._hosts, self._values, self._free = hosts, values, free
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
-        self._keys: dict[Any, str] = {}
+        self.keys: dict[Any, str] = {}
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
@@ -94,6 +98,9 @@ class Scope:
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
         self._bring(self.names, values, space, skip=free, what=name)
+        if not _LOOK_UP.isdisjoint(self.names.free):
+            plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
+            self._bring(self.names._replace(free=(*plain,)), values, space, skip=free, what=name, needed=())
         self._known = len(self.entries)
 
     def _bring(
@@ -178,8 +185,10 @@ class Scope:
             if isinstance(value, type):
                 return self._class(name, value, what)
             inner = inspect.unwrap(value)
-            if isinstance(inner, FunctionType):
+            if isinstance(inner, FunctionType) and not hasattr(value, "registry"):
                 kept = depth_of(value) if value is not given else None
+                if inner is given and inner.__name__ == inner.__code__.co_name:
+                    kept = 0  # its decorators gave it back: what they have done besides is done
                 return self._function((space, name), given, inner, kept=kept, text=text)
         try:
             return {"do": "value", "value": self.values.form(given)}
@@ -252,7 +261,9 @@ class Scope:
             name = "lambda_"
         self.modules |= of_module(values, space)
         needed = names_at_once(tree) if isinstance(value, type) else None
+        noted = names_annotated(tree)
         names = names_in(tree)
+        names = names._replace(free=(*dict.fromkeys((*names.free, *noted)),))
         self.modules |= {module.partition(".")[0] for module in names.modules}
         inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key in names.free}
         self._bring(names, values, space, skip=free, what=name, needed=needed)
@@ -320,10 +331,10 @@ class Scope:
         Raises:
             CannotCrossError: It has no source, and is more than its data.
         """
-        if kind in self._keys:
-            return self._keys[kind]
-        key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
-        self._keys[kind], self.values.known[key] = key, kind
+        if kind in self.keys:
+            return self.keys[kind]
+        key = f"{kind.__module__}.{kind.__qualname__}.{len(self.keys)}"
+        self.keys[kind], self.values.known[key] = key, kind
         home = {"of": kind.__module__, "name": kind.__name__}
         module = sys.modules.get(kind.__module__)
         if getattr(module, kind.__name__, None) is not kind:
@@ -334,7 +345,7 @@ class Scope:
             entry = self._class_entry(kind, vars(module) if module else {})
         except SandboxTransferError as error:
             self._done.discard((home["of"], home["name"]))
-            del self._keys[kind], self.values.known[key], self._homes[kind]
+            del self.keys[kind], self.values.known[key], self._homes[kind]
             raise CannotCrossError(f"{in_words(kind)} ({error.problem.rstrip('.')})") from None
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
@@ -359,15 +370,15 @@ class Scope:
         Raises:
             CannotCrossError: It has no source, or speaks of what cannot enter.
         """
-        key = self._keys.get(function)
+        key = self.keys.get(function)
         if key is None:
             name = getattr(function, "__name__", "function")
-            key = f"function:{name}.{len(self._keys)}"
+            key = f"function:{name}.{len(self.keys)}"
             try:
                 entry = self._entry(name, function, getattr(function, "__module__", None) or "", what=self.name)
             except SandboxTransferError as error:
                 raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
-            self._keys[function], self.values.known[key] = key, function
+            self.keys[function], self.values.known[key] = key, function
             self.entries.append({**entry, "key": key})
         return key
 

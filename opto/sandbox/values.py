@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, MutableMapping
 from enum import Enum
-from functools import partial
 from importlib import import_module
+from logging import Logger
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -12,15 +12,27 @@ from weakref import WeakValueDictionary
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
-from opto.sandbox.child.graphs import Writing, is_instance, read_graph
+from opto.sandbox.child.graphs import Value, Writing, is_instance, named_member, readers
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.written import is_of_program
 
 __all__ = ["Inner", "Values"]
 
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, Rewritten)
-#: Objects of the standard library that say how they are made.
-_MADE = {"functools.partial", "operator.itemgetter", "operator.attrgetter", "operator.methodcaller"}
+#: Objects of the standard library, and the arguments that make one of them.
+_MADE: dict[str, Callable[[Any], tuple[Any, dict[str, Any]]]] = {
+    "functools.partial": lambda value: ((value.func, *value.args), value.keywords),
+    "typing.TypeVar": lambda value: ((value.__name__, *value.__constraints__), {}),
+    "typing.NewType": lambda value: ((value.__name__, value.__supertype__), {}),
+    **{
+        f"operator.{name}": lambda value: (value.__reduce__()[1], {})
+        for name in ("itemgetter", "attrgetter", "methodcaller")
+    },
+}
+
+
+def _logger(value: Logger) -> tuple[Any, dict[str, Any]]:
+    return (value.name,), {}
 
 
 class _Source(Protocol):
@@ -82,6 +94,7 @@ class Values:
         self.caller: Callable[[], Any] = lambda: None
         self.decoder = Decoder(self._read)
         self._source, self._encoder = source, encoder
+        self._readers = {**readers(self.known, self._read), **READERS}
 
     def form(self, value: Any) -> Any:
         """Return the form of *value*.
@@ -108,18 +121,32 @@ class Values:
             return {"!import": [*found.values()]} if found else {"!known": source.key_of(value)}
         if isinstance(value, MethodType):
             return {"!bound": [encoder.encode(value.__self__, depth), value.__name__]}
-        if f"{kind.__module__}.{kind.__qualname__}" in _MADE:
-            return self._made(encoder, value, depth)
+        made = _MADE.get(f"{kind.__module__}.{kind.__qualname__}")
+        if made is not None or isinstance(value, Logger):
+            args, kwargs = (_logger if made is None else made)(value)
+            forms = {name: encoder.encode(item, depth) for name, item in kwargs.items()}
+            how = [kind.__module__, kind.__qualname__] if made is not None else ["logging", "getLogger"]
+            return {"!made": [*how, encoder.sequence(args, depth), forms]}
+        if isinstance(value, BaseException):
+            named = kind.__name__ if kind.__module__ == "builtins" else source.key_of(kind)
+            return {"!error": [named, encoder.sequence(value.args, depth), encoder.encode(vars(value), depth)]}
+        if callable(value) and not is_of_program(kind) and (found := source.importable(value)) is not None:
+            return {"!import": [*found.values()]}
         return self._object(writing, encoder, value, depth)
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         kind, key_of = type(value), self._source.key_of
+        if f"{kind.__module__}.{kind.__qualname__}" == "random.Random":
+            return {"!random": ["random", "Random", encoder.encode(value.getstate(), depth)]}
+        if kind.__module__ == "numpy.random._generator":
+            bits = value.bit_generator
+            return {"!random": ["numpy.random", type(bits).__name__, encoder.encode(bits.state, depth)]}
         if isinstance(value, Inner):
             return self._inner(value)
         if isinstance(value, re.Pattern):
             return {"!pattern": [encoder.encode(value.pattern), value.flags]}
         if isinstance(value, Enum):
-            return {"!member": [key_of(kind), value.name]}
+            return named_member(key_of(kind), value)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return {"!named": [key_of(kind), encoder.sequence(value, depth)]}
         if hasattr(kind, "__dataclass_fields__") or (is_of_program(kind) and is_instance(value)):
@@ -140,28 +167,17 @@ class Values:
             return {"!import": [*found.values()]}
         if isinstance(value, BuiltinFunctionType):
             raise CannotCrossError(f"the function {value.__name__}")
-        return {"!known": self._source.key_of_function(value)}
+        registry = getattr(value, "registry", None)
+        if registry is None or not hasattr(value, "dispatch"):
+            return {"!known": self._source.key_of_function(value)}
+        # Of `singledispatch`: what stands elsewhere in the program belongs to it.
+        encode = self.writing().encoder.encode
+        others = [[encode(kind), encode(function)] for kind, function in registry.items() if kind is not object]
+        return {"!dispatch": [encode(registry[object]), others]}
 
-    def _made(self, encoder: Encoder, value: Any, depth: int) -> Any:
-        args, kwargs = value.__reduce__()[1], {}
-        if isinstance(value, partial):
-            args, kwargs = (value.func, *value.args), value.keywords
-        forms = {name: encoder.encode(item, depth) for name, item in kwargs.items()}
-        return {"!made": [type(value).__module__, type(value).__qualname__, encoder.sequence(args, depth), forms]}
-
-    def _read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+    def _read(self, tag: str, content: Any, value: Value) -> Any:
         """Return the value of a form that only both sides together understand, on the way out."""
         match tag:
-            case "!graph":
-                return read_graph(content, self.known, self._read)
-            case "!named":
-                key, items = content
-                return tuple.__new__(self.known[key], map(value, items))
-            case "!member":
-                key, name = content
-                return self.known[key].__members__[name]
-            case "!known":
-                return self.known[content]
             case "!harmless":
                 module, name = content
                 if name in HARMLESS[module] or "*" in HARMLESS[module]:
@@ -169,6 +185,6 @@ class Values:
             case "!inner":
                 if (call := self.caller()) is not None and type(content[2]) is str:
                     return Inner({"!inner": content}, call)
-            case _ if tag in READERS:
-                return READERS[tag](content, value)
+            case _ if tag in self._readers:
+                return self._readers[tag](content, value)
         raise LookupError(tag)

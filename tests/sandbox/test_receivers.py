@@ -1,5 +1,6 @@
 """A method finds its object's attributes and methods; what is an object of that kind in there is found the same way."""
 
+import logging
 import threading
 import warnings
 
@@ -21,14 +22,19 @@ class Board:
 
 
 class Player:
-    PROMPT = "Move."
+    PROMPT, most = "Move.", 9
 
     def __init__(self):
+        self.log = logging.getLogger("player")
         self.board, self.client = Board(), threading.Lock()
         self.history, self.best, self.count = [], {"score": 0}, 0
 
     def __len__(self):
         return len(self.history)
+
+    @classmethod
+    def limit(cls):
+        return cls.most
 
     def rules(self):
         return """Rules:
@@ -130,6 +136,11 @@ def run(sandbox, body, player, x=1):
         ("return [part for part in (self,) if part.history == []] != []", True),
         ("return self.PROMPT", "Move."),
         ("return Player.PROMPT", "Move."),
+        (
+            "return [isinstance(self, Player), self.__class__.__name__, self.__class__.PROMPT]",
+            [True, "Player", "Move."],
+        ),
+        ("return [self.limit(), self.log.name]", [9, "player"]),
     ],
 )
 def test_methods_find_what_they_use(sandbox, body, expected):

@@ -3,11 +3,17 @@
 import collections
 import copy
 import dataclasses
+import enum
 import functools
+import logging
 import operator
+import random
 import threading
 from types import SimpleNamespace
+from typing import Generic, TypeVar
 
+import numpy as np
+import pydantic
 import pytest
 
 from opto.errors import SandboxTimeoutError, SandboxTransferError
@@ -16,6 +22,8 @@ from opto.sandbox import Limits, Sandbox
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 
 LOCK = threading.Lock()
+BASE_RATE = 7
+LOGGER = logging.getLogger("values")
 RATES = {"net": lambda price: price, "gross": lambda price: 1.2 * price}
 
 
@@ -97,6 +105,61 @@ class Client:
         self.lock = threading.Lock()
 
 
+X = TypeVar("X")
+TOOLS = {}
+GENERATOR = np.random.default_rng(3)
+RANDOM = random.Random(3)
+
+
+def tool(function):
+    TOOLS[function.__name__] = function
+    return function
+
+
+@tool
+def halved(x):
+    return x / 2
+
+
+@functools.singledispatch
+def kind_of(x):
+    return "something"
+
+
+@kind_of.register
+def _(x: int):
+    return f"whole number {doubled(x)}"
+
+
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Box(Generic[X]):
+    def __init__(self, item: X):
+        self.item = item
+
+    def __eq__(self, other):
+        return self.item == other.item
+
+    __hash__ = None
+
+
+class User(pydantic.BaseModel):
+    name: str
+
+
+class Team(pydantic.BaseModel):
+    users: list[User]
+
+
+class RefusedError(Exception):
+    def __init__(self, code):
+        super().__init__(f"no {code}")
+        self.code = code
+
+
 @dataclasses.dataclass(frozen=True)
 class Key:
     name: str
@@ -136,6 +199,23 @@ def run(sandbox, expression, x):
         ("x(3)", lambda number: number + 1, 4),
         ("x(1).column", Cell(0, 7).moved, 7),
         ("[RATES[name](10) for name in x]", ["net", "gross"], [10, 12.0]),
+        ("TOOLS['halved'](x)", 3, 1.5),
+        ("[tool(v)(x) for v in TOOLS.values()]", 3, [1.5]),
+        ("[kind_of(x), kind_of('')]", 3, ["whole number 6", "something"]),
+        (
+            "[x.users[0].name, Team(users=[User(name='b')]).model_dump()]",
+            Team(users=[User(name="a")]),
+            ["a", {"users": [{"name": "b"}]}],
+        ),
+        ("[x.code, str(x), isinstance(x, RefusedError)]", RefusedError(3), [3, "no 3", True]),
+        ("[str(x), x.args]", KeyError("a", 1), ["('a', 1)", ("a", 1)]),
+        ("x('abc')", str.upper, "ABC"),
+        ("x(4.0)", np.sqrt, 2.0),
+        ("[x.random(), RANDOM.random()]", random.Random(5), [random.Random(5).random(), random.Random(3).random()]),
+        ("GENERATOR.random()", None, np.random.default_rng(3).random()),
+        ("eval('BASE_' + x)", "RATE", 7),
+        ("globals()['BASE_RATE']", None, 7),
+        ("LOGGER.name", None, "values"),
         ("[type(x).__name__, isinstance(x, Cell)]", Cell(1, 2), ["Cell", True]),
     ],
 )
@@ -143,11 +223,28 @@ def test_objects_and_functions_enter(sandbox, expression, given, expected):
     assert run(sandbox, expression, given) == expected
 
 
-@pytest.mark.parametrize("given", [Cell, doubled, Cell(1, 2), Stack([1]), Environment({"a": 1}), Ordered(b=1, a=2)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *[Cell, doubled, Cell(1, 2), Stack([1]), Environment({"a": 1}), Ordered(b=1, a=2), Box([1]), Rights.READ],
+        *[
+            Rights.READ | Rights.WRITE,
+            Team(users=[User(name="a")]),
+            ValueError,
+            np.array([1, "a", None], dtype=object),
+        ],
+    ],
+)
 def test_what_came_in_comes_out_as_the_same_kind(sandbox, given):
     result = run(sandbox, "x", given)
-    assert result == given
+    assert np.all(result == given)
     assert type(result) is type(given)
+
+
+def test_exceptions_come_out_as_values(sandbox):
+    for given in (ValueError("a", 1), RefusedError(4)):
+        result = run(sandbox, "x", given)
+        assert (type(result), result.args, vars(result)) == (type(given), given.args, vars(given))
 
 
 def test_classes_and_functions_that_came_in_come_out_as_the_very_objects(sandbox):

@@ -157,7 +157,9 @@ def _bytes(text: str) -> bytes:
     return binascii.a2b_base64(text)
 
 
-def _array(_: Encoder, value: Any, __: int) -> Any:
+def _array(encoder: Encoder, value: Any, depth: int) -> Any:
+    if value.dtype.kind == "O":
+        return {"!objects": [[*value.shape], encoder.sequence(value.ravel().tolist(), depth)]}
     if value.dtype.kind not in _KINDS_OF_ARRAYS:
         raise CannotCrossError(f"a numpy array of {str(value.dtype)[:80]}")
     return {"!array": [value.dtype.str, [*value.shape], _text(value.tobytes())]}
@@ -330,6 +332,15 @@ def _read_array(_: Decoder, content: Any) -> Any:
     return _of("numpy", "frombuffer")(bytearray(_bytes(data)), kind).reshape([_checked(size, int) for size in shape])
 
 
+def _read_objects(decoder: Decoder, content: Any) -> Any:
+    shape, items = content
+    values = [*decoder.items(items)]
+    made = _of("numpy", "empty")(len(values), dtype=object)
+    for place, item in enumerate(values):
+        made[place] = item
+    return made.reshape([_checked(size, int) for size in shape])
+
+
 def _read_deque(decoder: Decoder, content: Any) -> Any:
     items, longest = content
     return _of("collections", "deque")(decoder.items(items), decoder.whole(longest))
@@ -393,5 +404,6 @@ _READERS: dict[str, _Reader] = {
     "!uuid": lambda _, content: _of("uuid", "UUID")(hex=content),
     "!path": _read_path,
     "!array": _read_array,
+    "!objects": _read_objects,
     "!numpy": lambda decoder, content: _read_array(decoder, content)[()],
 }

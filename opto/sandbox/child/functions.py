@@ -1,6 +1,7 @@
 """Functions that a candidate returns: where their code is, and what they hold of their surroundings."""
 
 import binascii
+import builtins
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
@@ -17,7 +18,12 @@ _BUILTINS = """
 """
 #: Functions that only compute, by module: they may be called on anything, so any process may be told of them.
 HARMLESS: Mapping[str, frozenset[str]] = {
-    "builtins": frozenset(_BUILTINS.split()),
+    "builtins": frozenset(
+        [
+            *_BUILTINS.split(),
+            *(name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)),
+        ]
+    ),
     "math": frozenset({"*"}),
     "cmath": frozenset({"*"}),
 }

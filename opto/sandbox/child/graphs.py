@@ -1,12 +1,18 @@
 """Instances of classes that both sides know: each goes over once, whatever refers to it, itself among them."""
 
+import builtins
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
 
-__all__ = ["Writing", "filled", "is_instance", "read_graph", "state_of"]
+__all__ = ["Reader", "Value", "Writing", "filled", "is_instance", "named_member", "readers", "state_of"]
+
+#: Reads forms that are inside others.
+Value = Callable[[Any], Any]
+#: Reads what stands under a tag.
+Reader = Callable[[str, Any, Value], Any]
 
 
 def _put(made: Any, items: Any) -> None:
@@ -125,20 +131,27 @@ class Writing:
             raise CannotCrossError(f"{error.what}{whose}") from None
 
 
-def read_graph(
-    content: Any, classes: Mapping[str, type], other: Callable[[str, Any, Callable[[Any], Any]], Any]
-) -> Any:
-    """Return the value of a form of `Writing.whole`.
+def readers(classes: Mapping[str, Any], other: Reader) -> "dict[str, Callable[[Any, Value], Any]]":
+    """Return what reads the forms of objects, by tag.
 
     Args:
-        content: The form.
-        classes: Those that both sides know.
-        other: Asked for tags that are not listed in the codec, as by `Decoder`.
+        classes: What both sides know, by key.
+        other: Asked for other tags, as by `Decoder`.
     """
+    return {
+        "!graph": lambda content, _: _read_graph(content, classes, other),
+        "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
+        "!member": lambda content, _: _read_member(classes[content[0]], content[1]),
+        "!error": lambda content, value: _read_error(content, classes, value),
+        "!known": lambda content, _: classes[content],
+    }
+
+
+def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
     form, table = content
     made = [_empty(classes[row[0]]) for row in table]
 
-    def read(tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+    def read(tag: str, content: Any, value: Value) -> Any:
         return made[content] if tag == "!instance" else other(tag, content, value)
 
     value = Decoder(read).value
@@ -148,6 +161,27 @@ def read_graph(
         for item in items:
             _add(instance, value(item))
     return value(form)
+
+
+def named_member(key: str, value: Any) -> Any:
+    """Return the form of a member of an enum: by its name, or by its value if it is made of several."""
+    return {"!member": [key, value.name if value.name in type(value).__members__ else value.value]}
+
+
+def _read_member(kind: Any, which: Any) -> Any:
+    """Return a member of an enum: by its name, or by its value if it is made of several."""
+    return kind.__members__[which] if type(which) is str and which in kind.__members__ else kind(which)
+
+
+def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseException:
+    """Return an exception that is a value."""
+    name, args, state = content
+    kind: Any = classes.get(name) or getattr(builtins, name)
+    if not issubclass(kind, Exception):
+        raise TypeError(f"an exception of kind {name!r:.40}")
+    made: BaseException = kind.__new__(kind, *map(value, args))
+    _fill(made, value(state))
+    return made
 
 
 def _empty(kind: type) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 from .codec import CannotCrossError, Encoder, in_words
 from .frames import READERS, write_table
 from .functions import Functions
-from .graphs import Writing, is_instance, read_graph
+from .graphs import Value, Writing, is_instance, named_member, readers
 from .receivers import Self, forget, lost, receive
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
-_Reader = Callable[[Any, Callable[[Any], Any]], Any]
+_Reader = Callable[[Any, Value], Any]
 _CallHost = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
@@ -81,17 +81,16 @@ class Objects:
         self._keys: dict[Any, str] = {}
         classes = self.known
         self._readers: dict[str, _Reader] = {
-            "!graph": lambda content, _: read_graph(content, classes, self.read),
-            "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
-            "!member": lambda content, _: classes[content[0]].__members__[content[1]],
+            **readers(classes, self.read),
+            **READERS,
             "!self": self._read_self,
             "!host": lambda content, _: self.host(content),
-            "!known": lambda content, _: classes[content],
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
+            "!random": _read_random,
+            "!dispatch": _read_dispatch,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
             "!inner": self.functions.read,
-            **READERS,
             "!import": lambda content, _: found(*content),
         }
 
@@ -114,14 +113,14 @@ class Objects:
         """Return the attributes of ``self`` that the call has changed, which is to no avail."""
         return lost(self.form)
 
-    def read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+    def read(self, tag: str, content: Any, value: Value) -> Any:
         """Return what *content* says under *tag*."""
         reader = self._readers.get(tag)
         if reader is None:
             raise LookupError(tag)
         return reader(content, value)
 
-    def _read_self(self, content: Any, value: Callable[[Any], Any]) -> Self:
+    def _read_self(self, content: Any, value: Value) -> Self:
         key, state, missing, path = content
         values = {name: value(form) for name, form in state.items()}
         hosts = {name: self.host(f"{path}.{name}") for name in self._hosts_in(path)}
@@ -146,15 +145,22 @@ class Objects:
         if isinstance(value, type | FunctionType) and value in self._keys:
             return {"!known": self._keys[value]}
         key = self._keys.get(kind)
-        if key is not None:
+        if key is not None and not isinstance(value, Self):
             if isinstance(value, Enum):
-                return {"!member": [key, value.name]}
+                return named_member(key, value)
             if isinstance(value, tuple):
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
-            if not isinstance(value, Self) and is_instance(value):
+            if is_instance(value):
                 return writing.instance(key, value)
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             return self.functions.write(value, lambda item: encoder.encode(item, depth))
+        return self._other(encoder, value, depth, key)
+
+    def _other(self, encoder: Encoder, value: Any, depth: int, key: str | None) -> Any:
+        kind = type(value)
+        if isinstance(value, Exception) and (key is not None or kind.__module__ == "builtins"):
+            state = encoder.encode(vars(value), depth)
+            return {"!error": [key or kind.__name__, encoder.sequence(value.args, depth), state]}
         if (table := write_table(encoder, value, depth)) is not None:
             return table
         if kind.__module__ == "builtins":
@@ -165,9 +171,28 @@ class Objects:
             raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 
-def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:
+def _read_made(content: Any, value: Value) -> Any:
     module, name, args, kwargs = content
     return found(module, name)(*map(value, args), **{key: value(form) for key, form in kwargs.items()})
+
+
+def _read_random(content: Any, value: Value) -> Any:
+    module, name, state = content
+    if module == "random":
+        made = found(module, name)()
+        made.setstate(value(state))
+        return made
+    bits = found(module, name)()
+    bits.state = value(state)
+    return found("numpy.random", "Generator")(bits)
+
+
+def _read_dispatch(content: Any, value: Value) -> Any:
+    base, others = content
+    made = found("functools", "singledispatch")(value(base))
+    for kind, function in others:
+        made.register(value(kind), value(function))
+    return made
 
 
 def found(module: str, name: str | None) -> Any:

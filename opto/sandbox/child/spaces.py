@@ -12,7 +12,7 @@ from typing import Any
 from .codec import Decoder
 from .guard import Locations, guarded_builtins
 from .objects import Objects, Outside, found, stand_in
-from .receivers import Self
+from .receivers import PLACES, Self
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
@@ -67,6 +67,10 @@ class Spaces:
         for entry in entries:
             if entry["do"] == "cell":
                 self._assign(entry["name"], decoder.decode(entry["value"]))
+                continue
+            if entry["do"] == "stands":
+                known = self._objects.known
+                PLACES[known[entry["key"]]] = known[entry["for"]]
                 continue
             if entry["do"] == "main":
                 known = self._objects.known
