@@ -62,10 +62,13 @@ def forwarding(
     named = ", ".join(f"{name!r}: {name}" for name in only)
     passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
     is_async = isinstance(definition, ast.AsyncFunctionDef)
-    body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
-    body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
+    own = "_"
+    while any(name.startswith(own) for name in _all_names(definition)):
+        own += "_"  # an argument is not called in place of the candidate
+    body = f"{'await ' if is_async else ''}{own}call({passed})"
+    body = f"for {own}item in {body}: yield {own}item" if _is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
-    space: dict[str, Any] = {"__call": _passing(call, leading, defaults), "__acall": _passing(acall, leading, defaults)}
+    space: dict[str, Any] = {f"{own}call": _passing(acall if is_async else call, leading, defaults)}
     # In the folder of this file, so that tracebacks for users leave it out.
     exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
     made: FunctionType = space[definition.name]
@@ -95,6 +98,12 @@ def _passing(call: Callable[..., Any], names: list[str], defaults: Mapping[str, 
         return call(*leading[:first], **{name: value for name, value in later if value is not KEPT}, **named)
 
     return passing
+
+
+def _all_names(definition: Definition) -> list[str]:
+    args = definition.args
+    given = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]
+    return [definition.name, *(item.arg for item in given)]
 
 
 def _is_generator(definition: ast.AST) -> bool:
