@@ -67,7 +67,9 @@ class Walls(NamedTuple):
             os._exit(1)
         if sys.platform == "linux":
             kernel.give_up_new_powers()
-            kernel.hide()
+            if self.offered != FILES | SECCOMP:
+                # Where it cannot reach others of its kind, whoever looks after it may see what files it has open.
+                kernel.hide()
         if self.offered & FILES:
             kernel.restrict_files([*self.readable, *_OF_THE_SYSTEM], [self.folder, "/dev/null"])
         if self.offered & SECCOMP:
@@ -75,7 +77,7 @@ class Walls(NamedTuple):
 
     def _set_limits(self, tasks: int | None) -> None:
         limits: Mapping[str, int | None] = {
-            "RLIMIT_CORE": 0,
+            "RLIMIT_CORE": 1,  # no more than no bytes, and programs that take care of crashes heed it
             "RLIMIT_MEMLOCK": 0,
             "RLIMIT_MSGQUEUE": 0,
             "RLIMIT_FSIZE": self.file_size,
