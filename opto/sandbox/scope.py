@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from logging import Logger
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
@@ -282,7 +282,12 @@ class Scope:
                 key, state = content
                 made: Any = object.__new__(self._classes[key])
                 for name, form in state.items():
-                    object.__setattr__(made, name, value(form))
+                    # Past properties, which would run: what comes from there is data.
+                    member = inspect.getattr_static(made, name, None)
+                    if isinstance(member, MemberDescriptorType):
+                        member.__set__(made, value(form))
+                    else:
+                        object.__getattribute__(made, "__dict__")[name] = value(form)
                 return made
             case "!named":
                 key, items = content
