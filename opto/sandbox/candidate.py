@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
+from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
@@ -163,6 +164,8 @@ class ChildCandidate:
         # Whoever fills the disk goes on while it is asked for its line.
         line = None if isinstance(what, OverDisk) else child.line_reached(file)
         status = child.end()
+        if status == NOT_STARTED:
+            return self._not_started("there are too many processes")
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
@@ -200,11 +203,14 @@ class ChildCandidate:
                 reason = error
                 if error.errno not in _TEMPORARY:
                     break
-        # Not for want of anything that the candidate could do: an error of its own would be fed back.
-        raise IsolationError(
+        raise self._not_started(str(reason)) from reason
+
+    def _not_started(self, reason: str) -> IsolationError:
+        # No error of the candidate, which would be fed back: it can do nothing about it.
+        return IsolationError(
             f"A process for {self._main.name}() could not be started: {reason}.",
             mend="Close programs or files, or raise the limits of this user.",
-        ) from reason
+        )
 
     def _imports(self) -> Imports:
         return resolve({*self._scope.modules, *self._extra}, self._scope.used)

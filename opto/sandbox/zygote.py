@@ -271,8 +271,8 @@ def _make_root() -> str:
     name = f"opto-sandbox-{os.urandom(8).hex()}"
     places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
     for place in filter(None, places):
-        root = os.path.join(os.path.abspath(place), name)
         try:
+            root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
             os.mkdir(root, 0o700)
         except OSError:
             continue

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from opto.errors import IsolationError, SandboxTimeoutError
+from opto.errors import IsolationError, SandboxCrashError, SandboxTimeoutError
 from opto.sandbox import Limits, Sandbox
+from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.zygote import Zygote
 
 pytestmark = [
@@ -131,6 +132,15 @@ def test_too_few_files_are_no_fault_of_the_candidate(sandbox):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             os.close(taken[0])
         assert candidate(1) == 1
+
+
+def test_too_many_processes_are_no_fault_of_the_candidate(sandbox, monkeypatch):
+    with sandbox.load("import os\ndef f(code):\n    os._exit(code)\n") as candidate:
+        with pytest.raises(SandboxCrashError, match="exit code 255"):
+            candidate(-1)  # which is what its process may say of itself
+        monkeypatch.setattr(Zygote, "end", lambda *_, **__: NOT_STARTED)
+        with pytest.raises(IsolationError, match="could not be started: there are too many processes"):
+            candidate(0)
 
 
 def test_a_flood_of_calls_of_the_host_ends_with_the_time(sandbox):

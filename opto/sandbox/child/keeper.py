@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from . import kernel
-from .offers import OUT_OF_MEMORY
+from .offers import NOT_STARTED, OUT_OF_MEMORY
 
 __all__ = ["Keeper", "count_tasks", "end_below"]
 
@@ -84,7 +84,11 @@ class Keeper:
         if os.getppid() != zygote:
             os._exit(1)
         keeper = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.write(self._tell, _STATUS.pack(NOT_STARTED))
+            os._exit(1)
         if pid:
             try:
                 self._keep(pid)
