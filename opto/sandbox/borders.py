@@ -37,7 +37,7 @@ def scope_of(source: str, name: str, *, like: FunctionType | None, owner: type |
         values=like.__globals__ if like is not None else {},
         free=closure_of(like) if like is not None else {},
         space=space_of(like),
-        has_owner=owner is not None,
+        owner=owner,
         **settings,
     )
 

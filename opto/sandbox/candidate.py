@@ -85,6 +85,7 @@ class ChildCandidate:
         self._pool = Pool(limits.children)
         self._defaults: dict[str, Any] | None = None
         self._is_warned = False
+        scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
         failures.show_lines(self, main.file, main.source)
 
@@ -95,10 +96,12 @@ class ChildCandidate:
             SandboxError: It passed a limit, or something cannot enter or leave.
             Exception: Whatever the function raised.
         """
+        self._scope.expect((*args, *kwargs.values()))
         return self._run(lambda child: self._call(child, args, kwargs))
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """Do as a call does, while the event loop goes on. Cancelling it ends the process."""
+        self._scope.expect((*args, *kwargs.values()))
         return await self._run_async(lambda child: self._call(child, args, kwargs))
 
     @property
@@ -268,9 +271,13 @@ class ChildCandidate:
         yield from ()
         return _NOTHING
 
-    def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
+    def _call_inner(self, form: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function that the candidate has returned."""
+        return self._run(lambda child: self._call(child, args, kwargs, form))
+
+    def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Any = None) -> Steps:
         self._scope.look_again()
-        encode, names = self._scope.encode, self._main.parameters
+        encode, names = self._scope.encode, self._main.parameters if inner is None else ()
         more = names[-1] if names else "*args"
         called = [*names[: len(args)], *[more] * (len(args) - len(names))]
         message = {
@@ -278,6 +285,8 @@ class ChildCandidate:
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
             "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
         }
+        if inner is not None:
+            message["of"] = inner
         message["classes"] = self._news_for(child)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         reply = yield from child.exchange(message, self._limits.seconds, partial(self._serve, child, given))
@@ -364,7 +373,8 @@ class ChildCandidate:
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
-        function = self._hosts[path]
+        inner = self._scope.values.offered.get(path)
+        function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
             function = given[root] if root in given else self._scope.value_of(root)

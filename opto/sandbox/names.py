@@ -18,11 +18,13 @@ class Names(NamedTuple):
         modules: Modules that it imports.
         attributes: Attributes of ``self`` that it uses, with those of theirs that it uses, or None if it uses such an
             attribute in other ways; None if it uses ``self`` in other ways.
+        above: Attributes of ``super()`` that it uses; None if it uses that in other ways.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
     attributes: "Attributes | None"
+    above: tuple[str, ...] | None
 
 
 #: Names of attributes, each with the names of its attributes; None for any.
@@ -31,11 +33,11 @@ Attributes = Mapping[str, frozenset[str] | None]
 
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
-    modules, attributes = (*dict.fromkeys(_modules(tree)),), _attributes(tree)
+    modules, attributes, above = (*dict.fromkeys(_modules(tree)),), _attributes(tree), _above(tree)
     top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules, attributes)
+    return Names((*free,), modules, attributes, above)
 
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
@@ -81,6 +83,19 @@ def _attributes(tree: ast.AST) -> Attributes | None:
         return None
     inner = {id(part.value): part.attr for part in ast.walk(tree) if isinstance(part, ast.Attribute)}
     return merged({part.attr: frozenset({inner[id(part)]}) if id(part) in inner else None} for part in attributes)
+
+
+def _above(tree: ast.AST) -> tuple[str, ...] | None:
+    uses = sum(isinstance(part, ast.Name) and part.id in {"super", "__class__"} for part in ast.walk(tree))
+    found = [
+        part.attr
+        for part in ast.walk(tree)
+        if isinstance(part, ast.Attribute)
+        and isinstance(part.value, ast.Call)
+        and isinstance(part.value.func, ast.Name)
+        and part.value.func.id == "super"
+    ]
+    return (*dict.fromkeys(found),) if uses == len(found) else None
 
 
 def merged(some: Iterable[Attributes]) -> Attributes:

@@ -3,7 +3,7 @@
 import ast
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.names import Attributes, Names, merged, names_in
 from opto.sandbox.rewritten import Owned, Rewritten
 from opto.sandbox.values import Values
-from opto.sandbox.written import PROPERTIES, depth_of, mangled, members_of, plain_members_of
+from opto.sandbox.written import PROPERTIES, depth_of, is_of_program, mangled, members_of, plain_members_of
 from opto.splice import indent
 
 __all__ = ["Receivers", "is_own"]
@@ -33,6 +33,7 @@ class _Scope(Protocol):
 
     name: str
     names: Names
+    owner: type | None
     entries: list[dict[str, Any]]
     values: Values
 
@@ -121,58 +122,111 @@ class Receivers:
         return self._written(value, dict.fromkeys(used), path, writing)
 
     def _see(self, receiver: Any, wanted: Attributes | None, path: str) -> _Seen:
-        """Add a class with the methods of *receiver* that are used."""
-        kind, but = type(receiver), self._scope.name if path == "self" else None
-        all_of_it = dict.fromkeys(members_of(kind))
-        texts, used = self._methods(kind, all_of_it if wanted is None else wanted, path, receiver, but=but)
-        key = f"{path}:{kind.__qualname__}.{len(self._scope.entries)}"
-        self._scope.entries.append({**_class_of(kind, texts), "key": key})
-        return _Seen(key, None if wanted is None else used, _weakly(receiver))
+        """Add classes with the methods of *receiver* that are used."""
+        kind, scope = type(receiver), self._scope
+        methods = _Methods(scope, kind, receiver, path)
+        methods.want(dict.fromkeys(members_of(kind)) if wanted is None else wanted)
+        owner = scope.owner if path == "self" and scope.owner in kind.__mro__ else None
+        if owner is not None:
+            methods.want_above(owner, scope.names.above)
+        key, keys = self._add(kind, methods, owner)
+        if owner is not None:
+            how = PROPERTIES.get(type(vars(owner).get(scope.name)))
+            scope.entries.append({"do": "main", "key": key, "owner": keys[owner], "how": how})
+        return _Seen(key, None if wanted is None else methods.used, _weakly(receiver))
+
+    def _add(self, kind: type, methods: "_Methods", owner: type | None) -> tuple[str, dict[type, str]]:
+        """Add the classes that *kind* is made of, as far as there is something in them; return their keys."""
+        key, keys = "", {}
+        for base in reversed(methods.chain):
+            texts = methods.texts.get(base, [])
+            if texts or base in {kind, owner}:
+                above, key = key, f"{base.__module__}.{base.__qualname__}, seen {len(self._scope.entries)}"
+                keys[base] = key
+                self._scope.entries.append({**_class_of(base, texts, above), "key": key})
+        return key, keys
 
     def whole(self, kind: type) -> dict[str, Any]:
         """Return how a class is made of all of its methods and its plain members."""
-        texts, _ = self._methods(kind, dict.fromkeys(members_of(kind)), "", None, but=None)
+        methods = _Methods(self._scope, kind, None, "")
+        methods.want(dict.fromkeys(members_of(kind)))
         free: dict[str, Any] = {}
+        texts = []
         for name, value in plain_members_of(kind).items():
             try:
-                free[f"_{name}"] = {"do": "value", "value": self._scope.values.form(value)}
+                free[f"member{len(free)}_"] = {"do": "value", "value": self._scope.values.form(value)}
             except CannotCrossError:
                 continue
-            texts.append(f"{name} = _{name}")
-        return {**_class_of(kind, texts), "free": free}
+            texts.append(f"{name} = member{len(free) - 1}_\n")
+        methods.texts.setdefault(kind, []).extend(texts)
+        self._add(kind, methods, None)
+        entry = self._scope.entries.pop()
+        return {**entry, "free": {**entry["free"], **free}}
 
-    def _methods(
-        self, kind: type, wanted: Attributes, path: str, owner: Any, *, but: str | None
-    ) -> tuple[list[str], Attributes | None]:
-        """Return the texts of the methods among *wanted* and of those that they use, and all attributes used."""
-        waiting, texts, seen = [wanted], [], set()
-        used: list[Attributes] = []
-        is_all = False
-        while waiting:
-            names = waiting.pop()
-            spelt = {name: inner for given, inner in names.items() for name in mangled(given, kind)}
-            used.append(spelt)
-            for name in spelt:
-                if name in seen or name == but or self._scope.is_host(f"{path}.{name}"):
-                    continue
-                seen.add(name)
-                text = self._method(kind, name, owner)
-                if text is None:
-                    continue
-                texts.append(text)
-                more = names_in(ast.parse(text)).attributes
-                is_all = is_all or more is None
-                waiting.append(dict.fromkeys(members_of(kind)) if more is None else more)
-        return texts, None if is_all else merged(used)
 
-    def _method(self, kind: type, name: str, owner: Any) -> str | None:
-        """Return how the method *name* of a class is written; None if it is none, or one that is of no use."""
-        member = members_of(kind).get(name)
-        if member is None or name in _UNUSED:
-            return None
+class _Methods:
+    """Those methods of an object that are used, and what they use of it.
+
+    Attributes:
+        chain: The classes that are looked at, in the order of resolution.
+        texts: The texts of methods, by class.
+    """
+
+    def __init__(self, scope: _Scope, kind: type, receiver: Any, path: str) -> None:
+        self._scope, self._kind, self._receiver, self._path = scope, kind, receiver, path
+        self.chain = [base for base in kind.__mro__ if is_of_program(base)]
+        self.texts: dict[type, list[str]] = {}
+        self._seen: set[tuple[type, str]] = set()
+        self._used: list[Attributes] = []
+        self._is_all = False
+
+    @property
+    def used(self) -> Attributes | None:
+        """The attributes that are used; None if that cannot be told."""
+        return None if self._is_all else merged(self._used)
+
+    def want(self, attributes: Attributes) -> None:
+        """Add the methods among *attributes*, and those that they use."""
+        spelt = {name: inner for given, inner in attributes.items() for name in mangled(given, self._kind)}
+        self._used.append(spelt)
+        for name in spelt:
+            if not self._scope.is_host(f"{self._path}.{name}"):
+                self._want(name, self.chain)
+
+    def want_above(self, kind: type, names: Iterable[str] | None) -> None:
+        """Add the methods *names*, or any if it is None, of the classes behind *kind*."""
+        above = self.chain[self.chain.index(kind) + 1 :]
+        for name in dict.fromkeys(name for base in above for name in vars(base)) if names is None else names:
+            self._want(name, above)
+
+    def _want(self, name: str, among: Sequence[type]) -> None:
+        base = next((base for base in among if name in vars(base)), None)
+        if base is None or (base, name) in self._seen or name in _UNUSED:
+            return
+        self._seen.add((base, name))
+        # The candidate takes this place itself.
+        text = (
+            None
+            if self._path == "self" and (base, name) == (self._scope.owner, self._scope.name)
+            else self._text(base, name)
+        )
+        if text is None:
+            return
+        self.texts.setdefault(base, []).append(text)
+        names = names_in(ast.parse(text))
+        if names.attributes is None:
+            self._is_all = True
+            self.want(dict.fromkeys(members_of(self._kind)))
+        else:
+            self.want(names.attributes)
+        self.want_above(base, names.above)
+
+    def _text(self, kind: type, name: str) -> str | None:
+        """Return how the method *name* of a class is written; None if it is none."""
+        member = vars(kind)[name]
         how = PROPERTIES.get(type(member))
         given = member.fget if how == "property" else member.__func__ if how else member
-        function, text = self._scope.adapt(Owned(given, owner)), None
+        function, text = self._scope.adapt(Owned(given, self._receiver)), None
         if isinstance(function, Owned):  # of which nobody knows more
             function = self._scope.adapt(given)
         if isinstance(function, Rewritten):
@@ -195,15 +249,15 @@ def _weakly(value: Any) -> Callable[[], Any]:
         return lambda: None
 
 
-def _class_of(kind: type, texts: list[str]) -> dict[str, Any]:
-    body = indent("\n".join(texts) or "pass", "    ")
+def _class_of(kind: type, texts: list[str], above: str) -> dict[str, Any]:
+    body = indent("\n".join(texts) or "pass\n", "    ")
     return {
         "do": "source",
-        "source": f"class {kind.__name__}(__Self__):\n{body}\n",
+        "source": f"class {kind.__name__}({'__Above__' if above else '__Self__'}):\n{body}\n",
         "file": f"<methods of {kind.__name__}>",
         "line": 0,
         "name": kind.__name__,
-        "free": {},
+        "free": {"__Above__": {"do": "known", "key": above}} if above else {},
         "owner": None,
         "space": kind.__module__,
     }

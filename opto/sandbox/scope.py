@@ -4,7 +4,7 @@ import ast
 import builtins
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from logging import Logger
 from types import FunctionType, ModuleType
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
+_SLOW = frozenset({"numpy", "pandas"})
 _MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
 
 
@@ -52,7 +53,7 @@ class Scope:
         values: What global names stand for there.
         space: The module that they belong to.
         hosts: What is called outside, by name.
-        has_owner: True if it is a method.
+        owner: The class that it is a method of.
         adapt: Maps each value of the program before it is looked at.
         encoder: The class that turns arguments into forms.
     """
@@ -66,12 +67,12 @@ class Scope:
         free: Mapping[str, Any],
         space: str,
         hosts: Collection[str],
-        has_owner: bool = False,
+        owner: type | None = None,
         adapt: Callable[[Any], Any] | None = None,
         encoder: type[Encoder] = Encoder,
     ) -> None:
         self.entries: list[_Entry] = []
-        self.name = name
+        self.name, self.owner = name, owner
         self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
         self._hosts, self._values, self._free = hosts, values, free
@@ -82,17 +83,12 @@ class Scope:
         tree = ast.parse(source)
         without_decorators(tree, name)
         self.names = names_in(tree)
-        if "super" in self.names.free and has_owner:
-            raise SandboxTransferError(
-                f"{name}() uses super(), and the classes above stay outside.",
-                mend="Call no method of the classes above, or use isolation='none'.",
-            )
         self.used = {module.partition(".")[0] for module in self.names.modules}
         self._receivers = Receivers(self)
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
         for free_name in free:
-            if free_name in self.names.free and not self.is_host(free_name):
+            if free_name in self.names.free and free_name != "__class__" and not self.is_host(free_name):
                 entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
@@ -123,7 +119,7 @@ class Scope:
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
                 try:
-                    entry: _Entry = {"do": "host", "path": name}
+                    entry: _Entry = {"do": "host", "key": name}
                     if not is_host:
                         entry = self._entry(name, values[name], space, what=what)
                 except SandboxTransferError as error:
@@ -135,6 +131,10 @@ class Scope:
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def expect(self, values: Iterable[Any]) -> None:
+        """Note that *values* will come, before there is a process: what takes long to import is then there already."""
+        self.used |= _SLOW & {type(value).__module__.partition(".")[0] for value in values}
 
     def value_of(self, name: str) -> Any:
         """Return what the program calls *name* now.

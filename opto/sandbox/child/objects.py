@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Encoder, in_words
+from .frames import READERS, write_table
+from .functions import Functions
 from .graphs import Writing, is_instance, read_graph
 from .receivers import Self, forget, lost, receive
 
@@ -73,10 +75,11 @@ class Objects:
 
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
+        self.functions = Functions()
         self._call_host = call_host
-        self._classes: dict[str, Any] = {}
+        self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
-        classes = self._classes
+        classes = self.known
         self._readers: dict[str, _Reader] = {
             "!graph": lambda content, _: read_graph(content, classes, self.read),
             "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
@@ -87,12 +90,14 @@ class Objects:
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
+            "!inner": self.functions.read,
+            **READERS,
             "!import": lambda content, _: found(*content),
         }
 
     def learn(self, key: str, value: Any) -> None:
         """Note that both sides call *value*, a class or a function, by *key*."""
-        self._classes[key] = value
+        self.known[key] = value
         self._keys[value] = key
 
     def key_of(self, kind: type) -> str | None:
@@ -120,7 +125,7 @@ class Objects:
         key, state, missing, path = content
         values = {name: value(form) for name, form in state.items()}
         hosts = {name: self.host(f"{path}.{name}") for name in self._hosts_in(path)}
-        return receive(self._classes[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
+        return receive(self.known[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
 
     def _hosts_in(self, path: str) -> set[str]:
         """Return the attributes of what goes by *path* that are called outside, or in which something is."""
@@ -148,13 +153,16 @@ class Objects:
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
             if not isinstance(value, Self) and is_instance(value):
                 return writing.instance(key, value)
-        if kind.__module__ == "builtins" and not isinstance(value, type):
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            return self.functions.write(value, lambda item: encoder.encode(item, depth))
+        if (table := write_table(encoder, value, depth)) is not None:
+            return table
+        if kind.__module__ == "builtins":
             raise CannotCrossError(in_words(kind))
         try:
             return encoder.base(value, depth)
         except CannotCrossError:
-            where = ", a class of its own" if key is None and not isinstance(value, type) else ""
-            raise CannotCrossError(in_words(kind) + where) from None
+            raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 
 def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:

@@ -3,6 +3,7 @@
 import __future__
 
 import ast
+import builtins
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FrameType, FunctionType, ModuleType
@@ -34,6 +35,7 @@ class Spaces:
         self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
+        self._owners: dict[type, tuple[type, str | None]] = {}
 
     def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
         """Define the candidate and what it uses; *begin* is called before anything of it runs."""
@@ -66,11 +68,22 @@ class Spaces:
             if entry["do"] == "cell":
                 self._assign(entry["name"], decoder.decode(entry["value"]))
                 continue
+            if entry["do"] == "main":
+                known = self._objects.known
+                self._owners[known[entry["key"]]] = known[entry["owner"]], entry["how"]
+                continue
             value = self._value(entry, decoder)
             if "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
             if "key" in entry:
                 self._objects.learn(entry["key"], value)
+
+    def take_place_in(self, kind: type) -> None:
+        """Make the candidate the method of *kind* that it is: objects may call it, and `super` finds those above."""
+        owner, how = self._owners.get(kind, (None, None))
+        if owner is not None:
+            setattr(owner, self.function.__name__, getattr(builtins, how)(self.function) if how else self.function)
+            self._assign("__class__", owner)
 
     def _assign(self, name: str, value: Any) -> None:
         """Give the closure variable *name* of the candidate another value."""
@@ -84,8 +97,8 @@ class Spaces:
                 return found(entry["module"], entry["name"])
             case "value":
                 return decoder.decode(entry["value"])
-            case "host":
-                return self._objects.host(entry["path"])
+            case "known" | "host":
+                return self._objects.read(f"!{entry['do']}", entry["key"], decoder.value)
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "outside":
@@ -125,6 +138,7 @@ class Spaces:
         ]
         flags = __future__.annotations.compiler_flag
         code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        self._objects.functions.add(entry["source"], code, self._space(entry["space"]))
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made = vars(outside.popitem()[1])["make"](**free)
