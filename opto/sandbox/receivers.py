@@ -297,6 +297,8 @@ def _class_of(kind: type, texts: list[str], above: str) -> dict[str, Any]:
 
 def is_own(kind: type, adapt: Callable[[Any], Any]) -> bool:
     """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
+    if issubclass(kind, BaseException):
+        return False
     if any(base.__module__.partition(".")[0] == __name__.partition(".")[0] for base in kind.__mro__):
         return True
     for member in vars(kind).values():

@@ -3,6 +3,7 @@
 import builtins
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from types import MemberDescriptorType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
@@ -47,6 +48,8 @@ def state_of(value: Any) -> dict[str, Any]:
 def is_instance(value: Any) -> bool:
     """True if *value* is made of attributes, and of items at most."""
     kind = type(value)
+    if hasattr(kind, "__del__"):
+        return False
     if issubclass(kind, (*_PARTS,)):
         return True
     # Whatever else is in it that Python made, or another language, has no form.
@@ -69,8 +72,14 @@ def filled(kind: type, state: Mapping[str, Any]) -> Any:
 
 
 def _fill(made: Any, state: Mapping[str, Any]) -> None:
+    kind = type(made)
     for name, value in state.items():
-        object.__setattr__(made, name, value)
+        # Past properties, which would run: what comes from the other side is data.
+        member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
+        if isinstance(member, MemberDescriptorType):
+            member.__set__(made, value)
+        else:
+            object.__getattribute__(made, "__dict__")[name] = value
 
 
 def _part_of(kind: type) -> type | None:
@@ -185,6 +194,8 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseE
 
 
 def _empty(kind: type) -> Any:
+    if hasattr(kind, "__del__"):
+        raise TypeError("what runs code when it goes")
     part: Any = _part_of(kind) or object
     return part.__new__(kind)
 
