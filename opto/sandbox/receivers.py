@@ -13,7 +13,7 @@ from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.names import Attributes, Names, merged, names_in
 from opto.sandbox.rewritten import Owned, Rewritten
 from opto.sandbox.values import Values
-from opto.sandbox.written import PROPERTIES, depth_of, is_of_program, mangled, members_of, plain_members_of
+from opto.sandbox.written import PROPERTIES, classes_of, depth_of, is_of_library, mangled, members_of, plain_members_of
 from opto.splice import indent
 
 __all__ = ["Receivers", "is_own"]
@@ -204,7 +204,7 @@ class _Methods:
 
     def __init__(self, scope: _Scope, kind: type, receiver: Any, path: str) -> None:
         self._scope, self._kind, self._receiver, self._path = scope, kind, receiver, path
-        self.chain = [base for base in kind.__mro__ if is_of_program(base)]
+        self.chain = classes_of(kind)
         self.texts: dict[type, list[str]] = {}
         self._seen: set[tuple[type, str]] = set()
         self._used: list[Attributes] = []
@@ -299,7 +299,7 @@ def is_own(kind: type, adapt: Callable[[Any], Any]) -> bool:
     """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
     if issubclass(kind, BaseException):
         return False
-    if any(base.__module__.partition(".")[0] == __name__.partition(".")[0] for base in kind.__mro__):
+    if any(map(is_of_library, kind.__mro__)):
         return True
     for member in vars(kind).values():
         function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member

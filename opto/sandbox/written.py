@@ -10,10 +10,12 @@ from typing import Any
 
 __all__ = [
     "PROPERTIES",
+    "classes_of",
     "closure_of",
     "closures_in",
     "depth_of",
     "is_installed",
+    "is_of_library",
     "is_of_program",
     "lambda_text",
     "lines_above",
@@ -23,6 +25,10 @@ __all__ = [
     "stand_in_for",
 ]
 
+#: Of a type: it was made by a class statement, or as one is made.
+_MADE_BY_PYTHON = 1 << 9
+#: Where the classes stand that users derive theirs from.
+_OWN = tuple(f"{__name__.partition('.')[0]}.{part}" for part in ("trace", "nodes"))
 #: What turns functions in the body of a class into something else, by what it makes of them.
 PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
@@ -50,12 +56,17 @@ def mangled(name: str, kind: type) -> list[str]:
     return [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
 
 
+def classes_of(kind: type) -> list[type]:
+    """Return the classes that *kind* is made of, in the order of resolution, as far as they are the user's."""
+    top = kind.__module__.partition(".")[0]
+    return [base for base in kind.__mro__ if is_of_program(base, top)]
+
+
 def members_of(kind: type) -> dict[str, Any]:
     """Return what the classes of the user's that *kind* is made of define."""
     found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base is not object and not is_installed(sys.modules.get(base.__module__.partition(".")[0])):
-            found.update(base.__dict__)
+    for base in reversed(classes_of(kind)):
+        found.update(base.__dict__)
     return found
 
 
@@ -78,10 +89,18 @@ def is_installed(module: ModuleType | None) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
-def is_of_program(kind: type) -> bool:
-    """True if *kind* is a class that somebody wrote for this program, or for another that it is made of."""
-    module = sys.modules.get(kind.__module__.partition(".")[0])
-    return kind.__module__ != "builtins" and not is_installed(module)
+def is_of_library(kind: type) -> bool:
+    """True if *kind* is one of those that users derive theirs from, and that stay outside."""
+    return kind.__module__.startswith(_OWN)
+
+
+def is_of_program(kind: type, top: str | None = None) -> bool:
+    """True if *kind* is a class that somebody wrote for this program, or for the package *top*."""
+    if not kind.__flags__ & _MADE_BY_PYTHON or is_of_library(kind):
+        return False
+    home = kind.__module__.partition(".")[0]
+    # Code that was run without a name for its module takes that of Python's own.
+    return home in {"builtins", top} or not is_installed(sys.modules.get(home))
 
 
 class _Closure(Mapping[str, Any]):
