@@ -19,12 +19,14 @@ class Names(NamedTuple):
         attributes: Attributes of ``self`` that it uses, with those of theirs that it uses, or None if it uses such an
             attribute in other ways; None if it uses ``self`` in other ways.
         above: Attributes of ``super()`` that it uses; None if it uses that in other ways.
+        called: How it calls what it finds by a name first: ``client.ask``, by ``client``.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
     attributes: "Attributes | None"
     above: tuple[str, ...] | None
+    called: Mapping[str, str]
 
 
 #: Names of attributes, each with the names of its attributes; None for any.
@@ -34,10 +36,11 @@ Attributes = Mapping[str, frozenset[str] | None]
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
     modules, attributes, above = (*dict.fromkeys(_modules(tree)),), _attributes(tree), _above(tree)
+    called = _called(tree)
     top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules, attributes, above)
+    return Names((*free,), modules, attributes, above, called)
 
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
@@ -97,6 +100,18 @@ def _attributes(tree: ast.AST) -> Attributes | None:
         return None
     inner = {id(part.value): part.attr for part in ast.walk(tree) if isinstance(part, ast.Attribute)}
     return merged({part.attr: frozenset({inner[id(part)]}) if id(part) in inner else None} for part in attributes)
+
+
+def _called(tree: ast.AST) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for part in ast.walk(tree):
+        path, target = [], part.func if isinstance(part, ast.Call) else None
+        while isinstance(target, ast.Attribute):
+            path.append(target.attr)
+            target = target.value
+        if isinstance(target, ast.Name):
+            found.setdefault(target.id, ".".join((target.id, *reversed(path))))
+    return found
 
 
 def _above(tree: ast.AST) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from opto.sandbox.values import Values
 from opto.sandbox.written import PROPERTIES, classes_of, depth_of, is_of_library, mangled, members_of, plain_members_of
 from opto.splice import indent
 
-__all__ = ["Receivers", "is_own"]
+__all__ = ["Receivers", "is_own", "refusal"]
 
 #: Special methods that a class here has no use for, or that would get in the way of making one.
 _UNUSED = frozenset(
@@ -49,12 +49,20 @@ class _Seen(NamedTuple):
     Attributes:
         key: Of the class.
         used: The attributes that are used; None if that cannot be told.
+        missing: Methods that cannot enter, in words.
         owner: Returns the object whose methods were looked at.
     """
 
     key: str
     used: Attributes | None
+    missing: dict[str, str]
     owner: Callable[[], Any]
+
+
+def refusal(problem: str, *paths: str) -> SandboxTransferError:
+    """Return the error for something that the candidate finds by *paths*, and that can be called outside."""
+    mend = f"Offer what it calls there with Sandbox(hosts={[*paths]}), or use isolation='none'."
+    return SandboxTransferError(problem, mend=mend)
 
 
 class Receivers:
@@ -89,21 +97,19 @@ class Receivers:
         except CannotCrossError:  # in an object that several attributes may lead to
             for name, value in state_of(receiver).items():
                 if name in form["!self"][1]:
-                    self._look_at(value, f"self.{name}")
+                    self._look_at(value, f"self.{name}", (self._scope.names.attributes or {}).get(name))
             raise
 
-    def _look_at(self, value: Any, path: str) -> None:
+    def _look_at(self, value: Any, path: str, used: frozenset[str] | None) -> None:
         """Refuse *value* if it cannot enter."""
         try:
             self._scope.values.form(value)
         except CannotCrossError as error:
-            raise self._refusal(path, error.what) from None
+            raise self._refusal(path, error.what, used) from None
 
-    def _refusal(self, path: str, what: str) -> SandboxTransferError:
-        return SandboxTransferError(
-            f"{self._scope.name}() uses {path}, {what}, which cannot enter the sandbox.",
-            mend=f"Offer what it calls there with Sandbox(hosts=['{path}']), or use isolation='none'.",
-        )
+    def _refusal(self, path: str, what: str, used: frozenset[str] | None) -> SandboxTransferError:
+        paths = [f"{path}.{name}" for name in sorted(used)] if used else [path]
+        return refusal(f"{self._scope.name}() uses {path}, {what}, which cannot enter the sandbox.", *paths)
 
     def _written(self, receiver: Any, wanted: Attributes | None, path: str, writing: Writing) -> Any:
         """Return the form of an object by what is used of it."""
@@ -115,7 +121,7 @@ class Receivers:
             seen = self._seen[key] = self._see(receiver, wanted, path)
         state, plain = state_of(receiver), plain_members_of(kind)
         forms: dict[str, Any] = {}
-        missing: dict[str, str] = {}
+        missing = dict(seen.missing)
         for name in {**plain, **state} if seen.used is None else seen.used:
             if scope.is_host(f"{path}.{name}") or (name not in state and name not in plain):
                 continue
@@ -127,7 +133,7 @@ class Receivers:
                     forms[name] = self._attribute(value, seen.used.get(name), f"{path}.{name}", writing)
             except CannotCrossError as error:
                 if seen.used is not None:
-                    raise self._refusal(f"{path}.{name}", error.what) from None
+                    raise self._refusal(f"{path}.{name}", error.what, seen.used.get(name)) from None
                 missing[name] = error.what
         return {"!self": [seen.key, forms, missing, path]}
 
@@ -143,7 +149,7 @@ class Receivers:
         """Add classes with the methods of *receiver* that are used."""
         kind, scope = type(receiver), self._scope
         methods = _Methods(scope, kind, receiver, path)
-        methods.want(dict.fromkeys(members_of(kind)) if wanted is None else wanted)
+        methods.want(wanted)
         owner = scope.owner if path == "self" and scope.owner in kind.__mro__ else None
         if owner is not None:
             methods.want_above(owner, scope.names.above)
@@ -156,7 +162,7 @@ class Receivers:
         if owner is not None:
             how = PROPERTIES.get(type(vars(owner).get(scope.name)))
             scope.entries.append({"do": "main", "key": key, "owner": keys[owner], "how": how})
-        return _Seen(key, None if wanted is None else methods.used, _weakly(receiver))
+        return _Seen(key, None if wanted is None else methods.used, methods.missing, _weakly(receiver))
 
     def _add(
         self, kind: type, methods: "_Methods", owner: type | None, members: tuple[list[str], dict[str, Any]]
@@ -175,7 +181,7 @@ class Receivers:
     def whole(self, kind: type) -> dict[str, Any]:
         """Return how a class is made of all of its methods and its plain members."""
         methods = _Methods(self._scope, kind, None, "")
-        methods.want(dict.fromkeys(members_of(kind)))
+        methods.want(None)
         self._add(kind, methods, None, self._members(kind))
         return self._scope.entries.pop()
 
@@ -199,6 +205,7 @@ class _Methods:
     Attributes:
         chain: The classes that are looked at, in the order of resolution.
         texts: The texts of methods, by class.
+        missing: Those that cannot enter and may not be needed, in words.
         needs_class: True if some of them may look at the class itself.
     """
 
@@ -206,6 +213,7 @@ class _Methods:
         self._scope, self._kind, self._receiver, self._path = scope, kind, receiver, path
         self.chain = classes_of(kind)
         self.texts: dict[type, list[str]] = {}
+        self.missing: dict[str, str] = {}
         self._seen: set[tuple[type, str]] = set()
         self._used: list[Attributes] = []
         self._is_all, self.needs_class = False, False
@@ -215,42 +223,44 @@ class _Methods:
         """The attributes that are used; None if that cannot be told."""
         return None if self._is_all else merged(self._used)
 
-    def want(self, attributes: Attributes) -> None:
-        """Add the methods among *attributes*, and those that they use."""
-        spelt = {name: inner for given, inner in attributes.items() for name in mangled(given, self._kind)}
+    def want(self, attributes: Attributes | None) -> None:
+        """Add the methods among *attributes*, and those that they use; if it is None, those that can enter."""
+        if attributes is None:
+            self._is_all = True
+        given = dict.fromkeys(members_of(self._kind)) if attributes is None else attributes
+        spelt = {name: inner for key, inner in given.items() for name in mangled(key, self._kind)}
         self._used.append(spelt)
         self.needs_class = self.needs_class or "__class__" in spelt
         for name in spelt:
             if not self._scope.is_host(f"{self._path}.{name}"):
-                self._want(name, self.chain)
+                self._want(name, self.chain, is_needed=attributes is not None)
 
     def want_above(self, kind: type, names: Iterable[str] | None) -> None:
         """Add the methods *names*, or any if it is None, of the classes behind *kind*."""
         above = self.chain[self.chain.index(kind) + 1 :]
         for name in dict.fromkeys(name for base in above for name in vars(base)) if names is None else names:
-            self._want(name, above)
+            self._want(name, above, is_needed=names is not None)
 
-    def _want(self, name: str, among: Sequence[type]) -> None:
+    def _want(self, name: str, among: Sequence[type], *, is_needed: bool) -> None:
         base = next((base for base in among if name in vars(base)), None)
         if base is None or (base, name) in self._seen or name in _UNUSED:
             return
         self._seen.add((base, name))
-        # The candidate takes this place itself.
-        text = (
-            None
-            if self._path == "self" and (base, name) == (self._scope.owner, self._scope.name)
-            else self._text(base, name)
-        )
+        if self._path == "self" and (base, name) == (self._scope.owner, self._scope.name):
+            return  # the candidate takes this place itself
+        try:
+            text = self._text(base, name)
+        except SandboxTransferError as error:
+            if is_needed:
+                raise refusal(error.problem, f"{self._path}.{name}") from None
+            self.missing[name] = f"a method that stays outside ({error.problem.rstrip('.')})"
+            return
         if text is None:
             return
         self.texts.setdefault(base, []).append(text)
         self.needs_class = self.needs_class or isinstance(vars(base)[name], classmethod)
         names = names_in(ast.parse(text))
-        if names.attributes is None:
-            self._is_all = True
-            self.want(dict.fromkeys(members_of(self._kind)))
-        else:
-            self.want(names.attributes)
+        self.want(names.attributes)
         self.want_above(base, names.above)
 
     def _text(self, kind: type, name: str) -> str | None:

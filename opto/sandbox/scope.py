@@ -13,7 +13,7 @@ from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
 from opto.sandbox.names import Names, names_annotated, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
-from opto.sandbox.receivers import Receivers, is_own
+from opto.sandbox.receivers import Receivers, is_own, refusal
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.values import Values
 from opto.sandbox.watched import GONE, Watched
@@ -92,8 +92,15 @@ class Scope:
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
         for free_name in free:
-            if free_name in self.names.free and free_name != "__class__" and not self.is_host(free_name):
-                entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
+            if self.is_host(free_name):
+                self.free[free_name] = {"do": "host", "key": free_name}
+            elif free_name in self.names.free and free_name != "__class__":
+                try:
+                    entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
+                except SandboxTransferError as error:
+                    if free_name not in self.names.called:
+                        raise
+                    raise refusal(error.problem, self.names.called[free_name]) from None
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
@@ -131,6 +138,8 @@ class Scope:
                         entry = self._entry(name, values[name], space, what=what)
                 except SandboxTransferError as error:
                     self._done.discard((space, name))
+                    if names is self.names and name in names.called:
+                        raise refusal(error.problem, names.called[name]) from None
                     if needed is None or name in needed:
                         raise
                     entry = {"do": "outside", "why": error.problem}

@@ -207,7 +207,7 @@ def test_what_an_unused_method_needs_does_not_matter(sandbox):
 
 
 def test_what_is_used_and_cannot_enter_is_said(sandbox):
-    with pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, a lock.*hosts=\['self.client'\]"):
+    with pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, a lock.*hosts=\['self.client.ask'\]"):
         run(sandbox, "return self.ask()", Player())
 
 
@@ -249,5 +249,5 @@ def test_methods_of_modules_in_modules_are_what_they_are_now():
 def test_what_a_module_in_a_module_cannot_give_is_said():
     agent = Agent()
     agent.greet.parameter._set("def greet(self):\n    return self.memory.ask()\n")
-    with pytest.raises(Exception, match=r"greet\(\) uses self.memory.client, a lock.*hosts=\['self.memory.client'\]"):
+    with pytest.raises(Exception, match=r"greet\(\) uses self.memory.client, a lock.*\['self.memory.client.ask'\]"):
         agent.greet()

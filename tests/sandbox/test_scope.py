@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import textwrap
+import threading
 import types
 from collections import Counter, OrderedDict, namedtuple
 from typing import NamedTuple
@@ -246,7 +247,7 @@ class TestSelf:
             sandbox.load(
                 "def act(self, x):\n    return self.client.ask(x)\n", like=Agent.act, owner=Agent
             ) as candidate,
-            pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, an object.*hosts=\['self.client'\]"),
+            pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, an object.*\['self.client.ask'\]"),
         ):
             candidate(Agent(), 1)
 
@@ -264,7 +265,57 @@ class TestSelf:
 def test_what_cannot_enter_is_said_at_once(sandbox):
     said = r"original\(\) uses CLIENT, an object, which cannot enter the sandbox. Pass it as plain data"
     with pytest.raises(SandboxTransferError, match=said):
-        load(sandbox, "return CLIENT.ask(x)")
+        load(sandbox, "return [CLIENT, x]")
+
+
+class Model:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def ask(self, text):
+        return f"answer to {text}"
+
+
+MODEL = Model()
+
+
+def ask_model(text):
+    return MODEL.ask(text)
+
+
+class Asking:
+    def __init__(self):
+        self.inner = Model()
+
+    def helper(self, text):
+        return ask_model(text)
+
+    def act(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    "expression", ["MODEL.ask(x)", "ask_model(x)", "local(x)", "self.helper(x)", "self.inner.ask(x)"]
+)
+def test_the_advice_helps(sandbox, expression):
+    def local(text):
+        return ask_model(text)
+
+    def plain(x):
+        return [x, local]
+
+    is_method = expression.startswith("self.")
+    like, owner = (Asking.act, Asking) if is_method else (plain, None)
+    source = f"def {like.__name__}({'self, ' * is_method}x):\n    return {expression}\n"
+    given = (Asking(), "a") if is_method else ("a",)
+
+    def run(hosts):
+        with sandbox.load(source, like=like, owner=owner, hosts=hosts) as candidate:
+            return candidate(*given)
+
+    with pytest.raises(SandboxTransferError, match=r"Offer what it calls there with Sandbox\(hosts=") as caught:
+        run([])
+    assert run([re.search(r"hosts=\['(.+?)'\]", str(caught.value))[1]]) == "answer to a"
 
 
 @pytest.mark.parametrize("value", [object(), iter([1]), sys.modules["re"], [CLIENT], {"a": CLIENT}])
