@@ -1,7 +1,7 @@
 """What enters the sandbox with a candidate, and whether it could."""
 
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from opto.sandbox.glance import Glance
@@ -9,6 +9,9 @@ from opto.sandbox.scope import Scope
 from opto.sandbox.written import closure_of
 
 __all__ = ["look", "scope_of", "space_of"]
+
+#: What finds names that stand nowhere in the text.
+_LOOK_UP = frozenset({"eval", "exec", "globals"})
 
 
 def look(
@@ -38,8 +41,15 @@ def scope_of(source: str, name: str, *, like: FunctionType | None, owner: type |
         free=closure_of(like) if like is not None else {},
         space=space_of(like),
         owner=owner,
+        # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.
+        looks_up=like is not None and _looks_up(like.__code__),
         **settings,
     )
+
+
+def _looks_up(code: CodeType) -> bool:
+    inner = (item for item in code.co_consts if isinstance(item, CodeType))
+    return not _LOOK_UP.isdisjoint(code.co_names) or any(map(_looks_up, inner))
 
 
 def space_of(like: FunctionType | None) -> str:

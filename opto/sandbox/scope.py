@@ -32,8 +32,6 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
-#: What finds names that stand nowhere in the text; data is brought for that.
-_LOOK_UP = frozenset({"eval", "exec", "globals"})
 _PLAIN = frozenset({str, int, float, bool, list, dict, tuple, set, frozenset})
 _SLOW = frozenset({"numpy", "pandas"})
 _MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
@@ -59,6 +57,7 @@ class Scope:
         hosts: What is called outside, by name.
         owner: The class that it is a method of.
         adapt: Maps each value of the program before it is looked at.
+        looks_up: True if plain data is found by names that stand nowhere in the text, too.
         encoder: The class that turns arguments into forms.
     """
 
@@ -73,6 +72,7 @@ class Scope:
         hosts: Collection[str],
         owner: type | None = None,
         adapt: Callable[[Any], Any] | None = None,
+        looks_up: bool = False,
         encoder: type[Encoder] = Encoder,
     ) -> None:
         self.entries: list[_Entry] = []
@@ -105,7 +105,7 @@ class Scope:
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
         self._bring(self.names, values, space, skip=free, what=name)
-        if not _LOOK_UP.isdisjoint(self.names.free):
+        if looks_up:
             plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
             self._bring(self.names._replace(free=(*plain,)), values, space, skip=free, what=name, needed=())
         self._known = len(self.entries)
@@ -384,7 +384,7 @@ class Scope:
             name = getattr(function, "__name__", "function")
             key = f"function:{name}.{len(self.keys)}"
             try:
-                entry = self._entry(name, function, getattr(function, "__module__", None) or "", what=self.name)
+                entry = self._entry(name, function, key, what=self.name)
             except SandboxTransferError as error:
                 raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
             self.keys[function], self.values.known[key] = key, function

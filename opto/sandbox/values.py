@@ -53,9 +53,9 @@ class Inner:
 
     __slots__ = ("__name__", "__qualname__", "__weakref__", "_call", "form")
 
-    def __init__(self, form: Any, call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    def __init__(self, form: Any, name: str, call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
         self.form, self._call = form, call
-        self.__name__ = self.__qualname__ = str(form["!inner"][2])
+        self.__name__ = self.__qualname__ = name
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._call(self.form, args, kwargs)
@@ -175,6 +175,12 @@ class Values:
         others = [[encode(kind), encode(function)] for kind, function in registry.items() if kind is not object]
         return {"!dispatch": [encode(registry[object]), others]}
 
+    def _out(self, tag: str, content: Any, name: str) -> Inner:
+        call = self.caller()
+        if call is None:
+            raise LookupError(tag)
+        return Inner({tag: content}, name, call)
+
     def _read(self, tag: str, content: Any, value: Value) -> Any:
         """Return the value of a form that only both sides together understand, on the way out."""
         match tag:
@@ -183,8 +189,10 @@ class Values:
                 if name in HARMLESS[module] or "*" in HARMLESS[module]:
                     return getattr(import_module(module), name)
             case "!inner":
-                if (call := self.caller()) is not None and type(content[2]) is str:
-                    return Inner({"!inner": content}, call)
+                return self._out(tag, content, str(content[2])[:100])
+            case "!known" if not isinstance(self.known[content], type):
+                # One of the program's, which the candidate chose: it may be called as the candidate may call it.
+                return self._out(tag, content, self.known[content].__name__)
             case _ if tag in self._readers:
                 return self._readers[tag](content, value)
         raise LookupError(tag)

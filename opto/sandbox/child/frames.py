@@ -12,6 +12,7 @@ __all__ = ["READERS", "write_table"]
 #: Types of columns that numpy does not have, by how pandas calls them.
 _TYPES = re.compile(r"(U?Int(8|16|32|64)|Float(32|64)|boolean|string|str)")
 _KINDS_OF_ARRAYS = frozenset("biufcmM")
+_MOST_ROWS = 10_000_000
 
 
 def write_table(encoder: Encoder, value: Any, depth: int) -> Any:
@@ -35,7 +36,7 @@ def write_table(encoder: Encoder, value: Any, depth: int) -> Any:
         return {"!missing": "NaT" if value is pandas.NaT else "NA"}
     if isinstance(value, pandas.Timestamp | pandas.Timedelta):
         zone = getattr(value, "tz", None)
-        return {"!moment": [type(value).__name__, int(value.value), None if zone is None else str(zone)]}
+        return {"!moment": [type(value).__name__, int(value.value), None if zone is None else _name_of(zone)]}
     if isinstance(value, pandas.Categorical):
         return {"!column": _column(encoder, value, depth)}
     raise CannotCrossError(in_words(type(value)))
@@ -58,12 +59,27 @@ def _column(encoder: Encoder, array: Any, depth: int) -> Any:
         return ["category", encoder.encode([array.codes, array.categories], depth), bool(array.ordered)]
     if (zone := getattr(array.dtype, "tz", None)) is not None:
         plain = pandas.Series(array).dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
-        return ["zone", encoder.encode(plain, depth), str(zone)]
+        return ["zone", encoder.encode(plain, depth), _name_of(zone)]
     if getattr(array.dtype, "kind", "O") in _KINDS_OF_ARRAYS and not _TYPES.fullmatch(kind):
         return ["array", encoder.encode(sys.modules["numpy"].asarray(array), depth)]
     if kind != "object" and not _TYPES.fullmatch(kind):
         raise CannotCrossError(f"a column of {kind[:80]}")
     return [kind, encoder.encode([None if item is pandas.NA else item for item in array], depth)]
+
+
+def _name_of(zone: Any) -> str:
+    name = getattr(zone, "key", None) or getattr(zone, "zone", None) or str(zone)
+    if name != "UTC" and not hasattr(zone, "key") and not hasattr(zone, "zone"):
+        raise CannotCrossError(f"a moment in the zone {name[:80]}")
+    return str(name)
+
+
+def _zone(name: Any) -> Any:
+    # Not by pandas, which would read any file that the name speaks of.
+    if name == "UTC":
+        return sys.modules["datetime"].timezone.utc
+    __import__("zoneinfo")
+    return sys.modules["zoneinfo"].ZoneInfo(name)
 
 
 def _read_column(form: Any, value: Callable[[Any], Any]) -> Any:
@@ -72,7 +88,7 @@ def _read_column(form: Any, value: Callable[[Any], Any]) -> Any:
         codes, categories = value(form[1])
         return pandas.Categorical.from_codes(codes, categories=categories, ordered=bool(form[2]))
     if kind == "zone":
-        return pandas.Series(value(form[1])).dt.tz_localize("UTC").dt.tz_convert(str(form[2])).array
+        return pandas.Series(value(form[1])).dt.tz_localize("UTC").dt.tz_convert(_zone(form[2])).array
     if kind == "array":
         return value(form[1])
     if kind != "object" and not _TYPES.fullmatch(kind):
@@ -113,7 +129,10 @@ def _read_index(content: Any, value: Callable[[Any], Any]) -> Any:
 
 def _read_range(content: Any, value: Callable[[Any], Any]) -> Any:
     start, stop, step, names = content
-    return _pandas().RangeIndex(int(start), int(stop), int(step), name=value(names[0]))
+    numbers = range(int(start), int(stop), int(step))
+    if len(numbers) > _MOST_ROWS:
+        raise ValueError("an index of more than ten million rows")
+    return _pandas().RangeIndex(numbers, name=value(names[0]))
 
 
 def _read_moment(content: Any, _: Callable[[Any], Any]) -> Any:
@@ -121,7 +140,7 @@ def _read_moment(content: Any, _: Callable[[Any], Any]) -> Any:
     pandas = _pandas()
     if kind == "Timedelta":
         return pandas.Timedelta(int(count))
-    return pandas.Timestamp(int(count), tz=None if zone is None else str(zone))
+    return pandas.Timestamp(int(count), tz=None if zone is None else _zone(zone))
 
 
 def _read_missing(content: Any, _: Callable[[Any], Any]) -> Any:

@@ -84,7 +84,7 @@ class Functions:
 
 def _path_to(code: CodeType, root: CodeType) -> list[int] | None:
     for index, item in enumerate(root.co_consts):
-        if item is code:
+        if item == code:  # which may have been compiled once more
             return [index]
         if isinstance(item, CodeType) and (path := _path_to(code, item)) is not None:
             return [index, *path]
