@@ -13,12 +13,16 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-#: What each part of the library may import, besides itself. Everything may import `opto.errors`, `opto.files` and
-#: `opto.hooks`.
+#: What everything may import.
+FOUNDATION = {"errors", "files", "hooks", "forks", "blocks", ""}  # `opto` itself holds the version
+
+#: What each part of the library may import, besides itself and that.
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "hooks": set(),
+    "forks": set(),
+    "blocks": {"forks"},
     "splice": set(),
     "structure": set(),
     "nodes": {"structure"},
@@ -125,8 +129,7 @@ def test_imports_point_down(module):
     wrong = [
         name
         for name, _ in imports(module)
-        # `opto` itself holds the version, and imports nothing.
-        if part(name) not in {part(module), "errors", "files", "hooks", ""} and part(name) not in ALLOWED[part(module)]
+        if part(name) not in {part(module), *FOUNDATION} and part(name) not in ALLOWED[part(module)]
     ]
     assert not wrong, f"{module} is below {wrong}, or beside"
 

@@ -7,8 +7,8 @@ Example:
     'Dear Ada, welcome.'
 """
 
+from opto.blocks import UnknowingThreadWarning
 from opto.llm.adapter import Adapter
-from opto.llm.blocks import UnknowingThreadWarning
 from opto.llm.bridge import in_thread, raise_if_cancelled
 from opto.llm.cassettes import Cassette, CassetteWarning, cassette_in_force
 from opto.llm.client import LLM, DummyLLM

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opto.errors import BadRequestError, LLMError, kind_of
+from opto.forks import renew_after_fork
 from opto.llm.adapter import Adapter
 from opto.llm.client import LLM
-from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Message, Reply
 
 __all__ = ["Call", "ScriptedLLM"]

@@ -7,13 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
+from opto.blocks import Block
 from opto.errors import CassetteError, LLMError
 from opto.files import append_lines, replace_file
-from opto.llm.blocks import Block
+from opto.forks import renew_after_fork
 from opto.llm.cassettes.lines import Line, is_lasting, line_of, read_lines
 from opto.llm.cassettes.nearest import first_difference, nearest
 from opto.llm.cassettes.request import Request
-from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from threading import get_ident
 from typing import Any
 
 from opto.errors import BadRequestError, LLMError, LLMTimeoutError, RateLimitError, ServerError
+from opto.forks import renew_after_fork
 from opto.llm.environment import Endpoint
-from opto.llm.forks import renew_after_fork
 from opto.llm.messages import Reply
 from opto.llm.pacing.allowance import Allowance, Entry
 from opto.llm.pacing.clock import Clock

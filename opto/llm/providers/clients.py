@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from opto.errors import MissingDependencyError
+from opto.forks import renew_after_fork
 from opto.llm.environment import WITHOUT_A_MODEL, Endpoint
-from opto.llm.forks import renew_after_fork
 from opto.llm.pacing.deadlines import limit_request
 from opto.llm.providers.failures import sdk_errors
 from opto.llm.providers.receiving import akeep_response, keep_response

@@ -8,9 +8,9 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, Self
 
+from opto.blocks import Block, without_last
 from opto.errors import BudgetError, LLMTimeoutError, OptoError
-from opto.llm.blocks import Block, without_last
-from opto.llm.forks import renew_after_fork
+from opto.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.accounts import LOCK, Account, Amounts, Reservation, Waiter, dollars_of
 from opto.llm.spending.table import dollars, duration, number

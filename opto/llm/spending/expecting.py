@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opto.llm.forks import renew_after_fork
+from opto.forks import renew_after_fork
 from opto.llm.messages import Reply, Usage
 from opto.llm.tokens import estimate_messages, estimate_tokens
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from opto.blocks import Block
 from opto.errors import OptoError
 from opto.files import append_lines, replace_file
-from opto.llm.blocks import Block
-from opto.llm.forks import renew_after_fork
+from opto.forks import renew_after_fork
 from opto.llm.pacing import Clock
 from opto.llm.spending.estimate import Estimate
 from opto.llm.spending.records import CallRecord, Sum, Totals

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from opto.blocks import without_last
 from opto.errors import (
     BudgetError,
     LLMConnectionError,
@@ -15,7 +16,6 @@ from opto.errors import (
     OptoError,
     ServerError,
 )
-from opto.llm.blocks import without_last
 from opto.llm.messages import Reply, Usage
 from opto.llm.pacing import Clock
 from opto.llm.spending.budget import (

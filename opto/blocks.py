@@ -1,21 +1,24 @@
-"""Blocks that hold for the calls of models made inside them: of cassettes, budgets and ledgers."""
+"""Blocks that hold inside: cassettes, budgets and ledgers for calls of models, sandboxes for code."""
 
-import threading
 import warnings
+from _thread import RLock  # what `threading` is made of, which not every program needs
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
-from opto.llm.forks import renew_after_fork
+from opto.forks import renew_after_fork
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 __all__ = ["Block", "Blocks", "UnknowingThreadWarning", "without_last"]
 
 
 class UnknowingThreadWarning(UserWarning):
-    """A model is asked in a thread that was begun inside a block and does not know it."""
+    """A thread that was begun inside a block, and does not know it, does what the block is about."""
 
 
 class Blocks:
@@ -23,21 +26,22 @@ class Blocks:
 
     Args:
         name: That of the class.
+        unknowing: What a warning says of a thread that does not know them: what it does, and what mends it.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, unknowing: tuple[str, str]) -> None:
+        self._name, self._unknowing = name, unknowing
         self._around: ContextVar[tuple[Any, ...]] = ContextVar(f"opto_{name.lower()}", default=())
         #: Those that hold wherever no other one does.
         self._everywhere: tuple[Block, ...] = ()
         #: Those that are open anywhere, with the threads that were there when they began; None once one was told of.
-        self._open: list[tuple[Block, WeakSet[threading.Thread] | None]] = []
+        self._open: list[tuple[Block, WeakSet[Thread] | None]] = []
         self.begin_again()
         renew_after_fork(self)
 
     def begin_again(self) -> None:
         """Forget a lock of the process that this one was forked from."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def around(self) -> tuple[Any, ...]:
         """Return those that hold here, outermost first."""
@@ -47,6 +51,8 @@ class Blocks:
         return found
 
     def enter(self, item: "Block") -> None:
+        import threading  # noqa: PLC0415 - see above
+
         with self._lock:
             self._open.append((item, WeakSet(threading.enumerate()) if item.warns_threads else None))
         self._around.set((*self._around.get(), item))
@@ -68,17 +74,19 @@ class Blocks:
             self._everywhere = without_last(self._everywhere, item)
 
     def _warn_if_unknowing(self) -> None:
+        import threading  # noqa: PLC0415 - see above
+
         thread, is_unknowing = threading.current_thread(), False
         with self._lock:
             for place, (item, knowing) in enumerate(self._open):
                 if knowing is not None and thread not in knowing:
                     self._open[place], is_unknowing = (item, None), True
         if is_unknowing:
-            name = self._name
+            name, (does, mend) = self._name, self._unknowing
             warnings.warn(
-                f"A model is asked in a thread that was begun inside a block of {name} and does not know it."
-                f" Open the block with {name}(…).in_all_threads(), give the {name.lower()} to the client"
-                f" (LLM(…, {name.lower()}=…)), or begin what runs in the thread with contextvars.copy_context().run.",
+                f"{does} in a thread that was begun inside a block of {name} and does not know it."
+                f" Open the block with {name}(…).in_all_threads(), {mend}, or begin what runs in the thread with"
+                " contextvars.copy_context().run.",
                 UnknowingThreadWarning,
                 stacklevel=2,
             )
@@ -88,18 +96,24 @@ class Block:
     """Something that holds inside its ``with`` block.
 
     It holds for the thread or task that entered it, and for tasks begun inside. A thread begins with an empty context
-    and knows no blocks (see `contextvars`): that a model is asked in one that was begun inside is told of by a warning.
+    and knows no blocks (see `contextvars`): that one which was begun inside asks for them is told of by a warning.
     """
 
     #: Those of the same kind: of this class, and of subclasses of it.
     blocks: ClassVar[Blocks]
+    #: What threads do that ask for blocks, and what mends that besides `in_all_threads`; with the name of the class.
+    unknowing: ClassVar[tuple[str, str]] = (
+        "A model is asked",
+        "give the {} to the client (LLM(…, {}=…))",
+    )
     #: False for one that nobody opened by name, so that nobody could do anything about a warning.
     warns_threads = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if Block in cls.__bases__:
-            cls.blocks = Blocks(cls.__name__)
+            does, mend = cls.unknowing
+            cls.blocks = Blocks(cls.__name__, (does, mend.replace("{}", cls.__name__.lower())))
 
     def __enter__(self) -> Self:
         self.blocks.enter(self)
