@@ -4,12 +4,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from opto.errors import IsolationError
+from opto.errors import IsolationError, SourceError
 from opto.sandbox.candidate import ChildCandidate, Main
 from opto.sandbox.child.offers import FILES, SECCOMP
 from opto.sandbox.forwarding import Definition, positional_names
@@ -87,15 +88,17 @@ def make(
     """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
     name = definition.name
     if level.name == "none":
-        return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
+        with _refusing_what_does_not_compile():
+            return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
     values: Mapping[str, Any] = like.__globals__ if like is not None else {}
     free = closure_of(like) if like is not None else {}
     if level.variant is None:
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values={**values, **free})
     space = (like.__module__ if like is not None else None) or "candidate"
-    scope = Scope(
-        source, name, values=values, free=free, space=space, hosts=hosts, has_owner=owner is not None, adapt=adapt
-    )
+    with _refusing_what_does_not_compile():
+        scope = Scope(
+            source, name, values=values, free=free, space=space, hosts=hosts, has_owner=owner is not None, adapt=adapt
+        )
     main = Main(
         source,
         name,
@@ -106,6 +109,19 @@ def make(
         parameters=positional_names(definition),
     )
     return ChildCandidate(main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports)
+
+
+@contextmanager
+def _refusing_what_does_not_compile() -> Iterator[None]:
+    """Raise a `SourceError` for code that parses, and has no meaning: arguments of the same name, for one."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise SourceError(f"The code does not compile: {error.msg}.", mend="Give complete, valid Python.") from error
+    except RecursionError as error:
+        raise SourceError(
+            "The code is nested too deeply.", mend="Use a loop, or a dict, in place of a long chain."
+        ) from error
 
 
 @cache
