@@ -334,7 +334,8 @@ class ChildCandidate:
             args = [decode(form) for form in asked["args"]]
             kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
-            raise Misbehaved(f"a call of something that nobody offers ({error})") from None
+            said = failures.visible(str(error)[:200])
+            raise Misbehaved(f"a call of something that nobody offers ({said})") from None
         depth = _depth.set(_depth.get() + 1)
         try:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
@@ -345,7 +346,7 @@ class ChildCandidate:
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             number = child.note(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
-            return {"error": {"type": kind, "text": str(error)[:4000], "id": number}}
+            return {"error": {"type": kind, "text": failures.text_of(error), "id": number}}
         finally:
             _depth.reset(depth)
 

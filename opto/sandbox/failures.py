@@ -23,7 +23,7 @@ from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.offers import OUT_OF_MEMORY
 from opto.sandbox.limits import Limits
 
-__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "visible", "with_line"]
+__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "text_of", "visible", "with_line"]
 
 _MOST_FRAMES = 40
 _LONGEST_TEXT = 4000
@@ -33,6 +33,14 @@ _UNSEEN = {
     for number in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(number) not in "\n\t"
 }
+
+
+def text_of(error: BaseException) -> str:
+    """Return what *error* says, or nothing if it cannot."""
+    try:
+        return str(error)[:_LONGEST_TEXT]
+    except Exception:  # a class of the user's may do anything here
+        return ""
 
 
 def visible(text: str) -> str:

@@ -158,6 +158,18 @@ def test_a_flood_of_calls_of_the_host_ends_with_the_time(sandbox):
         candidate()
 
 
+def test_an_exception_of_the_host_that_cannot_speak_is_the_same_in_the_end(sandbox):
+    class DumbError(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def ask():
+        raise DumbError
+
+    with sandbox.load("def f():\n    ask()\n", hosts={"ask": ask}) as candidate, pytest.raises(DumbError):
+        candidate()
+
+
 def test_what_calls_of_the_host_raise_is_not_all_kept(sandbox):
     source = (
         "def f():\n    found = []\n    for number in range(300):\n        try:\n            ask(number)\n"
