@@ -18,7 +18,7 @@ from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
-from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, OverDisk, Steps, run, run_async
+from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, Overcrowded, OverDisk, Steps, run, run_async
 from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
 __all__ = ["ChildCandidate", "Main"]
@@ -142,7 +142,7 @@ class ChildCandidate:
                     if outcome.error is None:
                         outcome = yield from work(child)
                     break
-                except (Late, Ended, OverDisk, Misbehaved) as what:
+                except (Late, Ended, OverDisk, Overcrowded, Misbehaved) as what:
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
                         outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break
@@ -170,6 +170,8 @@ class ChildCandidate:
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
             error = failures.over_disk(name, limits)
+        elif isinstance(what, Overcrowded):
+            error = failures.overcrowded(name)
         elif isinstance(what, Ended):
             error = failures.crashed(name, status, line, limits)
         else:

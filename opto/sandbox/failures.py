@@ -23,7 +23,18 @@ from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.offers import OUT_OF_MEMORY
 from opto.sandbox.limits import Limits
 
-__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "text_of", "visible", "with_line"]
+__all__ = [
+    "crashed",
+    "late",
+    "limit_passed",
+    "over_disk",
+    "overcrowded",
+    "raised",
+    "show_lines",
+    "text_of",
+    "visible",
+    "with_line",
+]
 
 _MOST_FRAMES = 40
 _LONGEST_TEXT = 4000
@@ -80,6 +91,11 @@ def over_disk(name: str, limits: Limits) -> SandboxError:
     return SandboxMemoryError(
         f"{name}() wrote more than {_size(limits.disk)} of files, or too many.", mend="Write less, or nothing."
     )
+
+
+def overcrowded(name: str) -> SandboxError:
+    """Return the error for code that started many threads."""
+    return SandboxForbiddenError(f"{name}() started too many threads.", mend="Start few, or none.")
 
 
 def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> SandboxError:

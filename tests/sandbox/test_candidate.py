@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from opto.errors import IsolationError, SandboxCrashError, SandboxTimeoutError
-from opto.sandbox import Limits, Sandbox
+from opto.errors import IsolationError, SandboxCrashError, SandboxForbiddenError, SandboxTimeoutError
+from opto.sandbox import Limits, Sandbox, talk
 from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.zygote import Zygote
 
@@ -233,6 +233,20 @@ def test_files_without_a_name_count(sandbox):
     limits = Limits(disk=4 << 20, seconds=5)
     with Sandbox(limits=limits).load(source) as candidate, pytest.raises(SandboxMemoryError, match="4 MiB of files"):
         candidate()
+
+
+def test_threads_are_counted_where_the_kernel_does_not(sandbox, monkeypatch):
+    if sandbox.level != "landlock+seccomp":
+        pytest.skip("counted with the processes")
+    monkeypatch.setattr(talk, "MOST_THREADS", 10)
+    source = (
+        "import threading\ndef f(count):\n    event = threading.Event()\n    for _ in range(count):\n"
+        "        threading.Thread(target=event.wait, args=(0.2,), daemon=True).start()\n    event.wait(0.2)\n"
+    )
+    with sandbox.load(source) as candidate:
+        assert candidate(5) is None
+        with pytest.raises(SandboxForbiddenError, match="started too many threads"):
+            candidate(20)
 
 
 def test_packages_are_looked_for_past_odd_entries_of_the_path(sandbox, monkeypatch):
