@@ -30,6 +30,7 @@ __all__ = [
     "over_disk",
     "overcrowded",
     "raised",
+    "shortened",
     "show_lines",
     "text_of",
     "visible",
@@ -224,7 +225,7 @@ def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text
     """Return an exception of a class that was raised over there, as nearly as it is known here."""
     try:
         args = decoder.decode(described.get("args"))
-        args = (*map(_shortened, args),) if isinstance(args, tuple) else (text,)
+        args = (*map(shortened, args),) if isinstance(args, tuple) else (text,)
         state = decoder.decode(described.get("state") or {})
     except MalformedError:
         args, state = (text,), {}
@@ -244,11 +245,11 @@ def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text
         notes = state.pop("__notes__", None)
         error.__dict__.update({name: item for name, item in state.items() if type(name) is str and name[:2] != "__"})
         for note in notes if isinstance(notes, list) else ():
-            error.add_note(_shortened(str(note)))
+            error.add_note(shortened(str(note)))
     return error
 
 
-def _shortened(value: Any) -> Any:
+def shortened(value: Any) -> Any:
     """Return *value*, which is shown as it is if it is a text, as a text that can be shown."""
     return visible(value[:_LONGEST_TEXT]) if type(value) is str else value
 
