@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
-from opto.sandbox.child.offers import NOT_STARTED
+from opto.sandbox.child.offers import NOT_STARTED, OVER_DISK
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
@@ -166,6 +166,8 @@ class ChildCandidate:
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started("there are too many processes")
+        if status == OVER_DISK:
+            what = OverDisk()
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
@@ -185,6 +187,7 @@ class ChildCandidate:
         order = {
             "readable": imports.readable,
             "memory": self._limits.memory,
+            "disk": self._limits.disk,
             "file_size": self._limits.disk // 4,
             "result": self._limits.result,
             "output": self._limits.output,

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -13,7 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from opto.errors import IsolationError, SandboxCrashError, SandboxForbiddenError, SandboxTimeoutError
+from opto.errors import (
+    IsolationError,
+    SandboxCrashError,
+    SandboxForbiddenError,
+    SandboxMemoryError,
+    SandboxTimeoutError,
+)
 from opto.sandbox import Limits, Sandbox, talk
 from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.zygote import Zygote
@@ -224,8 +231,6 @@ def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
 def test_files_without_a_name_count(sandbox):
     if sandbox.level != "landlock+seccomp":
         pytest.skip(f"the level {sandbox.level} does not hold this")
-    from opto.errors import SandboxMemoryError
-
     source = (
         "import os, time\ndef f():\n    kept = []\n    while True:\n        kept.append(open('x', 'wb', 0))\n"
         "        os.unlink('x')\n        kept[-1].write(bytes(1 << 20))\n"
@@ -233,6 +238,26 @@ def test_files_without_a_name_count(sandbox):
     limits = Limits(disk=4 << 20, seconds=5)
     with Sandbox(limits=limits).load(source) as candidate, pytest.raises(SandboxMemoryError, match="4 MiB of files"):
         candidate()
+
+
+@pytest.mark.parametrize("ask", [lambda: time.sleep(0.4), None], ids=["the host", "nobody"])
+def test_files_count_also_while_a_candidate_is_waiting(sandbox, ask):
+    source = (
+        "import _thread, os\ndef write():\n    for number in range(64):\n"
+        "        with open(str(number), 'wb') as file:\n            file.write(bytes(1 << 18))\n"
+        "def f():\n    _thread.start_new_thread(write, ())\n    _thread._count = lambda: 0\n"
+    )
+    source += "    ask()\n" if ask else "    return os.getpid()\n"
+    limits = Limits(disk=4 << 20, seconds=5)
+    with Sandbox("auto" if sandbox.level != "child" else "child", limits=limits).load(
+        source, "f", hosts={"ask": ask} if ask else (), imports=["_thread"]
+    ) as candidate:
+        if not ask:
+            candidate()
+            child = candidate._engine._pool._idle[0]
+            assert until(lambda: select.select([child._talk], [], [], 0)[0])  # its end of it is closed
+        with pytest.raises(SandboxMemoryError, match="4 MiB of files"):
+            candidate()
 
 
 def test_threads_are_counted_where_the_kernel_does_not(sandbox, monkeypatch):
