@@ -213,6 +213,7 @@ class ChildCandidate:
                 "owner": main.owner,
                 "space": main.space,
                 "free": self._scope.free,
+                **self._scope.receivers.main,
             },
         }
         serve = partial(self._serve, child, {})
@@ -333,7 +334,7 @@ class ChildCandidate:
     def _say_what_is_lost(self, names: Any) -> None:
         if not self._is_warned:
             self._is_warned = True
-            shown = ", ".join(f"self.{str(name)[:80]}" for name in names[:10])
+            shown = ", ".join(str(name)[:80] for name in names[:10])
             warnings.warn(
                 f"{self._main.name}() assigned {shown}, which stays in its process: return it instead.",
                 RuntimeWarning,

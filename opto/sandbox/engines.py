@@ -132,7 +132,7 @@ def _scope(source: str, name: str, *, like: FunctionType | None, owner: type | N
         values=like.__globals__ if like is not None else {},
         free=closure_of(like) if like is not None else {},
         space=_space_of(like),
-        has_owner=owner is not None,
+        owner=owner,
         **settings,
     )
 

@@ -16,21 +16,19 @@ class Names(NamedTuple):
     Attributes:
         free: Names that it uses and does not define, built-in ones among them.
         modules: Modules that it imports.
-        attributes: Attributes of ``self`` that it uses; None if it uses ``self`` in other ways.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
-    attributes: tuple[str, ...] | None
 
 
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
-    modules, attributes = (*dict.fromkeys(_modules(tree)),), _attributes(tree)
+    modules = (*dict.fromkeys(_modules(tree)),)
     top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules, attributes)
+    return Names((*free,), modules)
 
 
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
@@ -47,16 +45,6 @@ def _modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
             yield part.module
-
-
-def _attributes(tree: ast.AST) -> tuple[str, ...] | None:
-    uses = sum(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(tree))
-    found = [
-        part.attr
-        for part in ast.walk(tree)
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
-    ]
-    return (*dict.fromkeys(found),) if uses == len(found) else None
 
 
 def without_decorators(tree: ast.Module, name: str) -> None:

@@ -17,19 +17,10 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.objects import state_of
 from opto.sandbox.names import Names, names_in, without_decorators
 from opto.sandbox.places import of_module
+from opto.sandbox.receivers import Receivers
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.watched import GONE, Watched
-from opto.sandbox.written import (
-    PROPERTIES,
-    closure_of,
-    depth_of,
-    is_installed,
-    lines_above,
-    mangled,
-    members_of,
-    plain_members_of,
-    stand_in_for,
-)
+from opto.sandbox.written import closure_of, depth_of, is_installed, lines_above, stand_in_for
 
 __all__ = ["Scope"]
 
@@ -47,6 +38,7 @@ class Scope:
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
+        receivers: What it may be called on.
         encoder: Turns arguments into forms.
         decoder: Turns forms of results into values.
 
@@ -56,7 +48,7 @@ class Scope:
         values: What global names stand for there.
         space: The module that they belong to.
         hosts: What is called outside, by name.
-        has_owner: True if it is a method.
+        owner: The class that it is a method of.
         adapt: Maps each value of the program before it is looked at.
         encoder: The class that turns arguments into forms.
     """
@@ -70,7 +62,7 @@ class Scope:
         free: Mapping[str, Any],
         space: str,
         hosts: Collection[str],
-        has_owner: bool = False,
+        owner: type | None = None,
         adapt: Callable[[Any], Any] | None = None,
         encoder: type[Encoder] = Encoder,
     ) -> None:
@@ -78,27 +70,22 @@ class Scope:
         self.name = name
         self.encoder = encoder(self._write)
         self.decoder = Decoder(self._read)
-        self._hosts = hosts
-        self._adapt = adapt or (lambda value: value)
+        self.hosts = hosts
+        self.adapt = adapt or (lambda value: value)
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
         self._classes: dict[str, type] = {}
         self._keys: dict[type, str] = {}
-        self._selves: dict[type, tuple[str, tuple[str, ...] | None]] = {}
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
         self.names = names_in(tree)
-        if "super" in self.names.free and has_owner:
-            raise SandboxTransferError(
-                f"{name}() uses super(), and the classes above stay outside.",
-                mend="Call no method of the classes above, or use isolation='none'.",
-            )
         self.used = {module.partition(".")[0] for module in self.names.modules}
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
+        self.receivers = Receivers(self, owner, tree, lambda item: free.get(item, values.get(item)))
         for free_name in free:
-            if free_name in self.names.free and not self._is_host(free_name):
+            if free_name in self.names.free and free_name != "__class__" and not self.is_host(free_name):
                 entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
@@ -110,12 +97,17 @@ class Scope:
         for name in names.free:
             if name in skip:
                 continue
-            is_host = self._is_host(name)
+            is_host = self.is_host(name)
             if not is_host and (name not in values or values[name] is getattr(builtins, name, _NOTHING)):
                 continue
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
-                entry = {"do": "host", "path": name} if is_host else self._entry(name, values[name], space, what=what)
+                try:
+                    entry = {"do": "host", "path": name}
+                    entry = entry if is_host else self._entry(name, values[name], space, what=what)
+                except SandboxTransferError:
+                    self._done.discard((space, name))
+                    raise
                 entry = {**entry, "as": name, "into": space}
                 self.entries.append(entry)
                 if entry["do"] == "value":
@@ -128,19 +120,23 @@ class Scope:
             SandboxTransferError: One of them cannot enter any more.
         """
         for item in self.watched.values():
-            value = self._adapt(item.current())
+            value = self.adapt(item.current())
             if value is not GONE and item.may_differ(value):
                 item.note(value, self._entry(item.name, value, "", what=self.name).get("value"))
 
+    def entry(self, name: str, value: Any, space: str) -> _Entry:
+        """Return how *value*, which the candidate calls *name*, is made over there."""
+        return self._entry(name, value, space, what=self.name)
+
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
-        given, value = value, self._adapt(value)
+        given, value = value, self.adapt(value)
         text = None
         if isinstance(value, Rewritten):
             value, text = value
         if isinstance(value, ModuleType):
             self.used.add(value.__name__.partition(".")[0])
-            return {"do": "module", "module": value.__name__}
+            return {"do": "import", "module": value.__name__, "name": None}
         if isinstance(value, Logger):
             return {"do": "logger", "name": value.name}
         if callable(value):
@@ -148,7 +144,8 @@ class Scope:
             if found is not None:
                 return {"do": "import", **found}
             if isinstance(value, type):
-                self._key_of(value)
+                if value not in self._keys:
+                    self._key_of(value)
                 return {"do": "same", **self._homes[value]}
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
@@ -178,7 +175,7 @@ class Scope:
         if is_at_home and home in self._done and home != asked:
             return {"do": "same", "of": home[0], "name": home[1]}
         self._done.add(home)
-        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
+        entry = self.by_source(inner, closure_of(inner), home[0], kept=kept, text=text)
         if not is_at_home or home == asked:
             return entry
         self.entries.append({**entry, "as": home[1], "into": home[0]})
@@ -199,13 +196,13 @@ class Scope:
         self.used.add(top)
         return {"module": module, "name": name}
 
-    def _by_source(
+    def by_source(
         self,
         value: Any,
-        values: Mapping[str, Any],
         free: Mapping[str, Any],
         space: str,
         *,
+        values: Mapping[str, Any] | None = None,
         kept: int | None = None,
         text: str | None = None,
     ) -> _Entry:
@@ -213,9 +210,9 @@ class Scope:
 
         Args:
             value: What is made.
-            values: What global names stand for in its module.
             free: Its closure variables.
             space: Its module.
+            values: What global names stand for there, if it is no function, which knows that.
             kept: How many of its decorators are kept, from the lowest on; all if None.
             text: What takes the place of its source, from its definition on.
         """
@@ -242,6 +239,7 @@ class Scope:
                 f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
                 mend=_MEND,
             )
+        values = value.__globals__ if values is None else values
         self.modules |= of_module(values, space)
         names = names_in(tree)
         self.modules |= {module.partition(".")[0] for module in names.modules}
@@ -262,6 +260,7 @@ class Scope:
     def _key_of(self, kind: type) -> str:
         """Return the key of a class of the user's, which is told to children before it is used."""
         if kind in self._keys:
+            self.receivers.complete(kind)
             return self._keys[kind]
         key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
         self._keys[kind], self._classes[key] = key, kind
@@ -276,16 +275,23 @@ class Scope:
             entry: _Entry = {"do": "import", **found}
         else:
             try:
-                entry = self._by_source(kind, vars(module) if module else {}, {}, kind.__module__)
+                entry = self.by_source(kind, {}, kind.__module__, values=vars(module) if module else {})
             except SandboxTransferError:
                 entry = stand_in_for(kind, self.encoder)
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
 
+    def learn(self, kind: type, key: str, entry: _Entry) -> None:
+        """Have *entry* make what stands for a class, by which values and texts mean that class from now on."""
+        if kind not in self._keys:
+            self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
+        self._classes[key] = kind
+        self.entries.append({**entry, "key": key, "as": key, "into": ""})
+
     def _write(self, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of what is no plain data, on the way in."""
         kind = type(value)
-        if (adapted := self._adapt(value)) is not value:
+        if (adapted := self.adapt(value)) is not value:
             return encoder.encode(adapted, depth)
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             found = self._importable(value)
@@ -322,89 +328,9 @@ class Scope:
                 return self._classes[content]
         raise LookupError(tag)
 
-    def encode_self(self, receiver: Any) -> Any:
-        """Return the form of the object whose method the candidate is: its plain attributes.
-
-        Raises:
-            SandboxTransferError: The candidate uses an attribute that is no plain data.
-        """
-        kind = type(receiver)
-        if kind not in self._selves:
-            self._selves[kind] = self._stand_for(kind)
-        key, used = self._selves[kind]
-        state, missing = state_of(receiver), {}
-        forms = {}
-        for name in {**plain_members_of(kind), **state} if used is None else used:
-            if self._is_host(f"self.{name}"):
-                continue
-            if name not in state:
-                if name not in plain_members_of(kind):
-                    continue
-                state[name] = members_of(kind)[name]
-            try:
-                forms[name] = self.encoder.encode(self._adapt(state[name]))
-            except CannotCrossError as error:
-                if used is not None:
-                    raise SandboxTransferError(
-                        f"{self.name}() uses self.{name}, {error.what}, which cannot enter the sandbox.",
-                        mend=f"Offer what it calls there with Sandbox(hosts=['self.{name}']), or use isolation='none'.",
-                    ) from None
-                missing[name] = error.what
-        return {"!self": [key, forms, missing]}
-
-    def _is_host(self, path: str) -> bool:
+    def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
-        return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
-
-    def _stand_for(self, kind: type) -> tuple[str, tuple[str, ...] | None]:
-        """Add a class with the methods of *kind* that the candidate uses; return its key, and all attributes used."""
-        wanted = None if self.names.attributes is None else mangled(self.names.attributes, kind)
-        waiting, texts, seen = [*(wanted if wanted is not None else members_of(kind))], [], set()
-        while waiting:
-            name = waiting.pop()
-            if name in seen or self._is_host(f"self.{name}"):
-                continue
-            seen.add(name)
-            text, names = self._method(kind, name)
-            if text is None:
-                continue
-            texts.append(text)
-            if names is not None and names.attributes is None:
-                wanted = None
-                waiting += members_of(kind)
-            elif names is not None:
-                waiting += mangled(names.attributes or (), kind)
-        body = textwrap.indent("\n".join(texts) or "pass", "    ")
-        key = f"self:{kind.__qualname__}.{len(self._selves)}"
-        entry = {
-            "do": "source",
-            "source": f"class {kind.__name__}(__Self__):\n{body}\n",
-            "file": f"<methods of {kind.__name__}>",
-            "line": 0,
-            "name": kind.__name__,
-            "free": {},
-            "owner": None,
-            "space": kind.__module__,
-        }
-        self.entries.append({**entry, "key": key})
-        return key, None if wanted is None else (*sorted(seen),)
-
-    def _method(self, kind: type, name: str) -> tuple[str | None, Names | None]:
-        """Return how the method *name* of a class is written, and what that speaks of; None if it is no method."""
-        member = members_of(kind).get(name)
-        if member is None or name == self.name or (name[:2] == "__" and name[-2:] == "__"):
-            return None, None
-        how = PROPERTIES.get(type(member))
-        given = member.fget if how == "property" else member.__func__ if how else member
-        function, text = self._adapt(given), None
-        if isinstance(function, Rewritten):
-            function, text = function
-        if not isinstance(function, FunctionType):
-            return None, None
-        inner = inspect.unwrap(function)
-        kept = None if function is given else depth_of(function)
-        made: str = self._by_source(inner, inner.__globals__, {}, kind.__module__, kept=kept, text=text)["source"]
-        return (f"@{how}\n" if how and kept is not None else "") + made, names_in(ast.parse(made))
+        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
 
     def encode_result(self, name: str, value: Any) -> Any:
         """Return the form of what the host's function *name* returned.
@@ -426,12 +352,12 @@ class Scope:
         Raises:
             SandboxTransferError: It has none.
         """
+        if name == self.receivers.argument and self.receivers.takes(value):
+            return self.receivers.encode(value)
         try:
             return self.encoder.encode(value)
         except CannotCrossError as error:
-            if name == "self":
-                return self.encode_self(value)
-            if self._is_host(name):
+            if self.is_host(name):
                 return {"!host": name}
             raise SandboxTransferError(
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import EnumMeta
 from types import CellType, FunctionType, ModuleType
 from typing import Any
@@ -15,9 +15,6 @@ __all__ = [
     "depth_of",
     "is_installed",
     "lines_above",
-    "mangled",
-    "members_of",
-    "plain_members_of",
     "stand_in_for",
 ]
 
@@ -39,37 +36,6 @@ def lines_above(tree: ast.Module, name: str, kept: int) -> int:
     decorators = item.decorator_list[len(item.decorator_list) - kept :] if kept else []
     first: int = decorators[0].lineno if decorators else item.lineno
     return first - 1
-
-
-def mangled(names: Iterable[str], kind: type) -> list[str]:
-    """Return the attributes that *names* stand for inside the classes that *kind* is made of."""
-    return [
-        spelt
-        for name in names
-        for spelt in (
-            [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
-            if name[:2] == "__" and name[-2:] != "__"
-            else [name]
-        )
-    ]
-
-
-def members_of(kind: type) -> dict[str, Any]:
-    """Return what the classes of the user's that *kind* is made of define."""
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base is not object and not is_installed(sys.modules.get(base.__module__.partition(".")[0])):
-            found.update(base.__dict__)
-    return found
-
-
-def plain_members_of(kind: type) -> dict[str, Any]:
-    """Return those that are data, as far as one can see."""
-    return {
-        name: value
-        for name, value in members_of(kind).items()
-        if name[:2] != "__" and not callable(value) and type(value) not in PROPERTIES and not hasattr(value, "__get__")
-    }
 
 
 def is_installed(module: ModuleType | None) -> bool:

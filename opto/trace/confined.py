@@ -40,17 +40,16 @@ class Confined:
     def __init__(self, source: str, definition: Definition, sandbox: Sandbox, args: tuple[Any, ...]) -> None:
         self._source, self._sandbox = source, sandbox
         self._definition, self._codes = definition, _codes_of(definition, args)
+        owner = _owner_of(definition, args)
         self._texts: dict[int, str] = {}
         self.used: list[ParameterNode[str]] = []
         if sandbox.isolation == "none":
-            self.function = compile_source(source, definition.inner, definition.owner, written=definition.source)
+            self.function = compile_source(source, definition.inner, owner, written=definition.source)
             return
         token = enter_scope(new_scope())  # what is read here counts when it is called
         try:
             like: FunctionType = definition.inner
-            candidate = sandbox.load(
-                source, like=like, owner=definition.owner, file=version_name(like.__name__), adapt=self._seen
-            )
+            candidate = sandbox.load(source, like=like, owner=owner, file=version_name(like.__name__), adapt=self._seen)
             self.function = candidate.function
             assert definition.source is not None
             keep_defaults(self.function, like, source, definition.source)
@@ -73,6 +72,17 @@ class Confined:
             self._texts[id(code)] = code._data  # noqa: SLF001 - as above
             self.used.append(code)
         return shown
+
+
+def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
+    """Return the class in whose body a function stands. Class methods do not know it: it is looked up."""
+    if definition.owner is not None or not args or not isinstance(args[0], type):
+        return definition.owner
+    for base in args[0].__mro__:
+        for member in vars(base).values():
+            if isinstance(member, classmethod) and getattr(member.__func__, "_definition", None) is definition:
+                return base
+    return None
 
 
 _Codes = Mapping[Definition, ParameterNode[str]]

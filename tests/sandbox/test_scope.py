@@ -232,7 +232,7 @@ class TestSelf:
             ("return [self.size, self.fixed(1), self.greeting]", [1, 101, "hi"]),
             ("return self._Agent__secret", 5),
             ("return self.__secret", 5),
-            ("return sorted(vars(self))", ["_Agent__secret", "factor", "greeting", "memory"]),
+            ("return sorted(vars(self))", ["_Agent__secret", "factor", "memory"]),
             ("return type(self).__name__", "Agent"),
         ],
     )
@@ -240,10 +240,6 @@ class TestSelf:
         source = f"def act(self, x):\n    {body}\n"
         with sandbox.load(source, like=Agent.act, owner=Agent) as candidate:
             assert candidate(Agent(), 3) == expected
-
-    def test_has_no_classes_above(self, sandbox):
-        with pytest.raises(SandboxTransferError, match=r"act\(\) uses super\(\), and the classes above stay outside"):
-            sandbox.load("def act(self, x):\n    return super().act(x)\n", like=Agent.act, owner=Agent)
 
     def test_says_at_the_first_call_what_it_cannot_have(self, sandbox):
         with (

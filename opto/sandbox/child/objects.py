@@ -1,13 +1,13 @@
 """Objects that are more than plain data: instances of classes that both sides know, ``self``, and what hosts offer."""
 
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-from .codec import CannotCrossError, Encoder, in_words
+from .codec import CannotCrossError, Decoder, Encoder, in_words
 
-__all__ = ["Host", "Objects", "Ready", "Self", "found", "stand_in", "state_of"]
+__all__ = ["Host", "Objects", "Outside", "Ready", "Self", "found", "stand_in", "state_of"]
 
 _CallHost = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]
 
@@ -46,25 +46,44 @@ class Ready:
         yield  # which makes this a generator
 
 
-#: What is known of the objects below. No attributes of theirs: what is set on an object is all its own.
-_about: dict[int, tuple[Mapping[str, str], Mapping[str, Host]]] = {}
+class Outside:
+    """What stands in a class for a part of it that stayed in the user's process."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        raise AttributeError(f"{self._what}, which stays outside.")
+
+
+#: What objects that a call was given do not have, by id. No attributes of theirs: what is set on them is all their own.
+_given: dict[int, Mapping[str, str]] = {}
 _written: dict[str, None] = {}
 
 
-class Self:
-    """What stands for the object whose method a candidate is: its plain attributes."""
+class _Noting(type):
+    """The type of classes that note what is assigned to them: it stays in this process."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        type.__setattr__(cls, name, value)
+        _written[f"{cls.__name__}.{name}"] = None
+
+
+class Self(metaclass=_Noting):
+    """What the classes are made of that stand for those of the object whose method a candidate is."""
 
     def __getattr__(self, name: str) -> Any:
-        missing, hosts = _about.get(id(self), ({}, {}))
-        if name in hosts:
-            return hosts[name]
+        missing = _given.get(id(self), {})
         if name in missing:
             raise AttributeError(f"self.{name} is {missing[name]}, which stays outside.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        _written[name] = None
+        if id(self) in _given:
+            _written[f"self.{name}"] = None
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -94,16 +113,19 @@ class Objects:
     def key_of(self, kind: type) -> str | None:
         return self._keys.get(kind)
 
+    def class_of(self, key: str) -> type:
+        return self._classes[key]
+
     def host(self, path: str) -> Host:
         return Host(path, self.offered, self._call_host)
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
-        _about.clear()
+        _given.clear()
         _written.clear()
 
     def written(self) -> list[str]:
-        """Return the attributes of ``self`` that the call assigned."""
+        """Return what the call assigned of ``self`` and its classes."""
         return [*_written]
 
     def read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
@@ -118,10 +140,12 @@ class Objects:
             key, name = content
             return self._classes[key].__members__[name]  # type: ignore[attr-defined]
         if tag == "!self":
-            key, state, missing = content
-            made: Any = _filled(self._classes[key], {name: value(form) for name, form in state.items()})
-            _about[id(made)] = (missing, dict(self._hosts_of_self()))
+            key, state, missing, plain = content
+            made = _filled(self._classes[key], {name: value(form) for name, form in state.items()}, value(plain))
+            _given[id(made)] = missing
             return made
+        if tag == "!class":
+            return self._classes[content]
         if tag == "!host":
             return self.host(content)
         if tag == "!pattern":
@@ -132,12 +156,31 @@ class Objects:
             return found(module, name)
         raise LookupError(tag)
 
-    def _hosts_of_self(self) -> Iterator[tuple[str, Host]]:
-        for path in self.offered:
-            root, _, rest = path.partition(".")
-            if root == "self" and rest:
-                name = rest.partition(".")[0]
-                yield name, self.host(f"self.{name}")
+    def class_for(self, entry: Mapping[str, Any], module: str, decoder: Decoder) -> type:
+        """Return an empty class in the place of one of the user's, below those that stand for its bases."""
+        bases = [self._classes[base] if base in self._classes else found("builtins", base) for base in entry["bases"]]
+        if not any(issubclass(base, Self) for base in bases):
+            bases = [Self, *bases]
+        names = {"__module__": module, "__qualname__": entry["qualname"]}
+        options, fields = entry["fields"] or (None, ())
+        names["__annotations__"] = {name: object for name, _ in fields}
+        made = _Noting(entry["name"], tuple(bases), names)
+        if options is None:
+            return made
+        noted = {**_written}
+        for name, settings in fields:
+            setattr(made, name, found("dataclasses", "field")(**decoder.decode(settings)))
+        found("dataclasses", "dataclass")(**options)(made)
+        _written.clear()
+        _written.update(noted)
+        return made
+
+    def put(self, key: str, name: str, value: Any) -> None:
+        """Make *value* what the class *key* has under *name*."""
+        kind = self._classes[key]
+        type.__setattr__(kind, name, value)
+        if hasattr(type(value), "__set_name__"):
+            value.__set_name__(kind, name)
 
     def write(self, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of *value*, which is no plain data."""
@@ -148,7 +191,7 @@ class Objects:
                 return {"!member": [key, value.name]}
             if isinstance(value, tuple):
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
-            if not isinstance(value, Self):
+            if id(value) not in _given:
                 return {"!object": [key, {name: encoder.encode(item, depth) for name, item in state_of(value).items()}]}
         if kind.__module__ == "builtins" and not isinstance(value, type):
             raise CannotCrossError(in_words(kind))
@@ -159,17 +202,24 @@ class Objects:
             raise CannotCrossError(in_words(kind) + where) from None
 
 
-def found(module: str, name: str) -> Any:
-    """Return what *module* calls *name*, which may have dots."""
+def found(module: str, name: str | None) -> Any:
+    """Return what *module* calls *name*, which may have dots; the module itself if there is no name."""
     __import__(module)
     value: Any = sys.modules[module]
-    for part in name.split("."):
+    for part in () if name is None else name.split("."):
         value = getattr(value, part)
     return value
 
 
-def _filled(kind: type, state: Mapping[str, Any]) -> Any:
-    made: Any = object.__new__(kind)
+def _filled(kind: type, state: Mapping[str, Any], plain: Any = None) -> Any:
+    """Return an instance of *kind* with the attributes *state*, and the items of *plain* if it is a container."""
+    if plain is None:
+        made: Any = object.__new__(kind)
+    else:
+        base: Any = type(plain)
+        made = base.__new__(kind, plain)
+        if base in {list, dict, set, bytearray}:
+            base.__init__(made, plain)
     for name, value in state.items():
         object.__setattr__(made, name, value)
     return made

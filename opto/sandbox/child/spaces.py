@@ -10,7 +10,7 @@ from typing import Any
 
 from .codec import Decoder
 from .guard import Locations, guarded_builtins
-from .objects import Objects, Self, found, stand_in
+from .objects import Objects, Outside, Self, found, stand_in
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
@@ -54,6 +54,8 @@ class Spaces:
         if not isinstance(self.function, FunctionType):
             raise TypeError(f"{main['name']} is no function once the code has run.")
         self.function.__qualname__ = main["qualname"]
+        if main["class"] is not None:
+            self._objects.put(main["class"], main["name"], _as(main["how"], self.function))
         return self.function
 
     def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
@@ -62,10 +64,17 @@ class Spaces:
             if entry["do"] == "cell":
                 self._assign(entry["name"], decoder.decode(entry["value"]))
                 continue
-            value = self._value(entry, decoder)
-            if "as" in entry and value is not _NOTHING:
+            try:
+                value = self._value(entry, decoder)
+            except Exception as error:  # where it is not certain that anybody needs it
+                if not entry.get("is_optional"):
+                    raise
+                value = Outside(f"{entry['member']} ({error})") if "member" in entry else _NOTHING
+            if "member" in entry:
+                self._objects.put(entry["put"], entry["member"], value)
+            elif "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
-            if "key" in entry:
+            if "key" in entry and value is not _NOTHING:
                 self._objects.learn(entry["key"], value)
 
     def _assign(self, name: str, value: Any) -> None:
@@ -76,9 +85,6 @@ class Spaces:
 
     def _value(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
         match entry["do"]:
-            case "module":
-                __import__(entry["module"])
-                return sys.modules[entry["module"]]
             case "import":
                 return found(entry["module"], entry["name"])
             case "value":
@@ -88,8 +94,9 @@ class Spaces:
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
-                __import__("logging")
-                return sys.modules["logging"].getLogger(entry["name"])
+                return found("logging", "getLogger")(entry["name"])
+            case "class" | "property" | "outside":
+                return self._part_of_class(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
             case _:
@@ -97,6 +104,16 @@ class Spaces:
                 tree = ast.parse(entry["source"], entry["file"])
                 ast.increment_lineno(tree, entry["line"])
                 return self._made(tree, entry, decoder)
+
+    def _part_of_class(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+        match entry["do"]:
+            case "class":
+                return self._objects.class_for(entry, self._space(entry["space"])["__name__"], decoder)
+            case "property":
+                functions = (entry[part] for part in ("get", "set", "delete"))
+                return property(*(item and self._value(item, decoder) for item in functions))
+            case _:
+                return Outside(entry["what"])
 
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)
@@ -115,6 +132,8 @@ class Spaces:
         mean what they mean in the original.
         """
         free = {name: self._value(item, decoder) for name, item in entry["free"].items()}
+        if entry.get("class") is not None:
+            free["__class__"] = self._objects.class_of(entry["class"])  # for super()
         around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
         make = around.body[0].body[0]  # type: ignore[attr-defined]
         make.body = [
@@ -128,7 +147,14 @@ class Spaces:
         made = vars(outside.popitem()[1])["make"](**free)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]
+        return _as(entry.get("how"), made)
+
+
+def _as(how: str | None, made: Any) -> Any:
+    """Return what the decorator *how* makes of a function in the body of a class."""
+    if how is None:
         return made
+    return found("functools" if how == "cached_property" else "builtins", how)(made)
 
 
 def _is_main_block(item: ast.stmt) -> bool:
