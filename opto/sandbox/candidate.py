@@ -241,8 +241,7 @@ class ChildCandidate:
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
         self._scope.look_again()
         encode, names = self._scope.encode, self._main.parameters
-        more = names[-1] if names else "*args"
-        called = [*names[: len(args)], *[more] * (len(args) - len(names))]
+        called = [*names[: len(args)], *["*args"] * (len(args) - len(names))]
         message = {
             "do": "call",
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],

@@ -90,10 +90,10 @@ class Receivers:
         self._whole: set[type] = set()
         self._packages = {_package(owner)} if owner is not None else set()
         first, how = first_argument(tree, scope.name), None
-        self.main: dict[str, Any] = {"class": None, "how": None}
+        self.main: dict[str, Any] = {"class": None, "put_as": None}
         if owner is not None:
             how = PROPERTIES.get(type(vars(owner).get(scope.name)))
-            self.main = {"class": self._class(owner), "how": how}
+            self.main = {"class": self._class(owner), "put_as": how}
             self._placed[owner, scope.name] = _Placed()
         self.argument = first if first in {"self", "cls"} or (owner is not None and how != "staticmethod") else None
         self._uses: Uses | None = None

@@ -49,13 +49,13 @@ class Ready:
 class Outside:
     """What stands in a class for a part of it that stayed in the user's process."""
 
-    __slots__ = ("_what",)
+    __slots__ = ("words",)
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.words = f"{what} stays outside."
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        raise AttributeError(f"{self._what}, which stays outside.")
+        raise AttributeError(self.words)
 
 
 #: What objects that a call was given do not have, by id. No attributes of theirs: what is set on them is all their own.
@@ -78,7 +78,9 @@ class Self(metaclass=_Noting):
         missing = _given.get(id(self), {})
         if name in missing:
             raise AttributeError(f"self.{name} is {missing[name]}, which stays outside.")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        members = (vars(base).get(name) for base in type(self).__mro__)
+        words = next((member.words for member in members if isinstance(member, Outside)), None)
+        raise AttributeError(words or f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -55,7 +55,7 @@ class Spaces:
             raise TypeError(f"{main['name']} is no function once the code has run.")
         self.function.__qualname__ = main["qualname"]
         if main["class"] is not None:
-            self._objects.put(main["class"], main["name"], _as(main["how"], self.function))
+            self._objects.put(main["class"], main["name"], _as(main["put_as"], self.function))
         return self.function
 
     def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
