@@ -149,6 +149,8 @@ def _summary(steps: Sequence[StepRecord]) -> str:
     programs = 1 + sum(record.anew for record in steps)
     by = f" of {programs} programs, one after the other" if programs > 1 else ""
     said = f"{len(steps)} steps{by}: {said or 'nothing happened'}."
+    if levels := dict.fromkeys(level for record in steps for level in record.isolation):
+        said = f"{said} Changed code ran at the level {', '.join(levels)}."
     scores = {record.score: record for record in reversed(steps) if record.score is not None}
     if not scores:
         return said

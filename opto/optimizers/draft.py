@@ -13,6 +13,7 @@ from opto.llm import Ledger
 from opto.optimizers.acceptance import Checked
 from opto.optimizers.proposal import Candidate, Evidence, Proposal
 from opto.runs import Outcome, StepRecord
+from opto.sandbox import levels_in_use
 
 __all__ = ["Draft", "one_at_a_time"]
 
@@ -81,6 +82,7 @@ class Draft:
             messages=[dict(message) for message in proposal.messages],
             reply=proposal.reply,
             usage=proposal.usage,
+            isolation=[*levels_in_use()],
             cost=self.ledger.cost if self.ledger.calls else None,
             seconds=time.perf_counter() - self.started,
             at=datetime.now(UTC),

@@ -146,6 +146,8 @@ class StepRecord(BaseModel):
         usage: Tokens of all calls of this step; None if no model was asked.
         cost: US dollars for all calls of models that the step made, failed attempts and those of its validation
             included; None if no model was asked, or what it costs is not known.
+        isolation: The levels at which code that an optimizer has changed has run in this process so far, such as
+            ``landlock+seccomp``: see ``docs/security.md``.
         seconds: Duration of the step, including the calls.
         at: When the step ended, in UTC.
     """
@@ -174,6 +176,7 @@ class StepRecord(BaseModel):
     reply: str = ""
     usage: Usage | None = None
     cost: float | None = None
+    isolation: list[str] = Field(default_factory=list)
     seconds: float
     at: datetime
 

@@ -16,6 +16,7 @@ from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
+from opto.sandbox.seeds import seeds_for
 from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, OverDisk, Steps, run, run_async
 from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
@@ -71,8 +72,10 @@ class ChildCandidate:
         variant: Variant,
         hosts: Mapping[str, Any],
         extra: Collection[str],
+        printed: Callable[[str], object] | None = None,
     ) -> None:
         self.output = ""
+        self._printed = printed
         self._main, self._scope, self._limits, self._hosts = main, scope, limits, hosts
         self._variant, self._extra = variant, extra
         self._zygote: Zygote | None = None
@@ -103,6 +106,12 @@ class ChildCandidate:
             self._run(self._nothing)
         assert self._defaults is not None
         return self._defaults
+
+    @property
+    def content(self) -> Any:
+        """Its text, and what that uses of the program."""
+        self._scope.look_again()
+        return [self._main.source, self._scope.content]
 
     def close(self) -> None:
         """End its processes, and lose what they keep. A call begins with a new one."""
@@ -205,6 +214,7 @@ class ChildCandidate:
             "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
             "places": imports.places,
             "entries": self._scope.entries[: child.known],
+            "seeds": seeds_for(self._scope.used),
             "main": {
                 "source": main.source,
                 "name": main.name,
@@ -270,6 +280,8 @@ class ChildCandidate:
         name, limits = self._main.name, self._limits
         said = reply.get("out")
         self.output = said[: limits.output] if type(said) is str else ""
+        if self.output and self._printed is not None:
+            self._printed(self.output)
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -324,7 +336,7 @@ class ChildCandidate:
         function = self._hosts[path]
         if function is None:
             root, *names = path.split(".")
-            function = given[root]
+            function = given[root] if root in given else self._scope.value_of(root)
             for name in names:
                 function = getattr(function, name)
         result: Callable[..., Any] = function

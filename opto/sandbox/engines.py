@@ -10,18 +10,17 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.errors import IsolationError
+from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate, Main
 from opto.sandbox.child.offers import FILES, SECCOMP
 from opto.sandbox.forwarding import Definition, positional_names
-from opto.sandbox.glance import Glance
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
 from opto.sandbox.monty import MontyCandidate
-from opto.sandbox.scope import Scope
 from opto.sandbox.written import closure_of
 from opto.sandbox.zygote import Variant, Zygote
 
-__all__ = ["Level", "look", "make", "prepare"]
+__all__ = ["Level", "make", "prepare"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +83,7 @@ def make(
     hosts: Mapping[str, Callable[..., Any] | None],
     imports: Collection[str],
     adapt: Callable[[Any], Any] | None,
+    printed: Callable[[str], object] | None,
 ) -> Any:
     """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
     name = definition.name
@@ -92,8 +92,8 @@ def make(
     if level.variant is None:
         values: Mapping[str, Any] = {**like.__globals__, **closure_of(like)} if like is not None else {}
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values)
-    space = _space_of(like)
-    scope = _scope(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
+    space = space_of(like)
+    scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
     main = Main(
         source,
         name,
@@ -103,42 +103,9 @@ def make(
         space=space,
         parameters=positional_names(definition),
     )
-    return ChildCandidate(main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports)
-
-
-def look(
-    source: str,
-    arguments: Mapping[str, Any],
-    *,
-    like: FunctionType,
-    owner: type | None,
-    hosts: Mapping[str, Any],
-    adapt: Callable[[Any], Any] | None,
-) -> None:
-    """Look whether what *source* speaks of could enter a child, and *arguments* as well.
-
-    Raises:
-        SandboxTransferError: Something could not.
-    """
-    scope = _scope(source, like.__name__, like=like, owner=owner, hosts=hosts, adapt=adapt, encoder=Glance)
-    for name, value in arguments.items():
-        scope.encode(name, value)
-
-
-def _scope(source: str, name: str, *, like: FunctionType | None, owner: type | None, **settings: Any) -> Scope:
-    return Scope(
-        source,
-        name,
-        values=like.__globals__ if like is not None else {},
-        free=closure_of(like) if like is not None else {},
-        space=_space_of(like),
-        owner=owner,
-        **settings,
+    return ChildCandidate(
+        main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports, printed=printed
     )
-
-
-def _space_of(like: FunctionType | None) -> str:
-    return (like.__module__ if like is not None else None) or "candidate"
 
 
 @cache

@@ -3,9 +3,9 @@
 import ast
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["KEPT", "find_definition", "forwarding", "positional_names"]
+__all__ = ["KEPT", "Engine", "find_definition", "forwarding", "positional_names"]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -31,17 +31,30 @@ def positional_names(definition: Definition) -> tuple[str, ...]:
     return tuple(item.arg for item in (*definition.args.posonlyargs, *definition.args.args))
 
 
-def forwarding(
-    definition: Definition, *, call: Callable[..., Any], acall: Callable[..., Any], defaults: Mapping[str, Any]
-) -> FunctionType:
-    """Return a function that passes its arguments on to *call*; to *acall* if it is to be awaited.
+class Engine(Protocol):
+    """What runs a candidate."""
+
+    output: str
+
+    @property
+    def content(self) -> Any:
+        """What its results depend on besides the arguments, as plain data."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    async def acall(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+def forwarding(definition: Definition, engine: Engine, defaults: Mapping[str, Any]) -> FunctionType:
+    """Return a function that passes its arguments on to *engine*; to its `acall` if it is to be awaited.
 
     Generator functions yield the items of a list: a candidate has run to its end by then.
 
     Args:
         definition: Of the candidate.
-        call: Takes the arguments.
-        acall: The same for coroutines.
+        engine: Takes the arguments.
         defaults: Values of arguments that may be left out. Those that are `KEPT` are left out.
     """
     args = definition.args
@@ -65,10 +78,13 @@ def forwarding(
     body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
     body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
-    space: dict[str, Any] = {"__call": _passing(call, leading, defaults), "__acall": _passing(acall, leading, defaults)}
+    space: dict[str, Any] = {
+        "__call": _Passing(engine, engine.__call__, leading, defaults),
+        "__acall": _Passing(engine, engine.acall, leading, defaults),
+    }
     # In the folder of this file, so that tracebacks for users leave it out.
     exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
-    made: FunctionType = space[definition.name]
+    made: FunctionType = space.pop(definition.name)  # or it would hold itself, and its process would outlive it
     optional = leading[len(leading) - len(args.defaults) :]
     made.__defaults__ = tuple(defaults.get(name, KEPT) for name in optional) or None
     given = zip(only, args.kw_defaults, strict=True)
@@ -76,25 +92,33 @@ def forwarding(
     return made
 
 
-def _passing(call: Callable[..., Any], names: list[str], defaults: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return *call* for arguments as they were bound, without those that are the default values of the child."""
+class _Passing:
+    """Calls for arguments as they were bound, without those that are the default values of the child."""
 
-    def is_default(name: str, value: Any) -> bool:
-        # The very object: whoever gives one that is equal means that one.
-        return value is KEPT or (name in defaults and value is defaults[name])
+    __slots__ = ("_call", "_defaults", "_engine", "_names")
 
-    def passing(leading: list[Any], rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def __init__(self, engine: Engine, call: Callable[..., Any], names: list[str], defaults: Mapping[str, Any]) -> None:
+        self._engine, self._call, self._names, self._defaults = engine, call, names, defaults
+
+    def __call__(self, leading: list[Any], rest: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        is_default, names = self._is_default, self._names
         named = {name: value for name, value in named.items() if not is_default(name, value)}
         if rest:
-            return call(*leading, *rest, **named)
+            return self._call(*leading, *rest, **named)
         last = len(leading)
         while last and is_default(names[last - 1], leading[last - 1]):
             last -= 1
         first = next((index for index in range(last) if leading[index] is KEPT), last)
         later = zip(names[first:last], leading[first:last], strict=True)
-        return call(*leading[:first], **{name: value for name, value in later if value is not KEPT}, **named)
+        return self._call(*leading[:first], **{name: value for name, value in later if value is not KEPT}, **named)
 
-    return passing
+    def _is_default(self, name: str, value: Any) -> bool:
+        # The very object: whoever gives one that is equal means that one.
+        return value is KEPT or (name in self._defaults and value is self._defaults[name])
+
+    def __memo__(self) -> Any:
+        # For whoever keeps results by what they were computed from.
+        return self._engine.content
 
 
 def _is_generator(definition: ast.AST) -> bool:

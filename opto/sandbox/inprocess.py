@@ -13,6 +13,7 @@ class InProcessCandidate:
 
     Attributes:
         output: Nothing: it prints where the program prints.
+        content: Its text.
     """
 
     output = ""
@@ -20,6 +21,7 @@ class InProcessCandidate:
     def __init__(
         self, source: str, name: str, *, file: str, like: FunctionType | None, hosts: Mapping[str, Any]
     ) -> None:
+        self.content = source
         self._code = compile(source, file, "exec", dont_inherit=True)
         self._name, self._like = name, like
         self._hosts = {path: value for path, value in hosts.items() if value is not None and "." not in path}

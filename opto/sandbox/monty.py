@@ -56,6 +56,11 @@ class MontyCandidate:
         failures.show_lines(self, self._file, source)
 
     @property
+    def content(self) -> Any:
+        """Its text, and what that may use of the program."""
+        return [self._source, self._known]
+
+    @property
     def defaults(self) -> Mapping[str, Any]:
         """None that leave the session: all that may be left out are left out."""
         return {}

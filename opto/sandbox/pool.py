@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections import deque
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,41 @@ class _Place:
 
 PLACE = _Place()
 _Given = Child | _Place
+
+
+#: Of all candidates together. Each costs some memory, and two descriptors of the user's process.
+_MOST_IDLE = 64
+
+
+class _Idle:
+    """The children of all candidates that wait for a call, those that were used longest ago first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pools: OrderedDict[Child, weakref.ref[Pool]] = OrderedDict()
+
+    def add(self, child: Child, pool: "Pool") -> None:
+        """Let *child* wait in *pool*. If too many do, end the one that has waited longest."""
+        entry, oldest = weakref.ref(pool), None
+        with self._lock:
+            self._pools[child] = entry
+            if len(self._pools) > _MOST_IDLE:
+                # Those of pools that were closed are not taken off: the garbage collector may close one right here.
+                for ended in [item for item in self._pools if item.is_ended]:
+                    del self._pools[ended]
+            if len(self._pools) > _MOST_IDLE:
+                oldest = self._pools.popitem(last=False)
+        if oldest is not None and (owner := oldest[1]()) is not None:
+            owner.retire(oldest[0])
+
+    def remove(self, child: Child) -> None:
+        with self._lock:
+            self._pools.pop(child, None)
+
+
+_idle = _Idle()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.__init__)  # type: ignore[misc]
 
 
 class _Waiter(Protocol):
@@ -55,7 +91,9 @@ class Pool:
             self._reset()
         with self._lock:
             if self._idle:
-                return self._idle.pop()
+                child = self._idle.pop()
+                _idle.remove(child)
+                return child
             if is_inside or self._count < self._most:
                 self._count += 1
                 return PLACE
@@ -74,11 +112,21 @@ class Pool:
     def give(self, child: Child) -> None:
         """Take back *child*, which is fit for the next call."""
         with self._lock:
-            if not self._waiting:
+            waiter = self._waiting.popleft() if self._waiting else None
+            if waiter is None:
                 self._idle.append(child)
+        if waiter is not None:
+            waiter.give(child)
+        else:
+            _idle.add(child, self)
+
+    def retire(self, child: Child) -> None:
+        """End *child* if it is free still."""
+        with self._lock:
+            if child not in self._idle:
                 return
-            waiter = self._waiting.popleft()
-        waiter.give(child)
+            self._idle.remove(child)
+        self.drop(child)
 
     def drop(self, child: Child | None) -> None:
         """End *child*, or take back the leave to start one."""

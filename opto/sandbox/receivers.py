@@ -3,22 +3,19 @@
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError
+from opto.sandbox.child.codec import CannotCrossError, Encoder
 from opto.sandbox.child.objects import state_of
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.uses import Uses, first_argument, uses_in
 from opto.sandbox.watched import Watched
 from opto.sandbox.written import PROPERTIES, closure_of, depth_of, is_installed
-
-if TYPE_CHECKING:
-    from opto.sandbox.scope import Scope
 
 __all__ = ["Receivers"]
 
@@ -40,6 +37,22 @@ _NEVER = frozenset(
 _MAKING = frozenset({"__init__", "__post_init__"})
 _CONTAINERS = (list, dict, set, frozenset, tuple, str, bytes, bytearray, int, float, complex)
 _NONE: Uses = Uses()
+
+
+class _Scope(Protocol):
+    """What the rest of a scope does for this part."""
+
+    name: str
+    entries: list[_Entry]
+    encoder: Encoder
+    hosts: Collection[str]
+    watched: dict[tuple[str, str], Watched]
+    adapt: Callable[[Any], Any]
+
+    def by_source(self, value: Any, free: _Values, space: str, *, kept: int | None, text: str | None) -> _Entry: ...
+    def entry(self, name: str, value: Any, space: str) -> _Entry: ...
+    def is_host(self, path: str) -> bool: ...
+    def learn(self, kind: type, key: str, entry: _Entry) -> None: ...
 
 
 class _Placed(NamedTuple):
@@ -82,7 +95,7 @@ class Receivers:
         look_up: Returns what a name stands for in it.
     """
 
-    def __init__(self, scope: "Scope", owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
+    def __init__(self, scope: _Scope, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
         self._scope, self._owner, self._tree, self._look_up = scope, owner, tree, look_up
         self._keys: dict[type, str] = {}
         self._placed: dict[tuple[type, str], _Placed] = {}

@@ -7,32 +7,22 @@ from functools import cache
 from importlib import import_module
 from itertools import count
 from types import FunctionType
-from typing import Any, ClassVar, Literal, Protocol, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 from opto.blocks import Block
 from opto.errors import IsolationError, SandboxTransferError, SourceError
-from opto.sandbox.forwarding import Definition, find_definition, forwarding
+from opto.sandbox.forwarding import Definition, Engine, find_definition, forwarding
 from opto.sandbox.limits import Limits
 
-__all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox"]
+__all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox", "levels_in_use"]
 
 Isolation = Literal["auto", "strict", "child", "monty", "none"]
 _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
 Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 _version = count(1).__next__
-
-
-class _Engine(Protocol):
-    """What runs a candidate."""
-
-    output: str
-
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
-    async def acall(self, /, *args: Any, **kwargs: Any) -> Any: ...
-    def close(self) -> None: ...
+#: In order of first use; a fact about the process.
+_levels_in_use: dict[str, None] = {}
 
 
 class Candidate:
@@ -52,7 +42,7 @@ class Candidate:
         >>> candidate.close()
     """
 
-    def __init__(self, source: str, definition: Definition, engine: _Engine, like: FunctionType | None = None) -> None:
+    def __init__(self, source: str, definition: Definition, engine: Engine, like: FunctionType | None = None) -> None:
         self.source, self.name = source, definition.name
         self._definition, self._engine, self._like = definition, engine, like
         self._function: FunctionType | None = None
@@ -80,7 +70,7 @@ class Candidate:
             args = self._definition.args
             has_defaults = bool(args.defaults) or any(args.kw_defaults)
             defaults = self._engine.defaults if has_defaults else {}
-            made = forwarding(self._definition, call=self._engine, acall=self._engine.acall, defaults=defaults)
+            made = forwarding(self._definition, self._engine, defaults)
             made.__doc__ = ast.get_docstring(self._definition, clean=False)
             if self._like is not None:
                 made.__module__, made.__qualname__ = self._like.__module__, self._like.__qualname__
@@ -121,7 +111,8 @@ class Sandbox(Block):
         imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
             module of the original function imports.
         hosts: What candidates may call outside: functions by the names that the code uses for them (``{"ask": ask}``).
-            Without a function, the name begins with that of an argument: ``"self.llm.ask"``, ``"score"``.
+            Without a function, it is what goes by that name at the time of the call: ``"client.ask"``, or by way of an
+            argument, ``"self.llm.ask"``.
 
     Raises:
         IsolationError: There is no such level, or no such limit.
@@ -183,6 +174,7 @@ class Sandbox(Block):
         hosts: Hosts = (),
         imports: Collection[str] = (),
         adapt: Callable[[Any], Any] | None = None,
+        printed: Callable[[str], object] | None = None,
     ) -> Candidate:
         """Return the function that *source* defines. Nothing of it runs before it is called.
 
@@ -197,6 +189,7 @@ class Sandbox(Block):
             imports: More modules that it may import.
             adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions. For a
                 function whose text is not that in its file any more, it returns a `Rewritten`.
+            printed: Called with what a call has printed, if anything. See `Candidate.output`.
 
         Raises:
             SourceError: There is no such function in the text.
@@ -210,6 +203,7 @@ class Sandbox(Block):
                 f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
             )
         file = file or f"<{definition.name}, candidate {_version()}>"
+        self.enter_into_use()
         engine = _engines().make(
             source,
             definition,
@@ -221,8 +215,13 @@ class Sandbox(Block):
             hosts={**self._hosts, **_by_name(hosts)},
             imports=(*self._imports, *imports),
             adapt=adapt,
+            printed=printed,
         )
         return Candidate(source, definition, engine, like)
+
+    def enter_into_use(self) -> None:
+        """Note that code runs at this level. `load` does; whoever runs code at the level ``none`` without it should."""
+        _levels_in_use.setdefault(self.level)
 
     def objection(
         self,
@@ -241,7 +240,9 @@ class Sandbox(Block):
         if self.isolation in {"none", "monty"}:
             return None
         try:
-            _engines().look(source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt)
+            import_module("opto.sandbox.borders").look(
+                source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt
+            )
         except SandboxTransferError as error:
             return error
         return None
@@ -266,6 +267,11 @@ def current_sandbox() -> Sandbox:
     """
     around = Sandbox.blocks.around()
     return cast("Sandbox", around[-1]) if around else _default(os.environ.get(_VARIABLE))
+
+
+def levels_in_use() -> tuple[str, ...]:
+    """Return the levels at which code has been loaded in this process so far, as `Sandbox.level` names them."""
+    return (*_levels_in_use,)
 
 
 @cache

@@ -70,7 +70,7 @@ class Scope:
         self.name = name
         self.encoder = encoder(self._write)
         self.decoder = Decoder(self._read)
-        self.hosts = hosts
+        self.hosts, self._values, self._free = hosts, values, free
         self.adapt = adapt or (lambda value: value)
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
@@ -91,6 +91,7 @@ class Scope:
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
         self._bring(self.names, values, space, skip=free, what=name)
+        self._known = len(self.entries)
 
     def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, skip: Collection[str], what: str) -> None:
         """Add entries for what *names* speak of, but for the names in *skip*."""
@@ -112,6 +113,19 @@ class Scope:
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def value_of(self, name: str) -> Any:
+        """Return what the program calls *name* now.
+
+        Raises:
+            KeyError: Nothing.
+        """
+        return self._free[name] if name in self._free else self._values[name]
+
+    @property
+    def content(self) -> Any:
+        """What the source speaks of, as it was looked at last. Classes that arguments brought are not among it."""
+        return [self.entries[: self._known], self.free]
 
     def look_again(self) -> None:
         """Note which of the data that the candidate uses has another value now.

@@ -207,12 +207,16 @@ class Child:
             return int(where[1]) if where else None
         return None
 
+    @property
+    def is_ended(self) -> bool:
+        return self._talk < 0
+
     def end(self, *, may_wait: bool = True) -> int | None:
         """End the process and all that it has started; return how it ended, in the form of `os.waitpid`.
 
         May be called more than once. *may_wait*: False to leave it for later if the zygote is busy.
         """
-        if self._talk < 0:
+        if self.is_ended:
             return None
         talk, self._talk = self._talk, -1
         os.close(talk)

@@ -1,9 +1,13 @@
 """Code that an optimizer has changed, and the sandbox that it runs in."""
 
+import re
+import sys
 import warnings
-from collections.abc import Mapping
-from types import FunctionType
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from operator import eq
 from typing import Any
+from weakref import WeakValueDictionary
 
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Rewritten, Sandbox, current_sandbox
@@ -38,40 +42,23 @@ class Confined:
     function: Any
 
     def __init__(self, source: str, definition: Definition, sandbox: Sandbox, args: tuple[Any, ...]) -> None:
-        self._source, self._sandbox = source, sandbox
-        self._definition, self._codes = definition, _codes_of(definition, args)
-        owner = _owner_of(definition, args)
-        self._texts: dict[int, str] = {}
-        self.used: list[ParameterNode[str]] = []
+        assert definition.source is not None
+        self._source, self._sandbox, self._surroundings = source, sandbox, _Surroundings(definition, args)
+        self.used = self._surroundings.used
+        like, owner = definition.inner, _owner_of(definition, args)
         if sandbox.isolation == "none":
-            self.function = compile_source(source, definition.inner, owner, written=definition.source)
+            sandbox.enter_into_use()
+            self.function = compile_source(source, like, owner, written=definition.source)
             return
-        token = enter_scope(new_scope())  # what is read here counts when it is called
-        try:
-            like: FunctionType = definition.inner
-            candidate = sandbox.load(source, like=like, owner=owner, file=version_name(like.__name__), adapt=self._seen)
+        file, adapt = version_name(like.__name__), self._surroundings.shown
+        with _unread():
+            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, printed=_print)
             self.function = candidate.function
-            assert definition.source is not None
-            keep_defaults(self.function, like, source, definition.source)
-        finally:
-            leave_scope(token)
+        keep_defaults(self.function, like, source, definition.source)
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
-        return (
-            source == self._source
-            and sandbox is self._sandbox
-            and all(item._data == self._texts[id(item)] for item in self.used)  # noqa: SLF001 - as in `CodeVersions.run`
-            and (not self._codes or _are_same(self._codes, _codes_of(self._definition, args)))
-        )
-
-    def _seen(self, value: Any) -> Any:
-        """Return *value* as a candidate sees it, and remember whose text that is."""
-        shown, code = seen(value, self._codes)
-        if code is not None and id(code) not in self._texts:
-            self._texts[id(code)] = code._data  # noqa: SLF001 - as above
-            self.used.append(code)
-        return shown
+        return source == self._source and sandbox is self._sandbox and self._surroundings.are_still_so(args)
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
@@ -85,42 +72,67 @@ def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
     return None
 
 
-_Codes = Mapping[Definition, ParameterNode[str]]
+class _Surroundings:
+    """What a candidate meets of the program: nodes as their values, bundled functions as what they run now.
 
-
-def _codes_of(definition: Definition, args: tuple[Any, ...]) -> _Codes:
-    """Return what holds the code that the object of a method owns."""
-    if definition.owner is None or not args:
-        return {}
-    # Not the code itself, which has this in it: an object would hold itself.
-    owned = getattr(args[0], "__dict__", {}).get("_opto_code", {})
-    return {other: code.parameter for other, code in owned.items()}
-
-
-def _are_same(some: _Codes, others: _Codes) -> bool:
-    return all(others.get(key) is code for key, code in some.items())
-
-
-def seen(value: Any, codes: _Codes) -> tuple[Any, ParameterNode[str] | None]:
-    """Return *value* as a candidate sees it: a node's value, a bundled function as it runs now; and the code of that.
-
-    *codes*: those that an object owns, and not its class.
+    Attributes:
+        used: The code of those that were met.
     """
-    if isinstance(value, Node):
-        return value.data, None
-    if not isinstance(value, ParameterOwner) or not isinstance(getattr(value, "_definition", None), Definition):
-        return value, None
-    function: Any = value
-    definition: Definition = function._definition  # noqa: SLF001 - part of it
-    code = codes.get(definition, function.parameter)
-    if getattr(function, "_owner", None) is not None or not isinstance(definition.inner, FunctionType):
-        return value, None
-    if code is None:
-        return definition.function, None
-    source = code._data  # noqa: SLF001 - it is noted, not read
-    if source == definition.source and definition.options.source is None:
-        return definition.function, code
-    return Rewritten(function.fun, source), code
+
+    def __init__(self, definition: Definition, args: tuple[Any, ...]) -> None:
+        self.used: list[ParameterNode[str]] = []
+        self._texts: list[str] = []
+        self._definition = definition
+        self._owned = self._owned_by(args)
+
+    def shown(self, value: Any) -> Any:
+        """Return *value* as a candidate sees it, and remember whose text that is."""
+        if isinstance(value, Node):
+            return value.data
+        definition = getattr(value, "_definition", None) if isinstance(value, ParameterOwner) else None
+        if not isinstance(definition, Definition) or getattr(value, "_owner", None) is not None:
+            return value
+        code: ParameterNode[str] | None = self._owned.get(definition, value.parameter)
+        if code is None:
+            return definition.function
+        source = code._data  # noqa: SLF001 - its text is noted, not read
+        if not any(item is code for item in self.used):
+            self.used.append(code)
+            self._texts.append(source)
+        if source == definition.source and definition.options.source is None:
+            return definition.function
+        return Rewritten(value.fun, source)
+
+    def are_still_so(self, args: tuple[Any, ...]) -> bool:
+        """True if nothing that was met has another text now, for a call with *args*."""
+        # Texts are compared by identity first, as Python does.
+        now = (item._data for item in self.used)  # noqa: SLF001 - as above
+        owned = self._owned_by(args) if self._owned else {}
+        return all(map(eq, now, self._texts)) and all(owned.get(key) is code for key, code in self._owned.items())
+
+    def _owned_by(self, args: tuple[Any, ...]) -> MutableMapping[Definition, ParameterNode[str]]:
+        """Return what holds the code that the object of a method owns; weakly, or an object would hold itself."""
+        is_method = self._definition.owner is not None and bool(args)
+        owned = getattr(args[0], "__dict__", {}).get("_opto_code", {}) if is_method else {}
+        return WeakValueDictionary({definition: code.parameter for definition, code in owned.items()})
+
+
+@contextmanager
+def _unread() -> Iterator[None]:
+    """Let nodes be looked at that count as read only when the code is called."""
+    token = enter_scope(new_scope())
+    try:
+        yield
+    finally:
+        leave_scope(token)
+
+
+def _print(text: str) -> None:
+    """Print what a candidate printed, where the program prints, without what could steer a terminal."""
+    sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def sandbox_for(definition: Definition) -> Sandbox:
@@ -133,20 +145,16 @@ def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[
 
     Before an optimizer changes it: then it is too late for those who pay for each step.
     """
-    codes = _codes_of(definition, args)
-    token = enter_scope(new_scope())
-    try:
+    assert definition.source is not None
+    with _unread():
         keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
-        assert definition.source is not None
         objection = sandbox_for(definition).objection(
             definition.source,
             definition.inner,
             dict(zip(keys, inputs, strict=True)),
-            owner=definition.owner,
-            adapt=lambda value: seen(value, codes)[0],
+            owner=_owner_of(definition, args),
+            adapt=_Surroundings(definition, args).shown,
         )
-    finally:
-        leave_scope(token)
     if objection is not None:
         warnings.warn(
             f"{objection} It runs as you wrote it; once an optimizer has changed it, its calls will fail.",

@@ -43,6 +43,9 @@ class Spaces:
         if begin is not None:
             begin()
         self.define(scope["entries"], decoder)
+        for name, seed in scope["seeds"].items():
+            __import__(name)
+            sys.modules[name].seed(seed)
         main = scope["main"]
         self.files.add(main["file"])
         tree = ast.parse(main["source"], main["file"])
