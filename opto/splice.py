@@ -1,11 +1,12 @@
 """Source text that is read and changed where its syntax tree says, so that comments and layout stay."""
 
 import ast
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["Edit", "Source", "Splice"]
+__all__ = ["Edit", "Source", "Splice", "cut", "indent"]
 
 
 class Edit(NamedTuple):
@@ -130,3 +131,47 @@ class Splice(Source):
     def result(self) -> str:
         """Return the text with all changes."""
         return self.applied(self._edits)
+
+
+def cut(lines: list[str], first: int, last: int) -> str:
+    """Return the lines *first* to *last*, counted from 1, without their common indentation.
+
+    Lines inside a text that spans several of them stay as they are.
+    """
+    block = lines[first - 1 : last]
+    margin = len(block[0]) - len(block[0].lstrip())
+    head = "if True:\n" if margin else "\n"
+    fixed = _text_lines(ast.parse(head + "\n".join(block) + "\n"))
+    return (
+        "\n".join(
+            line if number in fixed else line[min(margin, len(line) - len(line.lstrip())) :]
+            for number, line in enumerate(block, start=2)
+        ).rstrip()
+        + "\n"
+    )
+
+
+def indent(text: str, margin: str) -> str:
+    """Return *text*, which is Python, with *margin* before each line that is not inside a text of several lines."""
+    fixed = _text_lines(ast.parse(text))
+    return "".join(
+        line if number in fixed or not line.strip() else f"{margin}{line}"
+        for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), start=1)
+    )
+
+
+def _text_lines(tree: ast.AST) -> set[int]:
+    """Return the numbers of lines that begin inside a text; those of docstrings are layout, also to Python."""
+    docstrings = {
+        id(owner.body[0].value)
+        for owner in ast.walk(tree)
+        if isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and isinstance(owner.body[0], ast.Expr)
+    }
+    return {
+        number
+        for part in ast.walk(tree)
+        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes))
+        if id(part) not in docstrings
+        for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
+    }

@@ -14,7 +14,7 @@ MODULES = {
 }
 
 #: What everything may import.
-FOUNDATION = {"errors", "files", "hooks", "forks", "blocks", ""}  # `opto` itself holds the version
+FOUNDATION = {"errors", "files", "hooks", "forks", "blocks", "callers", ""}  # `opto` itself holds the version
 
 #: What each part of the library may import, besides itself and that.
 ALLOWED = {
@@ -22,12 +22,13 @@ ALLOWED = {
     "files": set(),
     "hooks": set(),
     "forks": set(),
+    "callers": set(),
     "blocks": {"forks"},
     "splice": set(),
     "structure": set(),
     "nodes": {"structure"},
     "llm": {"structure"},
-    "sandbox": set(),
+    "sandbox": {"splice"},
     # Models are for `trace.operators.call_llm`, which is loaded when it is asked for.
     "trace": {"splice", "nodes", "sandbox", "llm"},
     "runs": {"nodes", "llm", "sandbox"},

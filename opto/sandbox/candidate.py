@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
+from opto.callers import user_level
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
@@ -240,7 +241,7 @@ class ChildCandidate:
 
     def _default(self, form: Any) -> Any:
         try:
-            return self._scope.decoder.decode(form)
+            return self._scope.values.decoder.decode(form)
         except MalformedError:
             return KEPT
 
@@ -289,7 +290,7 @@ class ChildCandidate:
             elif "error" in reply:
                 error = self._raised(child, reply["error"])
             else:
-                value = self._scope.decoder.decode(reply["ok"])
+                value = self._scope.values.decoder.decode(reply["ok"])
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)
@@ -304,7 +305,7 @@ class ChildCandidate:
         host = described.get("host")
         if type(host) is int and 0 <= host < len(child.errors):
             return child.errors[host]  # the very exception that a function of the user's raised
-        file, decoder = self._main.file, self._scope.decoder
+        file, decoder = self._main.file, self._scope.values.decoder
         files = {file, *(entry["file"] for entry in self._scope.entries if "file" in entry)}
         return failures.raised(self._main.name, described, self._limits, file=file, files=files, decoder=decoder)
 
@@ -312,7 +313,7 @@ class ChildCandidate:
         """Call what a child asks for, if it is offered, and return the answer for it."""
         try:
             function = self._offered(asked["host"], given)
-            decode = self._scope.decoder.decode
+            decode = self._scope.values.decoder.decode
             args = [decode(form) for form in asked["args"]]
             kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
@@ -347,9 +348,9 @@ class ChildCandidate:
             self._is_warned = True
             shown = ", ".join(str(name)[:80] for name in names[:10])
             warnings.warn(
-                f"{self._main.name}() assigned {shown}, which stays in its process: return it instead.",
+                f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=user_level(),
             )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from opto.callers import user_level
 from opto.errors import IsolationError
 from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate, Main
@@ -114,7 +115,7 @@ def _say_what_is_missing(level: str) -> None:
         f"Code that a model wrote runs at level {level!r}: this kernel does not keep it from files and the network. "
         "See docs/security.md.",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )
 
 

@@ -182,7 +182,7 @@ def _remade(base: type[Exception], described: Mapping[str, Any], text: str, deco
     kind: Any = base
     name = str(described.get("type"))[:100]
     if "key" in described:
-        kind = decoder.decode({"!class": described["key"]})
+        kind = decoder.decode({"!known": described["key"]})
     elif name != base.__name__:
         # A class of the candidate's own: its name and its text are all that matters of it.
         kind = type(name, (base,), {"__module__": "candidate", "__str__": lambda _: text})
@@ -208,7 +208,7 @@ def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> B
     """Return *error* as if it had come through *frames*, outermost first: handlers show their lines."""
     traceback = None
     for file, line, name in reversed(frames):
-        traceback = TracebackType(traceback, _frame(file, name), -1, max(line, 1))
+        traceback = TracebackType(traceback, _frame(file, name), 0, max(line, 1))
     return error.with_traceback(traceback)
 
 
@@ -216,9 +216,16 @@ def _frame(file: str, name: str) -> FrameType:
     """Return a frame of a function *name* in *file*."""
     namespace: dict[str, Any] = {"getframe": sys._getframe}  # noqa: SLF001 - there is no other way to one
     code = compile("frame = getframe()", file, "exec")
-    exec(code.replace(co_name=name, co_qualname=name), namespace)  # noqa: S102 - the text stands above
+    # Places would be those in the text above, and what shows exceptions looks for the part of the line that they mean.
+    table = bytes([_NO_PLACE] * (len(code.co_code) // 2))
+    code = code.replace(co_name=name, co_qualname=name, co_linetable=table)
+    exec(code, namespace)  # noqa: S102 - the text stands above
     frame: FrameType = namespace.pop("frame")
     return frame
+
+
+#: In the table of places of a code object: one instruction, nowhere. See Objects/locations.md of CPython.
+_NO_PLACE = 0x80 | 15 << 3
 
 
 def show_lines(owner: Any, file: str, source: str) -> None:

@@ -5,7 +5,7 @@ import symtable
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Names", "names_in", "without_decorators"]
+__all__ = ["Names", "names_at_once", "names_in", "without_decorators"]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -29,6 +29,22 @@ def names_in(tree: ast.Module) -> Names:
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
     return Names((*free,), modules)
+
+
+def names_at_once(tree: ast.Module) -> frozenset[str]:
+    """Return the names that *tree* uses when it is run, not only when functions in it are called."""
+    return frozenset(part.id for part in _run_at_once(tree) if isinstance(part, ast.Name))
+
+
+def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
+    for part in ast.iter_child_nodes(tree):
+        yield part
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            for item in (*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)):
+                yield item
+                yield from _run_at_once(item)
+        elif not isinstance(part, ast.Lambda):
+            yield from _run_at_once(part)
 
 
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:

@@ -1,115 +1,54 @@
-"""What a candidate's ``self`` or ``cls`` becomes: classes in the order of the user's, with what is used of them."""
+"""What a candidate is called on, ``self`` or ``cls``, and objects like it in there: by what is used of them."""
 
 import ast
-import inspect
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable
 from enum import Enum
-from functools import cached_property
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import Any, NamedTuple, Protocol
+from types import MethodType
+from typing import Any
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError, Encoder
-from opto.sandbox.child.objects import state_of
-from opto.sandbox.rewritten import Rewritten
-from opto.sandbox.uses import Uses, first_argument, uses_in
-from opto.sandbox.watched import Watched
-from opto.sandbox.written import PROPERTIES, closure_of, depth_of, is_installed
+from opto.sandbox.chains import Chain, ChainScope, Needs, is_own, weakly
+from opto.sandbox.child.codec import CannotCrossError, in_words
+from opto.sandbox.child.graphs import Writing, state_of
+from opto.sandbox.uses import Attributes, Uses, first_argument, uses_in
+from opto.sandbox.written import PROPERTIES
 
 __all__ = ["Receivers"]
 
-_Entry = dict[str, Any]
-_Values = Mapping[str, Any]
-
-#: Of a class, what stays outside: how objects are made, found and kept, and what Python notes of the class itself.
-_NEVER = frozenset(
-    f"__{name}__"
-    for name in (
-        *("new", "del", "init_subclass", "class_getitem", "set_name", "copy", "deepcopy", "dict", "weakref"),
-        *("getattr", "getattribute", "setattr", "delattr", "reduce", "reduce_ex", "getstate", "setstate"),
-        *("module", "qualname", "slots", "annotations", "annotate", "annotate_func", "annotations_cache"),
-        *("type_params", "orig_bases", "parameters", "abstractmethods", "firstlineno", "static_attributes"),
-        *("dataclass_fields", "dataclass_params", "match_args"),
-    )
-)
-#: What is needed only where instances are made.
-_MAKING = frozenset({"__init__", "__post_init__"})
 _CONTAINERS = (list, dict, set, frozenset, tuple, str, bytes, bytearray, int, float, complex)
-_NONE: Uses = Uses()
-
-
-class _Scope(Protocol):
-    """What the rest of a scope does for this part."""
-
-    name: str
-    entries: list[_Entry]
-    encoder: Encoder
-    hosts: Collection[str]
-    watched: dict[tuple[str, str], Watched]
-    adapt: Callable[[Any], Any]
-
-    def by_source(self, value: Any, free: _Values, space: str, *, kept: int | None, text: str | None) -> _Entry: ...
-    def entry(self, name: str, value: Any, space: str) -> _Entry: ...
-    def is_host(self, path: str) -> bool: ...
-    def learn(self, kind: type, key: str, entry: _Entry) -> None: ...
-
-
-class _Placed(NamedTuple):
-    """A part of a class, as it stands in the child.
-
-    Attributes:
-        speaks: What its text uses of the object: one item for each function in it.
-        problem: Why it stays outside.
-    """
-
-    speaks: tuple[Uses, ...] = ()
-    problem: SandboxTransferError | None = None
-
-
-class _Needs(NamedTuple):
-    """What a candidate needs of the instances of a class.
-
-    Attributes:
-        names: The attributes that it certainly looks up.
-        asked: Those among them that no class of the user's defines.
-        is_whole: True if it may look up any attribute.
-    """
-
-    names: tuple[str, ...]
-    asked: frozenset[str]
-    is_whole: bool
+_DEEPEST = 8
+_NOTHING: Any = object()
 
 
 class Receivers:
-    """What a candidate is called on, and the classes of that.
+    """What stands for objects by their attributes and methods, and not by the source of their class.
 
     Attributes:
-        argument: The name of the candidate's first argument, if that is ``self`` or ``cls`` of a method.
+        argument: The name of the candidate's first argument, if that is ``self`` or ``cls``.
         main: The key of the class around the candidate, and what makes it more than a function there.
 
     Args:
-        scope: What the classes become a part of.
+        scope: That they belong to.
         owner: The class in whose body the candidate takes the place of a method.
         tree: The candidate.
         look_up: Returns what a name stands for in it.
     """
 
-    def __init__(self, scope: _Scope, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
+    def __init__(self, scope: ChainScope, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
         self._scope, self._owner, self._tree, self._look_up = scope, owner, tree, look_up
-        self._keys: dict[type, str] = {}
-        self._placed: dict[tuple[type, str], _Placed] = {}
-        self._needs: dict[type, _Needs] = {}
-        self._whole: set[type] = set()
-        self._packages = {_package(owner)} if owner is not None else set()
+        self._needs: dict[type, Needs] = {}
+        self._inside: dict[Any, tuple[Callable[[], Any], Chain, Needs]] = {}
         first, how = first_argument(tree, scope.name), None
         self.main: dict[str, Any] = {"class": None, "put_as": None}
         if owner is not None:
             how = PROPERTIES.get(type(vars(owner).get(scope.name)))
-            self.main = {"class": self._class(owner), "put_as": how}
-            self._placed[owner, scope.name] = _Placed()
-        self.argument = first if first in {"self", "cls"} or (owner is not None and how != "staticmethod") else None
-        self._uses: Uses | None = None
+        is_method = first in {"self", "cls"} or (owner is not None and how != "staticmethod")
+        self.argument = first if is_method else None
+        self._chain = Chain(scope, self.argument or "self", is_named=True)
+        if owner is not None:
+            self._chain.look_at(owner, None)
+            self.main = {"class": self._chain.class_for(owner), "put_as": how}
+            self._chain.is_there(owner, scope.name)
 
     def takes(self, value: Any) -> bool:
         """True if *value* is an object or a class that becomes one of those here, and no plain data."""
@@ -118,297 +57,90 @@ class Receivers:
             return True
         if issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
             return False
-        return (self._owner is not None and issubclass(kind, self._owner)) or not self._is_outside(kind)
+        return (self._owner is not None and issubclass(kind, self._owner)) or not self._chain.is_outside(kind)
 
-    def encode(self, receiver: Any) -> Any:
-        """Return the form of *receiver*: a class, or an object by its attributes.
+    def form(self, receiver: Any) -> Any:
+        """Return the form of what the candidate is called on.
 
         Raises:
             SandboxTransferError: The candidate uses something of it that cannot enter.
         """
-        if isinstance(receiver, type):
-            self._needs_of(receiver, {"__call__": None})
-            return {"!class": self._keys[receiver]}
-        kind, state = type(receiver), state_of(receiver)
-        needs = self._needs_of(kind, state)
-        forms: dict[str, Any] = {}
-        missing: dict[str, str] = {}
-        encode, adapt = self._scope.encoder.encode, self._scope.adapt
-        for name in (*needs.names, *state) if needs.is_whole else needs.names:
-            if name in forms or self._is_host(name):
-                continue
-            value = state.get(name, missing)
-            if value is missing and name in needs.asked:
-                value = _asked(receiver, name, missing)
-            if value is missing:
-                continue
-            try:
-                forms[name] = encode(adapt(value))
-            except CannotCrossError as error:
-                if name in needs.names:
-                    raise self._refusal(name, error.what) from None
-                missing[name] = error.what
-        plain = self._scope.encoder.base(receiver, 0) if isinstance(receiver, _CONTAINERS) else None
-        return {"!self": [self._keys[kind], forms, missing, plain]}
-
-    def complete(self, kind: type) -> None:
-        """Bring all of *kind*, if it is one of the classes here: another instance of it is used, or it makes one."""
-        if kind in self._keys and kind not in self._whole:
-            self._whole.add(kind)
-            self._reach(kind, {}, [(kind, Uses(is_whole=True, makes=True), False)])
-
-    def _needs_of(self, kind: type, state: _Values) -> _Needs:
+        is_class = isinstance(receiver, type)
+        kind = receiver if is_class else type(receiver)
         needs = self._needs.get(kind)
         if needs is None:
-            self._packages.add(_package(kind))
-            self._class(kind)
-            if self._uses is None:
-                self._uses = uses_in(self._tree, self.argument, self._class_named(self._look_up))
-            needs = self._needs[kind] = self._reach(kind, state, [(self._owner, self._uses, True)])
-            for path in self._scope.hosts:
-                root, _, rest = path.partition(".")
-                if root == self.argument and rest:
-                    name = rest.partition(".")[0]
-                    self._put(kind, name, {"do": "host", "path": f"{root}.{name}"})
-        return needs
+            self._chain.look_at(kind, receiver)
+            self._chain.class_for(kind)
+            uses = uses_in(self._tree, self.argument, self._chain.class_named(self._look_up))
+            state = {"__call__": None} if is_class else state_of(receiver)
+            needs = self._needs[kind] = self._chain.reach(kind, state, [(self._owner, uses, True)])
+            self._chain.put_hosts(kind)
+        if is_class:
+            return {"!class": self._chain.class_for(kind)}
+        writing = self._scope.values.writing()
+        return writing.whole(self._written(receiver, self._chain, needs, writing))
 
-    def _reach(self, kind: type, state: _Values, waiting: list[tuple[type | None, Uses, bool]]) -> _Needs:
-        """Put what is used into the classes of *kind*, and what that uses.
+    def complete(self, kind: type) -> None:
+        """Bring all of *kind*, of which the candidate is given instances that it is not called on, or makes some."""
+        if is_own(kind, self._scope.adapt):
+            self._chain.class_for(kind)
+        self._chain.complete(kind)
 
-        Args:
-            kind: The class of the object.
-            state: What the object itself has.
-            waiting: Texts: the class around each, what it uses, and True if that is certainly looked up.
-        """
-        names: dict[str, None] = {}
-        asked: set[str] = set()
-        seen: dict[tuple[type, str], bool] = {}
-        is_whole = False
-        while waiting:
-            around, uses, is_certain = waiting.pop()
-            is_whole |= uses.is_whole or "__dict__" in uses.own
-            for named in uses.named:
-                self.complete(named)
-            if is_certain:
-                names.update((_mangled(name, around), None) for name in uses.own)
-            for base, name, is_needed in self._found(kind, around, uses, is_certain):
-                if base is None:
-                    asked.add(name)
-                    continue
-                must = is_needed and name not in state and not self._is_host(name)
-                if (base, name) not in seen or (must and not seen[base, name]):
-                    seen[base, name] = must
-                    waiting += [(base, used, must) for used in self._place(base, name, is_needed=must).speaks]
-        return _Needs((*names,), frozenset(asked), is_whole)
-
-    def _found(
-        self, kind: type, around: type | None, uses: Uses, is_certain: bool
-    ) -> Iterator[tuple[type | None, str, bool]]:
-        """Yield where each attribute is found: class, name, and whether it must be. No class: in none of the user's."""
-        order = kind.__mro__
-        for name in uses.own:
-            spelt = _mangled(name, around)
-            found = _first(order, spelt)
-            if found is None or not _is_builtin(found):
-                yield None if found is None or self._is_outside(found) else found, spelt, is_certain
-        after = [(start or around, name) for start, name in uses.above]
-        beyond = [(order[order.index(start) + 1 :], name) for start, name in after if start in order]
-        for bases, name in (*beyond, *((base.__mro__, name) for base, name in uses.of)):
-            spelt = _mangled(name, around)
-            found = _first(bases, spelt)
-            if found is not None and not _is_builtin(found):
-                yield found, spelt, is_certain
-        for base in order:
-            if not self._is_outside(base):
-                names = [name for name in vars(base) if (uses.makes if name in _MAKING else uses.is_whole)]
-                yield from ((base, name, False) for name in names)
-
-    def _place(self, base: type, name: str, *, is_needed: bool) -> _Placed:
-        """Put what *base* has under *name* into the class that stands for it.
-
-        Raises:
-            SandboxTransferError: It is needed, and cannot enter.
-        """
-        placed = self._placed.get((base, name))
-        if placed is None:
-            self._placed[base, name] = _Placed()  # before: methods may call each other
-            entries = self._scope.entries
-            count = len(entries)
-            try:
-                placed = self._brought(base, name)
-            except SandboxTransferError as problem:
-                placed = _Placed(problem=problem)
-                self._put(base, name, {"do": "outside", "what": f"{base.__name__}.{name}"})
-            if not is_needed:
-                for entry in entries[count:]:
-                    entry["is_optional"] = True
-            self._placed[base, name] = placed
-        if placed.problem is not None and is_needed:
-            raise placed.problem
-        return placed
-
-    def _brought(self, base: type, name: str) -> _Placed:
-        member = vars(base)[name]
-        if self._is_outside(base):
-            raise SandboxTransferError(
-                f"{self._scope.name}() uses {base.__name__}.{name}, which stays outside with the package "
-                f"{_package(base)}.",
-                mend="Do without it, or use isolation='none'.",
-            )
-        is_made = name in _NEVER or _is_of_dataclass(base, member)
-        if is_made or isinstance(member, MemberDescriptorType | GetSetDescriptorType):
-            return _Placed()
-        how = PROPERTIES.get(type(member))
-        if how == "property":
-            parts = {"get": member.fget, "set": member.fset, "delete": member.fdel}
-            made = {part: function and self._function(base, function, "") for part, function in parts.items()}
-            self._put(base, name, {"do": "property", **{part: item and item[0] for part, item in made.items()}})
-            return _Placed(tuple(item[1] for item in made.values() if item))
-        is_cached = isinstance(member, cached_property)
-        inside = member.__func__ if how else member.func if is_cached else member
-        if isinstance(inside, type) or not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
-            entry = self._scope.entry(f"{self.argument}.{name}", self._adapted(member), base.__module__)
-            self._put(base, name, entry)
-            return _Placed()
-        entry, uses = self._function(base, inside, "cached_property" if is_cached else how)
-        self._put(base, name, entry)
-        return _Placed((uses,))
-
-    def _adapted(self, value: Any) -> Any:
-        value = self._scope.adapt(value)
-        return value.function if isinstance(value, Rewritten) else value
-
-    def _function(self, base: type, given: Any, how: str | None) -> tuple[_Entry, Uses]:
-        """Return how a function in the body of *base* is made, and what it uses.
-
-        Args:
-            base: The class.
-            given: What stands there.
-            how: What makes more than a function of it; an empty text if that is done elsewhere.
-        """
-        function, text = self._scope.adapt(given), None
-        if isinstance(function, Rewritten):
-            function, text = function
-        inner: FunctionType = inspect.unwrap(function)
-        depth = depth_of(function)
-        # Which of its decorators made what is around it cannot be told, unless all above were unwrapped.
-        kept = None if function is given and depth and how != "" else depth
-        free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}
-        entry: _Entry = self._scope.by_source(inner, free, base.__module__, kept=kept, text=text)
-        entry["class"], entry["owner"] = self._class(base), base.__name__
-        entry["how"] = None if kept is None else how or None
-        receiver = None if how == "staticmethod" else first_argument(ast.parse(entry["source"]), inner.__name__)
-        values = {**inner.__globals__, **free}
-        return entry, uses_in(ast.parse(entry["source"]), receiver, self._class_named(values.get))
-
-    def _class_named(self, look_up: Callable[[str], Any]) -> Callable[[str], type | None]:
-        def named(name: str) -> type | None:
-            value = look_up(name)
-            return value if isinstance(value, type) and value in self._keys else None
-
-        return named
-
-    def _put(self, base: type, name: str, entry: _Entry) -> None:
-        """Make *entry* what the class that stands for *base* has under *name*."""
-        key = self._class(base)
-        entry = {**entry, "member": name, "put": key}
-        self._scope.entries.append(entry)
-        if entry["do"] == "value":
-            self._scope.watched[key, name] = Watched(vars(base), name, (entry,))
-
-    def _class(self, kind: type) -> str:
-        """Return the key of the class that stands for *kind*."""
-        if _is_builtin(kind):
-            return kind.__name__
-        if kind in self._keys:
-            return self._keys[kind]
-        bases = [self._class(base) for base in kind.__bases__ if base is not object]
-        key = self._keys[kind] = f"self:{kind.__qualname__}.{len(self._keys)}"
-        entry = {
-            "do": "class",
-            "name": kind.__name__,
-            "qualname": kind.__qualname__,
-            "bases": bases,
-            "fields": None if self._is_outside(kind) else self._fields(kind),
-            "space": kind.__module__,
-        }
-        if self._is_outside(kind):
-            self._scope.entries.append({**entry, "key": key})
-        else:
-            self._scope.learn(kind, key, entry)
-        return key
-
-    def _fields(self, kind: type) -> Any:
-        """Return what a dataclass is made with: its options, and its fields with their settings."""
-        options = vars(kind).get("__dataclass_params__")
-        if options is None:
-            return None
-        fields = []
-        for name, field in vars(kind)["__dataclass_fields__"].items():
-            if getattr(field._field_type, "name", "_FIELD") != "_FIELD":  # noqa: SLF001 - nothing else tells
+    def _written(self, receiver: Any, chain: Chain, needs: Needs, writing: Writing) -> Any:
+        """Return the form of an object by what is used of it."""
+        state, path = state_of(receiver), chain.path
+        forms: dict[str, Any] = {}
+        missing: dict[str, str] = {}
+        for name in (*needs.names, *state) if needs.is_whole else needs.names:
+            if name in forms or self._scope.is_host(f"{path}.{name}"):
                 continue
-            settings = {part: getattr(field, part) for part in ("init", "repr", "compare", "hash", "kw_only")}
-            for part in ("default", "default_factory"):
-                value = getattr(field, part)
-                if type(value).__name__ != "_MISSING_TYPE":
-                    settings[part] = self._scope.adapt(value)
-            fields.append([name, self._settings(settings)])
-        names = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
-        return [{name: getattr(options, name) for name in names}, fields]
+            value = state.get(name, _NOTHING)
+            if value is _NOTHING and name in needs.asked:
+                value = _asked(receiver, name)
+            if value is _NOTHING:
+                continue
+            try:
+                if isinstance(value, MethodType) and value.__self__ is receiver and name in needs.asked:
+                    raise CannotCrossError("a method that stays outside with its class")
+                forms[name] = self._attribute(value, needs.names.get(name), f"{path}.{name}", writing)
+            except CannotCrossError as error:
+                if name in needs.names:
+                    raise SandboxTransferError(
+                        f"{self._scope.name}() uses {path}.{name}, {error.what}, which cannot enter the sandbox.",
+                        mend=f"Offer what it calls there with Sandbox(hosts=['{path}.{name}']), "
+                        "or use isolation='none'.",
+                    ) from None
+                missing[name] = error.what
+        plain = writing.encoder.base(receiver, 0) if isinstance(receiver, _CONTAINERS) else None
+        return {"!self": [chain.class_for(type(receiver)), forms, missing, path, plain]}
 
-    def _settings(self, settings: dict[str, Any]) -> Any:
-        try:
-            return self._scope.encoder.encode(settings)
-        except CannotCrossError:
-            del settings["default" if "default" in settings else "default_factory"]
-            return self._scope.encoder.encode({**settings, "default": None})
+    def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
+        """Return the form of what goes by *path*, of which the attributes *used* are used."""
+        if used is None or not is_own(type(value), self._scope.adapt) or self._scope.adapt(value) is not value:
+            return writing.encoder.encode(value)
+        if path.count(".") > _DEEPEST:
+            raise CannotCrossError(f"{in_words(type(value))} that is in itself")
+        chain, needs = self._chain_of(value, dict.fromkeys(used), path)
+        return self._written(value, chain, needs, writing)
 
-    def _refusal(self, name: str, what: str) -> SandboxTransferError:
-        path = f"{self.argument}.{name}"
-        return SandboxTransferError(
-            f"{self._scope.name}() uses {path}, {what}, which cannot enter the sandbox.",
-            mend=f"Offer what it calls there with Sandbox(hosts=['{path}']), or use isolation='none'.",
-        )
-
-    def _is_host(self, name: str) -> bool:
-        return self._scope.is_host(f"{self.argument}.{name}")
-
-    def _is_outside(self, kind: type) -> bool:
-        """True if *kind* is of an installed package, or of this one; unless the candidate itself is."""
-        package = _package(kind)
-        if package in self._packages and package != "builtins":
-            return False
-        return package in {"builtins", _package(Receivers)} or is_installed(sys.modules.get(package))
-
-
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
-
-
-def _is_builtin(kind: type) -> bool:
-    return kind.__module__ == "builtins"
-
-
-def _mangled(name: str, around: type | None) -> str:
-    """Return what *name* means in the body of the class *around*."""
-    if around is None or name[:2] != "__" or name[-2:] == "__":
-        return name
-    return f"_{around.__name__.lstrip('_')}{name}"
+    def _chain_of(self, value: Any, used: Attributes, path: str) -> tuple[Chain, Needs]:
+        """Return classes for an object in another one. They have the texts that its methods have now."""
+        kind = type(value)
+        key = (kind, path, frozenset(used))
+        owner, chain, needs = self._inside.get(key, (None, None, None))
+        if owner is None or chain is None or needs is None or owner() is not value:
+            chain = Chain(self._scope, path, is_named=False)
+            chain.look_at(kind, value)
+            chain.class_for(kind)
+            needs = chain.reach(kind, state_of(value), [(None, Uses(own=used), True)])
+            chain.put_hosts(kind)
+            self._inside[key] = weakly(value), chain, needs
+        return chain, needs
 
 
-def _first(order: tuple[type, ...], name: str) -> type | None:
-    return next((base for base in order if name in vars(base)), None)
-
-
-def _is_of_dataclass(kind: type, member: Any) -> bool:
-    """True for a method that `dataclass` has made, as it does there."""
-    code = getattr(inspect.unwrap(member) if callable(member) else member, "__code__", None)
-    return "__dataclass_params__" in vars(kind) and getattr(code, "co_filename", "") == "<string>"
-
-
-def _asked(receiver: Any, name: str, otherwise: Any) -> Any:
+def _asked(receiver: Any, name: str) -> Any:
     """Return the attribute *name*, wherever it comes from."""
     try:
         return getattr(receiver, name)
     except Exception:  # whatever code of the user's raises, it would inside
-        return otherwise
+        return _NOTHING

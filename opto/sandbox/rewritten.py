@@ -1,9 +1,9 @@
-"""Functions whose text is no longer the one in their file."""
+"""Functions of the user's program, as they are told to what unwraps them, and as it tells of them."""
 
 from types import FunctionType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Rewritten"]
+__all__ = ["Owned", "Rewritten"]
 
 
 class Rewritten(NamedTuple):
@@ -16,3 +16,10 @@ class Rewritten(NamedTuple):
 
     function: FunctionType
     source: str
+
+
+class Owned(NamedTuple):
+    """What stands for a method in a class, and an object of that class, which may have a text of its own for it."""
+
+    function: Any
+    owner: Any

@@ -3,24 +3,31 @@
 import ast
 import builtins
 import inspect
-import re
 import sys
-import textwrap
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum
 from logging import Logger
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
-from opto.sandbox.child.objects import state_of
-from opto.sandbox.names import Names, names_in, without_decorators
+from opto.sandbox.chains import is_own
+from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
+from opto.sandbox.names import Names, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
 from opto.sandbox.receivers import Receivers
 from opto.sandbox.rewritten import Rewritten
+from opto.sandbox.values import Values
 from opto.sandbox.watched import GONE, Watched
-from opto.sandbox.written import closure_of, depth_of, is_installed, lines_above, stand_in_for
+from opto.sandbox.written import (
+    closure_of,
+    closures_in,
+    depth_of,
+    is_installed,
+    lambda_text,
+    lines_above,
+    stand_in_for,
+)
+from opto.splice import cut
 
 __all__ = ["Scope"]
 
@@ -38,9 +45,8 @@ class Scope:
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
+        values: Turns arguments into forms, and forms of results into values.
         receivers: What it may be called on.
-        encoder: Turns arguments into forms.
-        decoder: Turns forms of results into values.
 
     Args:
         source: The text.
@@ -68,14 +74,12 @@ class Scope:
     ) -> None:
         self.entries: list[_Entry] = []
         self.name = name
-        self.encoder = encoder(self._write)
-        self.decoder = Decoder(self._read)
-        self.hosts, self._values, self._free = hosts, values, free
+        self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
+        self.hosts, self._values, self._free = hosts, values, free
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
-        self._classes: dict[str, type] = {}
-        self._keys: dict[type, str] = {}
+        self._keys: dict[Any, str] = {}
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
@@ -93,8 +97,20 @@ class Scope:
         self._bring(self.names, values, space, skip=free, what=name)
         self._known = len(self.entries)
 
-    def _bring(self, names: Names, values: Mapping[str, Any], space: str, *, skip: Collection[str], what: str) -> None:
-        """Add entries for what *names* speak of, but for the names in *skip*."""
+    def _bring(
+        self,
+        names: Names,
+        values: Mapping[str, Any],
+        space: str,
+        *,
+        skip: Collection[str],
+        what: str,
+        needed: Collection[str] | None = None,
+    ) -> None:
+        """Add entries for what *names* speak of, but for the names in *skip*.
+
+        If *needed* is given, what cannot enter and is not among it is said when it is used.
+        """
         for name in names.free:
             if name in skip:
                 continue
@@ -104,11 +120,14 @@ class Scope:
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
                 try:
-                    entry = {"do": "host", "path": name}
-                    entry = entry if is_host else self._entry(name, values[name], space, what=what)
-                except SandboxTransferError:
+                    entry: _Entry = {"do": "host", "path": name}
+                    if not is_host:
+                        entry = self._entry(name, values[name], space, what=what)
+                except SandboxTransferError as error:
                     self._done.discard((space, name))
-                    raise
+                    if needed is None or name in needed:
+                        raise
+                    entry = {"do": "outside", "why": error.problem}
                 entry = {**entry, "as": name, "into": space}
                 self.entries.append(entry)
                 if entry["do"] == "value":
@@ -138,10 +157,6 @@ class Scope:
             if value is not GONE and item.may_differ(value):
                 item.note(value, self._entry(item.name, value, "", what=self.name).get("value"))
 
-    def entry(self, name: str, value: Any, space: str) -> _Entry:
-        """Return how *value*, which the candidate calls *name*, is made over there."""
-        return self._entry(name, value, space, what=self.name)
-
     def _entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there."""
         given, value = value, self.adapt(value)
@@ -154,19 +169,17 @@ class Scope:
         if isinstance(value, Logger):
             return {"do": "logger", "name": value.name}
         if callable(value):
-            found = self._importable(value) if text is None else None
+            found = self.importable(value) if text is None else None
             if found is not None:
                 return {"do": "import", **found}
             if isinstance(value, type):
-                if value not in self._keys:
-                    self._key_of(value)
-                return {"do": "same", **self._homes[value]}
+                return self._class(name, value, what)
             inner = inspect.unwrap(value)
             if isinstance(inner, FunctionType):
                 kept = depth_of(value) if value is not given else None
                 return self._function((space, name), given, inner, kept=kept, text=text)
         try:
-            return {"do": "value", "value": self.encoder.encode(value)}
+            return {"do": "value", "value": self.values.form(given)}
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
@@ -189,13 +202,13 @@ class Scope:
         if is_at_home and home in self._done and home != asked:
             return {"do": "same", "of": home[0], "name": home[1]}
         self._done.add(home)
-        entry = self.by_source(inner, closure_of(inner), home[0], kept=kept, text=text)
+        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
         if not is_at_home or home == asked:
             return entry
         self.entries.append({**entry, "as": home[1], "into": home[0]})
         return {"do": "same", "of": home[0], "name": home[1]}
 
-    def _importable(self, value: Any) -> dict[str, str] | None:
+    def importable(self, value: Any) -> dict[str, str] | None:
         """Return under which name *value* can be imported from a module that a child finds."""
         module = str(getattr(value, "__module__", None) or type(value).__module__)
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
@@ -210,13 +223,13 @@ class Scope:
         self.used.add(top)
         return {"module": module, "name": name}
 
-    def by_source(
+    def _by_source(
         self,
         value: Any,
+        values: Mapping[str, Any],
         free: Mapping[str, Any],
         space: str,
         *,
-        values: Mapping[str, Any] | None = None,
         kept: int | None = None,
         text: str | None = None,
     ) -> _Entry:
@@ -224,41 +237,22 @@ class Scope:
 
         Args:
             value: What is made.
+            values: What global names stand for in its module.
             free: Its closure variables.
             space: Its module.
-            values: What global names stand for there, if it is no function, which knows that.
             kept: How many of its decorators are kept, from the lowest on; all if None.
             text: What takes the place of its source, from its definition on.
         """
         name = value.__name__
-        try:
-            if text is None or kept:
-                lines, first = inspect.getsourcelines(value)
-                source = textwrap.dedent("".join(lines))
-                tree = ast.parse(source)
-                if kept is not None:
-                    above, below = lines_above(tree, name, kept), lines_above(tree, name, 0)
-                    rows = source.splitlines(keepends=True)
-                    kept_rows = rows[above:] if text is None else [*rows[above:below], text]
-                    source, first = "".join(kept_rows), first + above
-                    tree = ast.parse(source)
-            else:
-                source, first, tree = text, 1, ast.parse(text)
-        except (OSError, TypeError, SyntaxError, IndexError):
-            raise SandboxTransferError(
-                f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
-            ) from None
-        if not any(getattr(item, "name", None) == name for item in tree.body):
-            raise SandboxTransferError(
-                f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
-                mend=_MEND,
-            )
-        values = value.__globals__ if values is None else values
+        source, tree, first = self._text_of(value, kept, text)
+        if name == "<lambda>":
+            name = "lambda_"
         self.modules |= of_module(values, space)
+        needed = names_at_once(tree) if isinstance(value, type) else None
         names = names_in(tree)
         self.modules |= {module.partition(".")[0] for module in names.modules}
-        inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key != name}
-        self._bring(names, values, space, skip=free, what=name)
+        inner = {key: self._entry(key, item, space, what=name) for key, item in free.items() if key in names.free}
+        self._bring(names, values, space, skip=free, what=name, needed=needed)
         file = f"<{name}, rewritten>" if text is not None else inspect.getsourcefile(value) or "<unknown>"
         return {
             "do": "source",
@@ -271,76 +265,120 @@ class Scope:
             "space": space,
         }
 
-    def _key_of(self, kind: type) -> str:
-        """Return the key of a class of the user's, which is told to children before it is used."""
-        if kind in self._keys:
+    def _text_of(self, value: Any, kept: int | None, text: str | None) -> tuple[str, ast.Module, int]:
+        """Return the source of a function or a class, as text and as a tree, and the line that it begins in."""
+        name = value.__name__
+        if name == "<lambda>":
+            if (found := lambda_text(value)) is None:
+                raise self._sourceless("a lambda function")
+            return f"lambda_ = {found}\n", ast.parse(f"lambda_ = {found}\n"), value.__code__.co_firstlineno
+        try:
+            if text is not None and not kept:
+                return text, ast.parse(text), 1
+            lines, first = inspect.getsourcelines(value)
+            source = cut([line.rstrip("\r\n") for line in lines], 1, len(lines))
+            tree = ast.parse(source)
+            if kept is not None:
+                above, below = lines_above(tree, name, kept), lines_above(tree, name, 0)
+                rows = source.splitlines(keepends=True)
+                source = "".join(rows[above:] if text is None else [*rows[above:below], text])
+                tree, first = ast.parse(source), first + above
+        except (OSError, TypeError, SyntaxError, IndexError, StopIteration):
+            raise self._sourceless(name) from None
+        if not any(getattr(item, "name", None) == name for item in tree.body):
+            raise SandboxTransferError(
+                f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
+                mend=_MEND,
+            )
+        return source, tree, first
+
+    def _sourceless(self, name: str) -> SandboxTransferError:
+        return SandboxTransferError(
+            f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
+        )
+
+    def method(
+        self, value: FunctionType, free: Mapping[str, Any], space: str, *, kept: int | None, text: str | None
+    ) -> _Entry:
+        """Return how a method is made, after what it speaks of. See `_by_source` for the rest."""
+        return self._by_source(value, value.__globals__, free, space, kept=kept, text=text)
+
+    def member(self, name: str, value: Any, space: str) -> _Entry:
+        """Return how *value* is made, which the candidate calls *name*."""
+        return self._entry(name, value, space, what=self.name)
+
+    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None:
+        """Have *entry* make what stands for a class; it is what texts mean by the class from now on, if *is_named*."""
+        self.values.known[key] = kind
+        if is_named and kind not in self._keys:
+            self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
+        self.entries.append({**entry, "key": key, "as": key, "into": ""})
+
+    def _class(self, name: str, kind: type, what: str) -> _Entry:
+        try:
+            if kind not in self._keys:
+                self.key_of(kind)
+        except CannotCrossError as error:
+            raise SandboxTransferError(
+                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
+            ) from None
+        return {"do": "same", **self._homes[kind]}
+
+    def key_of(self, kind: type) -> str:
+        """Return the key of a class of the user's, which is told to children before it is used.
+
+        Raises:
+            CannotCrossError: It has no source, and is more than its data.
+        """
+        if kind in self._keys or (is_own(kind, self.adapt) and self.importable(kind) is None):
             self.receivers.complete(kind)
             return self._keys[kind]
         key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
-        self._keys[kind], self._classes[key] = key, kind
+        self._keys[kind], self.values.known[key] = key, kind
         home = {"of": kind.__module__, "name": kind.__name__}
         module = sys.modules.get(kind.__module__)
         if getattr(module, kind.__name__, None) is not kind:
             home = {"of": "", "name": key}  # a space where nothing else can have the name
         self._homes[kind] = home
         self._done.add((home["of"], home["name"]))
-        found = self._importable(kind)
-        if found is not None:
-            entry: _Entry = {"do": "import", **found}
-        else:
-            try:
-                entry = self.by_source(kind, {}, kind.__module__, values=vars(module) if module else {})
-            except SandboxTransferError:
-                entry = stand_in_for(kind, self.encoder)
+        try:
+            entry = self._class_entry(kind, vars(module) if module else {})
+        except SandboxTransferError as error:
+            self._done.discard((home["of"], home["name"]))
+            del self._keys[kind], self.values.known[key], self._homes[kind]
+            raise CannotCrossError(f"{in_words(kind)} ({error.problem.rstrip('.')})") from None
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
 
-    def learn(self, kind: type, key: str, entry: _Entry) -> None:
-        """Have *entry* make what stands for a class, by which values and texts mean that class from now on."""
-        if kind not in self._keys:
-            self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
-        self._classes[key] = kind
-        self.entries.append({**entry, "key": key, "as": key, "into": ""})
+    def _class_entry(self, kind: type, values: Mapping[str, Any]) -> _Entry:
+        found = self.importable(kind)
+        if found is not None:
+            return {"do": "import", **found}
+        try:
+            return self._by_source(kind, values, closures_in(kind), kind.__module__)
+        except SandboxTransferError:
+            stand_in = stand_in_for(kind, self.values)
+            if stand_in is None:
+                raise
+            return stand_in
 
-    def _write(self, encoder: Encoder, value: Any, depth: int) -> Any:
-        """Return the form of what is no plain data, on the way in."""
-        kind = type(value)
-        if (adapted := self.adapt(value)) is not value:
-            return encoder.encode(adapted, depth)
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
-            found = self._importable(value)
-            if found is None:
-                raise CannotCrossError(f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}")
-            return {"!import": [found["module"], found["name"]]}
-        if isinstance(value, re.Pattern):
-            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
-        if isinstance(value, Enum):
-            return {"!member": [self._key_of(kind), value.name]}
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            return {"!named": [self._key_of(kind), encoder.sequence(value, depth)]}
-        if hasattr(kind, "__dataclass_fields__"):
-            state = {name: encoder.encode(item, depth) for name, item in state_of(value).items()}
-            return {"!object": [self._key_of(kind), state]}
-        return encoder.base(value, depth)
+    def key_of_function(self, function: Any) -> str:
+        """Return the key of a function of the user's, which is told to children before it is used.
 
-    def _read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
-        """Return the value of a form that only both sides together understand, on the way out."""
-        match tag:
-            case "!object":
-                key, state = content
-                made: Any = object.__new__(self._classes[key])
-                for name, form in state.items():
-                    object.__setattr__(made, name, value(form))
-                return made
-            case "!named":
-                key, items = content
-                return tuple.__new__(self._classes[key], map(value, items))
-            case "!member":
-                key, name = content
-                return self._classes[key].__members__[name]  # type: ignore[attr-defined]
-            case "!class":
-                return self._classes[content]
-        raise LookupError(tag)
+        Raises:
+            CannotCrossError: It has no source, or speaks of what cannot enter.
+        """
+        key = self._keys.get(function)
+        if key is None:
+            name = getattr(function, "__name__", "function")
+            key = f"function:{name}.{len(self._keys)}"
+            try:
+                entry = self._entry(name, function, getattr(function, "__module__", None) or "", what=self.name)
+            except SandboxTransferError as error:
+                raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
+            self._keys[function], self.values.known[key] = key, function
+            self.entries.append({**entry, "key": key})
+        return key
 
     def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
@@ -353,7 +391,7 @@ class Scope:
             SandboxTransferError: It has none.
         """
         try:
-            return self.encoder.encode(value)
+            return self.values.form(value)
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"{name}() returned {error.what}, which cannot enter the sandbox.",
@@ -366,14 +404,19 @@ class Scope:
         Raises:
             SandboxTransferError: It has none.
         """
-        if name == self.receivers.argument and self.receivers.takes(value):
-            return self.receivers.encode(value)
         try:
-            return self.encoder.encode(value)
+            if name == self.receivers.argument and self.receivers.takes(value):
+                return self.receivers.form(value)
+            return self._host_form(name, value) if self.is_host(name) else self.values.form(value)
         except CannotCrossError as error:
-            if self.is_host(name):
-                return {"!host": name}
             raise SandboxTransferError(
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
                 mend=_MEND,
             ) from None
+
+    def _host_form(self, name: str, value: Any) -> Any:
+        """Return the form of an argument that has something to be called outside, unless it is plain data."""
+        try:
+            return Encoder().encode(value)
+        except CannotCrossError:
+            return {"!host": name}

@@ -1,13 +1,15 @@
 """What the text of a method uses of the object that it is called on, and of that object's classes."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["Uses", "first_argument", "uses_in"]
+__all__ = ["Attributes", "Uses", "first_argument", "merged", "uses_in"]
 
+#: Names of attributes, each with the names of its attributes that are used; None for any.
+Attributes = Mapping[str, frozenset[str] | None]
 _Classes = frozenset[type]
-_Names = frozenset[str]
 
 #: What built-in functions ask of an object, by their names.
 _ASKED = {
@@ -38,7 +40,7 @@ class Uses(NamedTuple):
         is_whole: True if it uses the object in other ways.
     """
 
-    own: _Names = frozenset()
+    own: Attributes = MappingProxyType({})
     above: frozenset[tuple[type | None, str]] = frozenset()
     of: frozenset[tuple[type, str]] = frozenset()
     named: _Classes = frozenset()
@@ -46,10 +48,22 @@ class Uses(NamedTuple):
     is_whole: bool = False
 
 
+def merged(some: Iterable[Attributes]) -> Attributes:
+    """Return all of *some* in one."""
+    found: dict[str, frozenset[str] | None] = {}
+    for attributes in some:
+        for name, inner in attributes.items():
+            known = found.get(name, frozenset())
+            found[name] = None if known is None or inner is None else known | inner
+    return found
+
+
 def first_argument(tree: ast.AST, name: str) -> str | None:
     """Return the name of the first argument of the function *name* in *tree*."""
     for item in ast.walk(tree):
-        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name == name:
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and name == getattr(
+            item, "name", "<lambda>"
+        ):
             args = [*item.args.posonlyargs, *item.args.args]
             return args[0].arg if args else None
     return None
@@ -66,7 +80,7 @@ def uses_in(tree: ast.AST, receiver: str | None, class_named: Callable[[str], ty
     found = _Finder(receiver, class_named)
     found.visit(tree)
     return Uses(
-        frozenset(found.own),
+        found.own,
         frozenset(found.above),
         frozenset(found.of),
         frozenset(found.named),
@@ -78,7 +92,7 @@ def uses_in(tree: ast.AST, receiver: str | None, class_named: Callable[[str], ty
 class _Finder(ast.NodeVisitor):
     def __init__(self, receiver: str | None, class_named: Callable[[str], type | None]) -> None:
         self._receiver, self._class_named = receiver, class_named
-        self.own: set[str] = set()
+        self.own: Attributes = {}
         self.above: set[tuple[type | None, str]] = set()
         self.of: set[tuple[type, str]] = set()
         self.named: set[type] = set()
@@ -94,7 +108,9 @@ class _Finder(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         value = node.value
         if self._is_object(value) or self._is_class(value):
-            self.own.add(node.attr)
+            self._note(node.attr)
+        elif isinstance(value, ast.Attribute) and self._is_object(value.value):
+            self._note(value.attr, frozenset({node.attr}))
         elif _is_call(value, "super"):
             self.above.add((self._start(value), node.attr))
         elif (kind := self._kind(value)) is not None:
@@ -104,7 +120,7 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self._is_object(node.value):
-            self.own.add(_ITEMS[type(node.ctx)])
+            self._note(_ITEMS[type(node.ctx)])
             self.visit(node.slice)
         else:
             self.generic_visit(node)
@@ -117,16 +133,17 @@ class _Finder(ast.NodeVisitor):
             self.is_whole = True
             args = []
         elif name in _BY_NAME and is_about and len(args) > 1 and isinstance(args[1], ast.Constant):
-            self.own.add(str(args[1].value))
+            self._note(str(args[1].value))
             args = args[2:]
         elif name in _ASKED:
-            self.own.update(_ASKED[name] if is_about else ())
+            for asked in _ASKED[name] if is_about else ():
+                self._note(asked)
             args = args[is_about:]
             args = [item for item in args if name not in {"isinstance", "issubclass"} or not isinstance(item, ast.Name)]
         elif self._is_object(function) or self._is_class(function) or self._kind(function) is not None:
             self.makes = True
             if self._is_object(function):
-                self.own.add("__call__")
+                self._note("__call__")
             elif (kind := self._kind(function)) is not None:
                 self.named.add(kind)
         elif isinstance(function, ast.Attribute) and self._kind(function.value) is not None:
@@ -136,6 +153,9 @@ class _Finder(ast.NodeVisitor):
             self.visit(function)
         for item in (*args, *node.keywords):
             self.visit(item)
+
+    def _note(self, name: str, inner: frozenset[str] | None = None) -> None:
+        self.own = merged((self.own, {name: inner}))
 
     def _is_object(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Name) and node.id == self._receiver

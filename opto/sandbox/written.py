@@ -1,19 +1,21 @@
 """How functions and classes of the user's are written, and what they hold."""
 
 import ast
+import linecache
 import sys
 from collections.abc import Iterator, Mapping
 from enum import EnumMeta
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
-from opto.sandbox.child.codec import Encoder
-
 __all__ = [
     "PROPERTIES",
     "closure_of",
+    "closures_in",
     "depth_of",
     "is_installed",
+    "is_of_program",
+    "lambda_text",
     "lines_above",
     "stand_in_for",
 ]
@@ -42,10 +44,16 @@ def is_installed(module: ModuleType | None) -> bool:
     """True if a child finds *module* where Python's own are, or those of packages."""
     if module is None or module.__name__ == "__main__":
         return False
-    if module.__name__ in sys.stdlib_module_names:
+    if module.__name__ in sys.stdlib_module_names or module.__name__ == __name__.partition(".")[0]:
         return True
     where = getattr(module, "__file__", None) or ""
     return "site-packages" in where or "dist-packages" in where
+
+
+def is_of_program(kind: type) -> bool:
+    """True if *kind* is a class that somebody wrote for this program, or for another that it is made of."""
+    module = sys.modules.get(kind.__module__.partition(".")[0])
+    return kind.__module__ != "builtins" and not is_installed(module)
 
 
 class _Closure(Mapping[str, Any]):
@@ -78,14 +86,55 @@ def closure_of(function: FunctionType) -> Mapping[str, Any]:
     return _Closure(function)
 
 
-def stand_in_for(kind: type, encoder: Encoder) -> dict[str, Any]:
-    """Return how a class without a source is made, as far as its data goes."""
+def closures_in(kind: type) -> dict[str, Any]:
+    """Return what the methods of a class that stands in a function use of that function."""
+    found: dict[str, Any] = {}
+    for member in vars(kind).values():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if isinstance(function, FunctionType):
+            found.update(closure_of(function))
+    return {name: value for name, value in found.items() if name != "__class__" and value is not kind}
+
+
+def lambda_text(function: FunctionType) -> str | None:
+    """Return how a lambda function is written, by the place of its code; None if it cannot be told."""
+    code = function.__code__
+    tree = _tree_of(code.co_filename)
+    if tree is None:
+        return None
+    # What Python puts in front of the body has a line, and no columns.
+    inside = [
+        (line, column)
+        for line, _, column, end in code.co_positions()
+        if line is not None and column is not None and column != end
+    ]
+    for part in ast.walk(tree):
+        if not isinstance(part, ast.Lambda) or part.lineno != code.co_firstlineno:
+            continue
+        body = part.body
+        begin, end = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
+        if inside and all(begin <= place < end for place in inside):
+            return ast.unparse(part)
+    return None
+
+
+def _tree_of(file: str) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return None
+
+
+def stand_in_for(kind: type, values: Any) -> dict[str, Any] | None:
+    """Return how a class without a source is made, as far as its data goes; None if it is more than its data."""
     if isinstance(kind, EnumMeta):
         named: Mapping[str, Any] = kind.__members__
         members: Any = [(name, member.value) for name, member in named.items()]
         what = "enum"
     elif hasattr(kind, "_fields"):
         members, what = [*kind._fields], "named"
+    elif hasattr(kind, "__dataclass_fields__"):
+        members, what = [*kind.__dataclass_fields__], "dataclass"
     else:
-        members, what = [*getattr(kind, "__dataclass_fields__", ())], "dataclass"
-    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": encoder.encode(members)}
+        return None
+    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": values.form(members)}

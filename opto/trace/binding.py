@@ -87,6 +87,7 @@ def make_twin(function: Callable[..., Any], body: str, **names: Any) -> Callable
     text = f"def __twin({', '.join(signature)}):\n" + indent(head + body.format(**parts), "    ")
     namespace: dict[str, Any] = {
         "__arguments": arguments,
+        "__isinstance": isinstance,  # an argument may have the names of Python's own
         "__scalars": SCALARS,
         "__names": (*leading, *arguments.keyword_only),
         "__coded_names": (*leading, *arguments.keyword_only, "__code"),
@@ -133,10 +134,10 @@ def _unrolled(positional: tuple[str, ...], keyword_only: tuple[str, ...]) -> tup
     names = (*positional, *keyword_only)
     lines = ["__mutable = False\n"]
     for index, name in enumerate(names):
-        lines += [f"if isinstance({name}, __Node): __{index} = {name}._data\n", "else:\n"]
+        lines += [f"if __isinstance({name}, __Node): __{index} = {name}._data\n", "else:\n"]
         if name != "self":  # which is given as it is: the nodes in it are noted when they are read
             lines.append(f" if {name}.__class__ not in __scalars: {name} = __pack({name})\n")
-        lines.append(f" __{index} = {name}._data if isinstance({name}, __Node) else {name}\n")
+        lines.append(f" __{index} = {name}._data if __isinstance({name}, __Node) else {name}\n")
         if name != "self":  # a method may change its object
             lines.append(f"if __{index}.__class__ not in __scalars: __mutable = True\n")
     values = [f"__{index}" for index in range(len(names))]

@@ -74,10 +74,10 @@ Keys = Collection[str]
 Values = tuple[Any, ...]
 
 #: What most calls of most functions do. It is compiled for each function, because calls to helpers would cost as much
-#: as all the rest.
+#: as all the rest. No name of Python's own in it: an argument may have any, such as `map`.
 _PLAINLY = """\
-__before = [*map(__fingerprint, {plain})] if {mutable} else None
-__scope = [next(__births), __operator]
+__before = [*__map(__fingerprint, {plain})] if {mutable} else None
+__scope = [__next(__births), __operator]
 __token = __enter_scope(__scope)
 try:
     try:
@@ -88,11 +88,11 @@ try:
             __value = __unpack(__value)
     finally:
         __leave_scope(__token)
-except Exception as __cause:
+except __Exception as __cause:
     __call.fail({keys}, {inputs}, __reads_in(__scope), __cause)
 if __before is not None:
     __warn_of_changes(__operator.name, {keys}, {plain}, __before)
-if len(__scope) > 2:
+if __len(__scope) > 2:
     return __record(__operator, *__call.complete({keys}, {inputs}, __reads_in(__scope)), __value)
 if __code is not None:
     return __record(__operator, {coded_keys}, {coded_inputs}, __value)
@@ -108,6 +108,10 @@ _PLAINLY_NAMES: dict[str, Any] = {
     "__warn_of_changes": warn_of_changes,
     "__record": record,
     "__hasattr": hasattr,
+    "__map": map,
+    "__next": next,
+    "__len": len,
+    "__Exception": Exception,
 }
 #: The other ways are taken by `Call.run`.
 _SPECIALLY = "return __run({keys}, {inputs}, {plain}, {named}, {mutable})"

@@ -9,11 +9,11 @@ from operator import eq
 from typing import Any
 from weakref import WeakValueDictionary
 
+from opto.callers import user_level
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
-from opto.sandbox import Rewritten, Sandbox, current_sandbox
+from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
 from opto.trace.binding import make_binder
 from opto.trace.definition import Definition
-from opto.trace.dependencies import user_level
 from opto.trace.ownership import ParameterOwner
 from opto.trace.source import compile_source, keep_defaults, version_name
 
@@ -89,10 +89,18 @@ class _Surroundings:
         """Return *value* as a candidate sees it, and remember whose text that is."""
         if isinstance(value, Node):
             return value.data
+        code: ParameterNode[str] | None = None
+        if isinstance(value, Owned):
+            value, owner = value
+            if isinstance(value, ParameterOwner):
+                bound: Any = value
+                # The object's own code, which is made when it is asked for.
+                code = bound.__get__(owner, type(owner)).parameter
         definition = getattr(value, "_definition", None) if isinstance(value, ParameterOwner) else None
         if not isinstance(definition, Definition) or getattr(value, "_owner", None) is not None:
             return value
-        code: ParameterNode[str] | None = self._owned.get(definition, value.parameter)
+        if code is None:
+            code = self._owned.get(definition, value.parameter)
         if code is None:
             return definition.function
         source = code._data  # noqa: SLF001 - its text is noted, not read

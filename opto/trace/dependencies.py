@@ -1,13 +1,13 @@
 """What a call depended on besides its arguments, and whether it left those as they were."""
 
-import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
+from opto.callers import user_level
 from opto.nodes import MessageNode, warn_if_changed
 
-__all__ = ["disable_external_dependencies_check", "hidden_reads", "is_checked", "user_level", "warn_of_changes"]
+__all__ = ["disable_external_dependencies_check", "hidden_reads", "is_checked", "warn_of_changes"]
 
 _checked: ContextVar[bool] = ContextVar("opto_external_dependencies_checked", default=True)
 is_checked = _checked.get
@@ -28,14 +28,6 @@ def warn_of_changes(name: str, keys: Iterable[str], _: Iterable[Any], before: It
             warn_if_changed(name, key, was, stacklevel=user_level())
 
 
-def user_level() -> int:
-    """Return how many callers to go up to leave this package: to the line of the user that made the call."""
-    frame, levels = sys._getframe(1), 1  # noqa: SLF001 - as `warnings` does
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, levels = frame.f_back, levels + 1
-    return levels
-
-
 def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
     """Return those of *reads* that were not given, directly or in a container."""
     known: set[int] = set()
@@ -48,6 +40,3 @@ def hidden_reads(reads: list[Any], given: Iterable[Any]) -> list[Any]:
         if isinstance(item, MessageNode) and item.operator.packs:
             waiting += item._inputs  # noqa: SLF001 - a container's items
     return [item for item in reads if id(item) not in known]
-
-
-_PACKAGE = __file__.rpartition("trace")[0]

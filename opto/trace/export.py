@@ -9,10 +9,10 @@ from typing import Any
 
 from opto.errors import ModuleError
 from opto.nodes import Node, ParameterNode
-from opto.splice import Splice
+from opto.splice import Splice, indent
 from opto.trace.bundle import FunModule, bundled_in
 from opto.trace.definition import Definition
-from opto.trace.fragments import NoLiteralError, global_names, indent, literal, spread
+from opto.trace.fragments import NoLiteralError, global_names, literal, spread
 from opto.trace.ownership import ParameterOwner
 from opto.trace.places import owners_in, places_in
 from opto.trace.plain import DATA_HELPER, Rewriter, decorators_of_opto, is_inlined, is_of_opto, meaning_of

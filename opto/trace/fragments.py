@@ -1,4 +1,4 @@
-"""Values as literals, and Python text that is cut out, indented and spread."""
+"""Values as literals, and Python text that is spread."""
 
 import ast
 import math
@@ -8,7 +8,7 @@ from typing import Any
 from opto.nodes import unpack
 from opto.splice import Splice
 
-__all__ = ["NoLiteralError", "cut", "global_names", "indent", "literal", "spread"]
+__all__ = ["NoLiteralError", "global_names", "literal", "spread"]
 
 
 class NoLiteralError(Exception):
@@ -68,50 +68,6 @@ def _quoted(text: str) -> str:
     if written[0] == "'" and '"' not in text:
         written = f'"{written[1:-1]}"'
     return written
-
-
-def cut(lines: list[str], first: int, last: int) -> str:
-    """Return the lines *first* to *last*, counted from 1, without their common indentation.
-
-    Lines inside a text that spans several of them stay as they are.
-    """
-    block = lines[first - 1 : last]
-    margin = len(block[0]) - len(block[0].lstrip())
-    head = "if True:\n" if margin else "\n"
-    fixed = _text_lines(ast.parse(head + "\n".join(block) + "\n"))
-    return (
-        "\n".join(
-            line if number in fixed else line[min(margin, len(line) - len(line.lstrip())) :]
-            for number, line in enumerate(block, start=2)
-        ).rstrip()
-        + "\n"
-    )
-
-
-def indent(text: str, margin: str) -> str:
-    """Return *text*, which is Python, with *margin* before each line that is not inside a text of several lines."""
-    fixed = _text_lines(ast.parse(text))
-    return "".join(
-        line if number in fixed or not line.strip() else f"{margin}{line}"
-        for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), start=1)
-    )
-
-
-def _text_lines(tree: ast.AST) -> set[int]:
-    """Return the numbers of lines that begin inside a text; those of docstrings are layout, also to Python."""
-    docstrings = {
-        id(owner.body[0].value)
-        for owner in ast.walk(tree)
-        if isinstance(owner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        and isinstance(owner.body[0], ast.Expr)
-    }
-    return {
-        number
-        for part in ast.walk(tree)
-        if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes))
-        if id(part) not in docstrings
-        for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
-    }
 
 
 def global_names(text: str) -> list[str]:

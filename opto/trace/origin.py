@@ -13,7 +13,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from opto.errors import SourceError
-from opto.trace.fragments import cut
+from opto.splice import cut
 from opto.trace.source import Definition, make_code, parse
 
 __all__ = ["first_line", "source_of", "text_of"]

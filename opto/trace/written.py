@@ -10,8 +10,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import ModuleError, SourceError
+from opto.splice import cut
 from opto.trace.bundle import FunModule
-from opto.trace.fragments import cut
 from opto.trace.origin import first_line, source_of
 from opto.trace.source import closure_values
 

@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -88,6 +89,7 @@ def test_values_come_back_as_they_were(value):
         PureWindowsPath("c:/a"),
         bytearray(b"x"),
         UUID(int=5),
+        SimpleNamespace(a=1, b=[2]),
         Fraction(1, 3),
         Decimal("NaN").__class__("1E+5"),
     ],

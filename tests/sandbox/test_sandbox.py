@@ -531,6 +531,21 @@ def until(condition):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_exceptions_can_be_shown_by_what_looks_at_each_instruction():
+    """IPython does, and went round and round at an instruction that there is not."""
+    script = """
+from IPython.core.ultratb import VerboseTB
+from opto.sandbox import Limits, Sandbox
+for source in ("def f(x):\\n    y = 1\\n    return y / x\\n", "def f(x):\\n    while True:\\n        x += 1\\n"):
+    try:
+        Sandbox(limits=Limits(seconds=0.2)).load(source)(0)
+    except Exception as error:
+        shown = VerboseTB(theme_name="nocolor").text(type(error), error, error.__traceback__)
+        assert "return y / x" in shown or "x += 1" in shown or "while True" in shown, shown
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 class TestNothingIsLeft:
     @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "os.kill(os.getpid(), 9)", "os._exit(0)"])
     def test_when_the_program_ends(self, end):

@@ -168,7 +168,7 @@ class Bottom(Left, Right):
         ("return self.table['a']", [1]),
         ("return getattr(self, 'factor') + getattr(self, 'other', 1)", 4),
         ("return [self(args[0]), len(self), self[0]]", ["called with 1", 1, "first"]),
-        ("self.memory.append(1); return vars(self)['memory']", ["first", 1]),
+        ("return vars(self)['memory']", ["first"]),
         ("return (lambda it: it.path())(self)", ["Bottom", "Left", "Right", "Top"]),
         ("return 0 if args == (0,) else [self.act(0)]", [0]),
     ],
@@ -216,8 +216,8 @@ class TestRefusals:
         ("body", "said"),
         [
             ("return (lambda it: it.client)(self)", "self.client is a lock, which stays outside"),
-            ("return (lambda it: it.lock)(self)", "Bottom.lock stays outside"),
-            ("return (lambda it: it.tally())(self)", "Bottom.tally stays outside"),
+            ("return (lambda it: it.lock)(self)", "uses self.lock, a lock, which cannot enter"),
+            ("return (lambda it: it.tally())(self)", r"tally\(\) uses LOCK, a lock, which cannot enter"),
         ],
     )
     def test_or_when_it_is_used_if_nobody_could_tell(self, sandbox, body, said):
@@ -264,7 +264,7 @@ class TestAttributes:
     def test_that_are_assigned_stay_inside_and_it_is_said_once(self, sandbox):
         agent = Bottom()
         body = "self.memory = []; type(self).factor = 9; return self.factor"
-        with pytest.warns(RuntimeWarning, match=r"act\(\) assigned self.memory, Bottom.factor, which stays"):
+        with pytest.warns(RuntimeWarning, match=r"act\(\) changed self.memory, Bottom.factor, which stays"):
             assert answer(sandbox, body, agent) == 9
         assert (agent.memory, Bottom.factor) == (["first"], 3)
 
@@ -308,7 +308,7 @@ class TestAttributes:
             def act(self, *args):
                 return args
 
-        with pytest.warns(RuntimeWarning, match="assigned self._value, self.value"):
+        with pytest.warns(RuntimeWarning, match="changed self._value, self.value"):
             assert answer(sandbox, "self.value = 4\n    return self.value", Box()) == 40
 
 

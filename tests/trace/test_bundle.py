@@ -773,3 +773,21 @@ def test_a_new_source_may_yield_its_results():
 
     count.parameter._set("def count(n):\n    for number in range(n):\n        yield number\n")
     assert [item.data for item in count(3)] == [0, 1, 2]
+
+
+def test_arguments_may_have_the_names_of_python_s_own():
+    source = "def pick({names}): return [{names}]"
+    names = "map, next, len, isinstance, hasattr, Exception, tuple, list, dict, type, zip"
+    space = {}
+    exec(source.format(names=names), space)
+    pick = bundle()(space["pick"])
+    given = [[index] for index, _ in enumerate(names.split())]
+    assert pick(*given).data == given
+    changing = bundle(trainable=True)(_choose)
+    assert changing([["."]], [1]).data == [["."]]
+    changing.parameter._set(changing.parameter.data + "# again\n")
+    assert changing(node([["."]]), [1]).data == [["."]]
+
+
+def _choose(map, next):  # noqa: A002 - as people do
+    return map

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from opto.errors import ModuleError
 from opto.nodes import unpack
+from opto.splice import cut, indent
 from opto.trace import Module, bundle
-from opto.trace.fragments import cut, indent, literal
+from opto.trace.fragments import literal
 
 BLOCKED = """\
 import sys

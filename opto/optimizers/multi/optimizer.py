@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
-from inspect import currentframe, iscoroutinefunction
+from inspect import iscoroutinefunction
 from typing import Any
 
+from opto.callers import user_level
 from opto.errors import BadRequestError, ContextLengthError, LLMError, OptimizerError
 from opto.llm import LLM, Message, Reply, Tool, as_llm, named_for
 from opto.nodes import Feedback, ParameterNode, Propagator
@@ -342,7 +343,7 @@ class OptoPrimeMulti(OptoPrime):
                 model, temperature = item.source.llm.model, item.source.temperature
                 warnings.warn(
                     f"{model} refuses the temperature {temperature:g}: it is asked without.",
-                    stacklevel=_levels_to_user(),
+                    stacklevel=user_level(),
                 )
 
     def _preferred(
@@ -392,12 +393,3 @@ class OptoPrimeMulti(OptoPrime):
         voted = by_vote(options)
         why = f"The judge chose none ({type(failure).__name__}: {failure}) By votes: {voted.why}"
         return voted._replace(why=why, usage=answer.usage)
-
-
-def _levels_to_user() -> int:
-    """Return the ``stacklevel`` with which a warning of the caller points to the first line that is not opto's."""
-    # Python 3.12 has a setting for it.
-    frame, level = currentframe(), 0
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "opto":
-        frame, level = frame.f_back, level + 1
-    return level

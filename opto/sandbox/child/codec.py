@@ -210,6 +210,7 @@ _FORMS: dict[str, _Form] = {
     "fractions.Fraction": lambda encoder, value, depth: {
         "!fraction": [encoder.encode(value.numerator, depth), encoder.encode(value.denominator, depth)]
     },
+    "types.SimpleNamespace": lambda encoder, value, depth: {"!namespace": encoder.pairs(dict(vars(value)), depth)},
     "uuid.UUID": lambda _, value, __: {"!uuid": value.hex},
     "numpy.ndarray": _array,
 }
@@ -388,6 +389,7 @@ _READERS: dict[str, _Reader] = {
     "!zone": lambda _, content: _of("zoneinfo", "ZoneInfo")(content),
     "!decimal": lambda _, content: _of("decimal", "Decimal")(_checked(content, str)),
     "!fraction": _read_fraction,
+    "!namespace": lambda decoder, content: _of("types", "SimpleNamespace")(**dict(decoder.mapping(content))),
     "!uuid": lambda _, content: _of("uuid", "UUID")(hex=content),
     "!path": _read_path,
     "!array": _read_array,

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder, in_words
+from .graphs import Writing, is_instance, read_graph
+from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive
 
-__all__ = ["Host", "Objects", "Outside", "Ready", "Self", "found", "stand_in", "state_of"]
+__all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
+_Reader = Callable[[Any, Callable[[Any], Any]], Any]
 _CallHost = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
@@ -46,117 +50,63 @@ class Ready:
         yield  # which makes this a generator
 
 
-class Outside:
-    """What stands in a class for a part of it that stayed in the user's process."""
-
-    __slots__ = ("words",)
-
-    def __init__(self, what: str) -> None:
-        self.words = f"{what} stays outside."
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        raise AttributeError(self.words)
-
-
-#: What objects that a call was given do not have, by id. No attributes of theirs: what is set on them is all their own.
-_given: dict[int, Mapping[str, str]] = {}
-_written: dict[str, None] = {}
-
-
-class _Noting(type):
-    """The type of classes that note what is assigned to them: it stays in this process."""
-
-    def __setattr__(cls, name: str, value: Any) -> None:
-        type.__setattr__(cls, name, value)
-        _written[f"{cls.__name__}.{name}"] = None
-
-
-class Self(metaclass=_Noting):
-    """What the classes are made of that stand for those of the object whose method a candidate is."""
-
-    def __getattr__(self, name: str) -> Any:
-        missing = _given.get(id(self), {})
-        if name in missing:
-            raise AttributeError(f"self.{name} is {missing[name]}, which stays outside.")
-        members = (vars(base).get(name) for base in type(self).__mro__)
-        words = next((member.words for member in members if isinstance(member, Outside)), None)
-        raise AttributeError(words or f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if id(self) in _given:
-            _written[f"self.{name}"] = None
-
-
-def state_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of *value*, in its ``__dict__`` and in slots."""
-    state = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"} and name not in state and hasattr(value, name):
-                state[name] = getattr(value, name)
-    return state
-
-
 class Objects:
-    """The classes that the user's process has told this one about, by the keys that both sides use."""
+    """The classes and functions that the user's process has told this one about, by the keys that both sides use."""
 
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
         self._call_host = call_host
-        self._classes: dict[str, type] = {}
-        self._keys: dict[type, str] = {}
+        self._classes: dict[str, Any] = {}
+        self._keys: dict[Any, str] = {}
+        classes = self._classes
+        self._readers: dict[str, _Reader] = {
+            "!graph": lambda content, _: read_graph(content, classes, self.read),
+            "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
+            "!member": lambda content, _: classes[content[0]].__members__[content[1]],
+            "!self": self._read_self,
+            "!class": lambda content, _: classes[content],
+            "!host": lambda content, _: self.host(content),
+            "!known": lambda content, _: classes[content],
+            "!bound": lambda content, value: getattr(value(content[0]), content[1]),
+            "!made": _read_made,
+            "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
+            "!import": lambda content, _: found(*content),
+        }
 
-    def learn(self, key: str, kind: type) -> None:
-        self._classes[key] = kind
-        self._keys[kind] = key
+    def learn(self, key: str, value: Any) -> None:
+        """Note that both sides call *value*, a class or a function, by *key*."""
+        self._classes[key] = value
+        self._keys[value] = key
 
     def key_of(self, kind: type) -> str | None:
         return self._keys.get(kind)
-
-    def class_of(self, key: str) -> type:
-        return self._classes[key]
 
     def host(self, path: str) -> Host:
         return Host(path, self.offered, self._call_host)
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
-        _given.clear()
-        _written.clear()
+        forget()
 
-    def written(self) -> list[str]:
-        """Return what the call assigned of ``self`` and its classes."""
-        return [*_written]
+    def lost(self) -> list[str]:
+        """Return the attributes of ``self`` that the call has changed, which is to no avail."""
+        return lost(self.form)
 
     def read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
         """Return what *content* says under *tag*."""
-        if tag == "!object":
-            key, state = content
-            return _filled(self._classes[key], {name: value(form) for name, form in state.items()})
-        if tag == "!named":
-            key, items = content
-            return tuple.__new__(self._classes[key], map(value, items))
-        if tag == "!member":
-            key, name = content
-            return self._classes[key].__members__[name]  # type: ignore[attr-defined]
-        if tag == "!self":
-            key, state, missing, plain = content
-            made = _filled(self._classes[key], {name: value(form) for name, form in state.items()}, value(plain))
-            _given[id(made)] = missing
-            return made
-        if tag == "!class":
-            return self._classes[content]
-        if tag == "!host":
-            return self.host(content)
-        if tag == "!pattern":
-            pattern, flags = content
-            return found("re", "compile")(value(pattern), flags)
-        if tag == "!import":
-            module, name = content
-            return found(module, name)
-        raise LookupError(tag)
+        reader = self._readers.get(tag)
+        if reader is None:
+            raise LookupError(tag)
+        return reader(content, value)
+
+    def _read_self(self, content: Any, value: Callable[[Any], Any]) -> Self:
+        key, state, missing, path, plain = content
+        values = {name: value(form) for name, form in state.items()}
+        return receive(self._classes[key], values, path=path, missing=missing, plain=value(plain), form=self.form)
+
+    def class_of(self, key: str) -> type:
+        """Return the class that both sides call *key*."""
+        return self._classes[key]  # type: ignore[no-any-return]
 
     def class_for(self, entry: Mapping[str, Any], module: str, decoder: Decoder) -> type:
         """Return an empty class in the place of one of the user's, below those that stand for its bases."""
@@ -166,15 +116,12 @@ class Objects:
         names = {"__module__": module, "__qualname__": entry["qualname"]}
         options, fields = entry["fields"] or (None, ())
         names["__annotations__"] = {name: object for name, _ in fields}
-        made = _Noting(entry["name"], tuple(bases), names)
-        if options is None:
-            return made
-        noted = {**_written}
-        for name, settings in fields:
-            setattr(made, name, found("dataclasses", "field")(**decoder.decode(settings)))
-        found("dataclasses", "dataclass")(**options)(made)
-        _written.clear()
-        _written.update(noted)
+        made = Noting(entry["name"], tuple(bases), names)
+        if options is not None:
+            for name, settings in fields:
+                type.__setattr__(made, name, found("dataclasses", "field")(**decoder.decode(settings)))
+            found("dataclasses", "dataclass")(**options)(made)
+        complete.add(made)
         return made
 
     def put(self, key: str, name: str, value: Any) -> None:
@@ -184,17 +131,27 @@ class Objects:
         if hasattr(type(value), "__set_name__"):
             value.__set_name__(kind, name)
 
-    def write(self, encoder: Encoder, value: Any, depth: int) -> Any:
+    def form(self, value: Any) -> Any:
+        """Return the form of *value*.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        return Writing(self._write).form(value)
+
+    def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of *value*, which is no plain data."""
         kind = type(value)
+        if isinstance(value, type | FunctionType) and value in self._keys:
+            return {"!known": self._keys[value]}
         key = self._keys.get(kind)
         if key is not None:
             if isinstance(value, Enum):
                 return {"!member": [key, value.name]}
             if isinstance(value, tuple):
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
-            if id(value) not in _given:
-                return {"!object": [key, {name: encoder.encode(item, depth) for name, item in state_of(value).items()}]}
+            if not is_given(value) and is_instance(value):
+                return writing.instance(key, value)
         if kind.__module__ == "builtins" and not isinstance(value, type):
             raise CannotCrossError(in_words(kind))
         try:
@@ -204,6 +161,11 @@ class Objects:
             raise CannotCrossError(in_words(kind) + where) from None
 
 
+def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:
+    module, name, args, kwargs = content
+    return found(module, name)(*map(value, args), **{key: value(form) for key, form in kwargs.items()})
+
+
 def found(module: str, name: str | None) -> Any:
     """Return what *module* calls *name*, which may have dots; the module itself if there is no name."""
     __import__(module)
@@ -211,20 +173,6 @@ def found(module: str, name: str | None) -> Any:
     for part in () if name is None else name.split("."):
         value = getattr(value, part)
     return value
-
-
-def _filled(kind: type, state: Mapping[str, Any], plain: Any = None) -> Any:
-    """Return an instance of *kind* with the attributes *state*, and the items of *plain* if it is a container."""
-    if plain is None:
-        made: Any = object.__new__(kind)
-    else:
-        base: Any = type(plain)
-        made = base.__new__(kind, plain)
-        if base in {list, dict, set, bytearray}:
-            base.__init__(made, plain)
-    for name, value in state.items():
-        object.__setattr__(made, name, value)
-    return made
 
 
 def stand_in(kind: str, name: str, members: Iterable[Any]) -> type:

@@ -10,7 +10,8 @@ from typing import Any
 
 from .codec import Decoder
 from .guard import Locations, guarded_builtins
-from .objects import Objects, Outside, Self, found, stand_in
+from .objects import Objects, found, stand_in
+from .receivers import Outside, Self
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
@@ -69,15 +70,15 @@ class Spaces:
                 continue
             try:
                 value = self._value(entry, decoder)
-            except Exception as error:  # where it is not certain that anybody needs it
+            except Exception as error:
                 if not entry.get("is_optional"):
                     raise
-                value = Outside(f"{entry['member']} ({error})") if "member" in entry else _NOTHING
+                value = Outside(f"{entry.get('member', entry.get('as'))} could not be made: {error}")
             if "member" in entry:
                 self._objects.put(entry["put"], entry["member"], value)
             elif "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
-            if "key" in entry and value is not _NOTHING:
+            if "key" in entry:
                 self._objects.learn(entry["key"], value)
 
     def _assign(self, name: str, value: Any) -> None:
@@ -98,8 +99,8 @@ class Spaces:
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
                 return found("logging", "getLogger")(entry["name"])
-            case "class" | "property" | "outside":
-                return self._part_of_class(entry, decoder)
+            case "outside" | "class" | "property":
+                return self._part(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
             case _:
@@ -108,7 +109,7 @@ class Spaces:
                 ast.increment_lineno(tree, entry["line"])
                 return self._made(tree, entry, decoder)
 
-    def _part_of_class(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+    def _part(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
         match entry["do"]:
             case "class":
                 return self._objects.class_for(entry, self._space(entry["space"])["__name__"], decoder)
@@ -116,7 +117,7 @@ class Spaces:
                 functions = (entry[part] for part in ("get", "set", "delete"))
                 return property(*(item and self._value(item, decoder) for item in functions))
             case _:
-                return Outside(entry["what"])
+                return Outside(entry["why"])
 
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)

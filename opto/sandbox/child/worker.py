@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
-from .codec import CannotCrossError, Decoder, Encoder, dumps, loads
+from .codec import CannotCrossError, Decoder, dumps, loads
 from .guard import ForbiddenError, guard_actions
 from .objects import Objects, Ready
 from .offers import OUT_OF_MEMORY
@@ -43,7 +43,7 @@ class Worker:
         self._objects = Objects(self._call_host)
         self._spaces = Spaces(self._objects, harmless)
         self._decoder = Decoder(self._objects.read)
-        self._encoder = Encoder(self._objects.write)
+        self._encode = self._objects.form
         self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
         self._number = 0
         self._talking = _thread.RLock()
@@ -97,7 +97,7 @@ class Worker:
         forms = {}
         for name, value in named.items():
             try:
-                forms[name] = self._encoder.encode(value)
+                forms[name] = self._encode(value)
             except CannotCrossError as error:
                 forms[name] = {"!cannot": error.what}
         return {"ok": None, "defaults": forms, "doc": str(function.__doc__ or "")[:_LONGEST_TEXT]}
@@ -111,17 +111,17 @@ class Worker:
         named = {name: decode(form) for name, form in message["kwargs"].items()}
         value = _settled(self._spaces.function(*arguments, **named))
         try:
-            answer = {"ok": self._encoder.encode(value)}
+            answer = {"ok": self._encode(value)}
         except CannotCrossError as error:
             return {"limit": "type", "what": error.what}
-        if lost := self._objects.written():
+        if lost := self._objects.lost():
             answer["lost"] = lost
         return answer
 
     def _call_host(self, path: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Have the user's process call what it offers as *path*."""
         with self._talking:
-            encode = self._encoder.encode
+            encode = self._encode
             forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
@@ -152,7 +152,7 @@ class Worker:
             described["key"] = key
         for name, values in (("args", error.args), ("state", error.__dict__)):
             try:
-                described[name] = self._encoder.encode(values)
+                described[name] = self._encode(values)
             except BaseException:  # a class of its own may do anything here
                 described[name] = None
         return described

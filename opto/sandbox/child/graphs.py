@@ -1,0 +1,155 @@
+"""Instances of classes that both sides know: each goes over once, whatever refers to it, itself among them."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .codec import CannotCrossError, Decoder, Encoder
+
+__all__ = ["Writing", "fill", "is_instance", "read_graph", "state_of"]
+
+
+def _put(made: Any, items: Any) -> None:
+    for name, item in items.items():
+        OrderedDict.__setitem__(made, name, item)
+
+
+#: What holds items besides attributes, and how one is put into it past whatever a subclass defines.
+_PARTS: dict[type, Callable[[Any, Any], None]] = {
+    OrderedDict: _put,
+    dict: dict.update,
+    list: list.extend,
+    set: set.update,
+    deque: deque.extend,
+}
+#: What this library notes on objects for itself.
+_OWN = "_opto_"
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of *value*, in its ``__dict__`` and in slots."""
+    state = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith(_OWN)}
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            name = f"_{kind.__name__.lstrip('_')}{slot}" if slot[:2] == "__" and slot[-2:] != "__" else slot
+            if name not in {"__dict__", "__weakref__"} and name not in state and hasattr(value, name):
+                state[name] = getattr(value, name)
+    return state
+
+
+def is_instance(value: Any) -> bool:
+    """True if *value* is made of attributes, and of items at most."""
+    kind = type(value)
+    if issubclass(kind, (*_PARTS,)):
+        return True
+    # Whatever else is in it that Python made, or another language, has no form.
+    return kind.__new__ is not None and _holds_nothing(kind)
+
+
+def _holds_nothing(kind: type) -> bool:
+    try:
+        object.__new__(kind)
+    except TypeError:
+        return False
+    return True
+
+
+def fill(made: Any, state: Mapping[str, Any]) -> None:
+    """Give *made* the attributes *state*, past whatever its class does about that."""
+    for name, value in state.items():
+        object.__setattr__(made, name, value)
+
+
+def _part_of(kind: type) -> type | None:
+    return next((part for part in _PARTS if issubclass(kind, part)), None)
+
+
+class Writing:
+    """The way of one value over to the other side.
+
+    Args:
+        other: Asked for what is no plain data, with this object, the encoder, the value and its depth: returns a form,
+            `instance` for one, or raises `CannotCrossError`.
+        encoder: The class that turns the rest into forms.
+    """
+
+    def __init__(self, other: "Callable[[Writing, Encoder, Any, int], Any]", encoder: type[Encoder] = Encoder) -> None:
+        self.encoder = encoder(lambda encoder, value, depth: other(self, encoder, value, depth))
+        self._instances: list[tuple[str, Any]] = []
+        self._numbers: dict[int, int] = {}
+
+    def form(self, value: Any) -> Any:
+        """Return the form of *value*.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        return self.whole(self.encoder.encode(value))
+
+    def instance(self, key: str, value: Any) -> Any:
+        """Return the form of *value*, an instance of the class that both sides know by *key*."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self._numbers[id(value)] = len(self._instances)
+            self._instances.append((key, value))
+        return {"!instance": number}
+
+    def whole(self, form: Any) -> Any:
+        """Return *form* with the instances that it speaks of."""
+        if not self._instances:
+            return form
+        # More are met on the way. One after the other, so that a long chain is not nested deeply.
+        table = [self._row(key, value) for key, value in self._instances]
+        return {"!graph": [form, table]}
+
+    def _row(self, key: str, value: Any) -> list[Any]:
+        kind, encode = type(value), self.encoder.encode
+        row = [key, {name: self._attribute(name, item, kind) for name, item in state_of(value).items()}]
+        part = _part_of(kind)
+        if part is not None:
+            row.append(self.encoder.base(value, 0) if part is not deque else encode([*deque.__iter__(value)]))
+        return row
+
+    def _attribute(self, name: str, value: Any, kind: type) -> Any:
+        try:
+            return self.encoder.encode(value)
+        except CannotCrossError as error:
+            whose = "" if " in the " in error.what else f" in the attribute {name} of {kind.__name__}"
+            raise CannotCrossError(f"{error.what}{whose}") from None
+
+
+def read_graph(
+    content: Any, classes: Mapping[str, type], other: Callable[[str, Any, Callable[[Any], Any]], Any]
+) -> Any:
+    """Return the value of a form of `Writing.whole`.
+
+    Args:
+        content: The form.
+        classes: Those that both sides know.
+        other: Asked for tags that are not listed in the codec, as by `Decoder`.
+    """
+    form, table = content
+    made = [_empty(classes[row[0]]) for row in table]
+
+    def read(tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+        return made[content] if tag == "!instance" else other(tag, content, value)
+
+    value = Decoder(read).value
+    # From the last one on: what is a key somewhere has its hash by then.
+    for instance, (_, state, *items) in zip(reversed(made), reversed(table), strict=True):
+        fill(instance, {name: value(item) for name, item in state.items()})
+        for item in items:
+            _add(instance, value(item))
+    return value(form)
+
+
+def _empty(kind: type) -> Any:
+    part: Any = _part_of(kind) or object
+    return part.__new__(kind)
+
+
+def _add(made: Any, items: Iterable[Any]) -> None:
+    part = _part_of(type(made))
+    if part is not None:
+        _PARTS[part](made, items)

@@ -1,0 +1,117 @@
+"""The user's values on their way to a candidate, and what comes back."""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, Protocol
+
+from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
+from opto.sandbox.child.graphs import Writing, is_instance, read_graph
+from opto.sandbox.rewritten import Rewritten
+from opto.sandbox.written import is_of_program
+
+__all__ = ["Values"]
+
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, Rewritten)
+#: Objects of the standard library that say how they are made.
+_MADE = {"functools.partial", "operator.itemgetter", "operator.attrgetter", "operator.methodcaller"}
+
+
+class _Source(Protocol):
+    """What tells candidates of classes and functions."""
+
+    def adapt(self, value: Any, /) -> Any: ...
+    def importable(self, value: Any, /) -> dict[str, str] | None: ...
+    def key_of(self, kind: type, /) -> str: ...
+    def key_of_function(self, function: Any, /) -> str: ...
+
+
+class Values:
+    """Turns values into forms, and forms into values.
+
+    Attributes:
+        decoder: For what comes out.
+        known: The classes and functions that candidates were told of, by key.
+
+    Args:
+        source: Tells candidates of more.
+        encoder: The class that turns plain data into forms.
+    """
+
+    def __init__(self, source: _Source, encoder: type[Encoder]) -> None:
+        self.known: dict[str, Any] = {}
+        self.decoder = Decoder(self._read)
+        self._source, self._encoder = source, encoder
+
+    def form(self, value: Any) -> Any:
+        """Return the form of *value*.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        return self.writing().form(value)
+
+    def writing(self) -> Writing:
+        """Return what writes one value, or several that may refer to the same objects."""
+        return Writing(self._write, self._encoder)
+
+    def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
+        """Return the form of what is no plain data, on the way in."""
+        source, kind = self._source, type(value)
+        adapted = source.adapt(value)
+        if isinstance(adapted, _FUNCTIONS):
+            return self._function(value)
+        if adapted is not value:
+            return encoder.encode(adapted, depth)
+        if isinstance(value, type):
+            found = source.importable(value)
+            return {"!import": [*found.values()]} if found else {"!known": source.key_of(value)}
+        if isinstance(value, MethodType):
+            return {"!bound": [encoder.encode(value.__self__, depth), value.__name__]}
+        if f"{kind.__module__}.{kind.__qualname__}" in _MADE:
+            return self._made(encoder, value, depth)
+        return self._object(writing, encoder, value, depth)
+
+    def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
+        kind, key_of = type(value), self._source.key_of
+        if isinstance(value, re.Pattern):
+            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
+        if isinstance(value, Enum):
+            return {"!member": [key_of(kind), value.name]}
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            return {"!named": [key_of(kind), encoder.sequence(value, depth)]}
+        if hasattr(kind, "__dataclass_fields__") or (is_of_program(kind) and is_instance(value)):
+            return writing.instance(key_of(kind), value)
+        return encoder.base(value, depth)
+
+    def _function(self, value: Any) -> Any:
+        found = self._source.importable(value)
+        if found is not None:
+            return {"!import": [*found.values()]}
+        if isinstance(value, BuiltinFunctionType):
+            raise CannotCrossError(f"the function {value.__name__}")
+        return {"!known": self._source.key_of_function(value)}
+
+    def _made(self, encoder: Encoder, value: Any, depth: int) -> Any:
+        args, kwargs = value.__reduce__()[1], {}
+        if isinstance(value, partial):
+            args, kwargs = (value.func, *value.args), value.keywords
+        forms = {name: encoder.encode(item, depth) for name, item in kwargs.items()}
+        return {"!made": [type(value).__module__, type(value).__qualname__, encoder.sequence(args, depth), forms]}
+
+    def _read(self, tag: str, content: Any, value: Callable[[Any], Any]) -> Any:
+        """Return the value of a form that only both sides together understand, on the way out."""
+        match tag:
+            case "!graph":
+                return read_graph(content, self.known, self._read)
+            case "!named":
+                key, items = content
+                return tuple.__new__(self.known[key], map(value, items))
+            case "!member":
+                key, name = content
+                return self.known[key].__members__[name]
+            case "!known":
+                return self.known[content]
+        raise LookupError(tag)

@@ -1,0 +1,177 @@
+"""A method finds its object's attributes and methods; what is an object of that kind in there is found the same way."""
+
+import threading
+import warnings
+
+import pytest
+
+from opto.errors import SandboxTransferError
+from opto.sandbox import Sandbox
+from opto.trace import bundle, model, node
+
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+
+class Board:
+    def __init__(self):
+        self.cells = [0] * 3
+
+    def free(self):
+        return [place for place, cell in enumerate(self.cells) if not cell]
+
+
+class Player:
+    PROMPT = "Move."
+
+    def __init__(self):
+        self.board, self.client = Board(), threading.Lock()
+        self.history, self.best, self.count = [], {"score": 0}, 0
+
+    def __len__(self):
+        return len(self.history)
+
+    def rules(self):
+        return """Rules:
+  one piece each
+"""
+
+    def ask(self):
+        return self.client.ask()
+
+    def act(self, x):
+        return x
+
+
+@model
+class Memory:
+    def __init__(self):
+        self.size = node(3, trainable=True)
+        self.client = threading.Lock()
+        self.facts = ["a", "b", "c", "d"]
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def recall(self, count):
+        return self.facts[: count + self.size]
+
+    def first(self):
+        return self.facts[0]
+
+    def ask(self):
+        return self.client.ask()
+
+
+@model
+class Agent:
+    def __init__(self):
+        self.memory, self.name = Memory(), node("Ada", trainable=True)
+
+    @bundle(trainable=True)
+    def greet(self):
+        return self.memory.first()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self, count):
+        return [self.name, self.greet(), self.memory.recall(count)]
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return Sandbox()
+
+
+def run(sandbox, body, player, x=1):
+    source = f"def act(self, x):\n    {body}\n"
+    with sandbox.load(source, like=Player.act, owner=Player) as candidate:
+        return candidate(player, x)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return self.board.free()", [0, 1, 2]),
+        ("board = self.board\n    return [board.free(), self.board is board]", [[0, 1, 2], True]),
+        ("return self.rules()", Player.rules(None)),
+        ("return len(self)", 0),
+        ("return [part for part in (self,) if part.history == []] != []", True),
+        ("return self.PROMPT", "Move."),
+        ("return Player.PROMPT", "Move."),
+    ],
+)
+def test_methods_find_what_they_use(sandbox, body, expected):
+    assert run(sandbox, body, Player()) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("self.history.append(x)\n    return x", "self.history"),
+        ("self.best['score'] = x\n    return x", "self.best"),
+        ("self.count += 1\n    return x", "self.count"),
+    ],
+)
+def test_what_is_changed_stays_inside_and_is_said_once(sandbox, body, named):
+    player = Player()
+    with pytest.warns(RuntimeWarning, match=rf"act\(\) changed {named}, which stays in its process: return it") as said:
+        assert run(sandbox, body, player) == 1
+    assert len(said) == 1
+    assert (player.history, player.best, player.count) == ([], {"score": 0}, 0)
+
+
+def test_nothing_is_said_of_what_was_only_read(sandbox):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(sandbox, "return [self.history, self.best, self.count, self.board.free()]", Player())[:2] == [
+            [],
+            {"score": 0},
+        ]
+
+
+def test_what_an_unused_method_needs_does_not_matter(sandbox):
+    assert run(sandbox, "return [getattr(self, name) for name in ['count']]", Player()) == [0]
+
+
+def test_what_is_used_and_cannot_enter_is_said(sandbox):
+    with pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, a lock.*hosts=\['self.client'\]"):
+        run(sandbox, "return self.ask()", Player())
+
+
+def changed(method):
+    method.parameter._set(method.parameter.data + "\n# again\n")
+
+
+def test_modules_in_modules_are_there_with_what_is_used_of_them():
+    agent = Agent()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        untouched = agent.act(1).data, agent.greet().data
+        changed(agent.act)
+        changed(agent.greet)
+        assert (agent.act(1).data, agent.greet().data) == untouched == (["Ada", "a", ["a", "b", "c", "d"]], "a")
+
+
+def test_only_what_is_used_of_a_module_in_a_module_is_read():
+    agent = Agent()
+    changed(agent.greet)
+    result = agent.greet()  # reads no node, though there is one in its memory
+    assert result.data == "a"
+    assert agent.memory.size not in result.parents
+
+
+def test_methods_of_modules_in_modules_are_what_they_are_now():
+    agent, other = Agent(), Agent()
+    changed(agent.act)
+    assert agent.act(0).data[2] == ["a", "b", "c"]
+    agent.memory.recall.parameter._set("def recall(self, count):\n    return self.facts[-1:]\n")
+    assert agent.act(0).data[2] == ["d"]
+    changed(other.act)
+    assert other.act(0).data[2] == ["a", "b", "c"]
+    agent.memory.size._set(1)
+    agent.memory.facts = ["x", "y"]
+    assert agent.act(0).data[2] == ["y"]
+
+
+def test_what_a_module_in_a_module_cannot_give_is_said():
+    agent = Agent()
+    agent.greet.parameter._set("def greet(self):\n    return self.memory.ask()\n")
+    with pytest.raises(Exception, match=r"greet\(\) uses self.memory.client, a lock.*hosts=\['self.memory.client'\]"):
+        agent.greet()

@@ -1,0 +1,202 @@
+"""Values that are more than plain data go in as what they are, and come out as what they were."""
+
+import collections
+import dataclasses
+import functools
+import operator
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from opto.errors import SandboxTransferError
+from opto.sandbox import Sandbox
+
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+LOCK = threading.Lock()
+RATES = {"net": lambda price: price, "gross": lambda price: 1.2 * price}
+
+
+def doubled(x):
+    return 2 * x
+
+
+class Cell:
+    """A class that is none of those made for data."""
+
+    limit = 9
+
+    def __init__(self, row, column):
+        self.row, self.column = row, column
+
+    def __eq__(self, other):
+        return isinstance(other, Cell) and (self.row, self.column) == (other.row, other.column)
+
+    def __hash__(self):
+        return hash((self.row, self.column))
+
+    def moved(self, by):
+        return Cell(self.row + by, self.column)
+
+    def locked(self):
+        with LOCK:
+            return self.row
+
+
+class Slotted:
+    __slots__ = ("__hidden", "shown")
+
+    def __init__(self, shown, hidden):
+        self.shown, self.__hidden = shown, hidden
+
+    def both(self):
+        return [self.shown, self.__hidden]
+
+
+class Tree:
+    def __init__(self, value, parent=None):
+        self.value, self.parent, self.children = value, parent, []
+        if parent is not None:
+            parent.children.append(self)
+
+    def depth(self):
+        return 0 if self.parent is None else 1 + self.parent.depth()
+
+
+class Link:
+    def __init__(self, following=None):
+        self.following = following
+
+
+class Environment(dict):
+    def __init__(self, names=(), outer=None):
+        super().__init__(names)
+        self.outer = outer
+
+    def find(self, name):
+        return self if name in self else self.outer.find(name)
+
+
+class Stack(list):
+    def top(self):
+        return self[-1]
+
+
+class Recent(collections.deque):
+    pass
+
+
+class Ordered(collections.OrderedDict):
+    pass
+
+
+class Client:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    name: str
+    cell: Cell
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return Sandbox()
+
+
+def original(x):
+    return x
+
+
+def run(sandbox, expression, x):
+    with sandbox.load(f"def original(x):\n    return {expression}\n", like=original) as candidate:
+        return candidate(x)
+
+
+@pytest.mark.parametrize(
+    ("expression", "given", "expected"),
+    [
+        ("x.moved(2)", Cell(1, 2), Cell(3, 2)),
+        ("[x, Cell(5, 6), x.limit]", Cell(1, 2), [Cell(1, 2), Cell(5, 6), 9]),
+        ("{Cell(1, 2): x[Cell(1, 2)]}", {Cell(1, 2): "here"}, {Cell(1, 2): "here"}),
+        ("x.name + str(x.cell.row)", Key("a", Cell(1, 2)), "a1"),
+        ("[key.cell for key in x]", {Key("a", Cell(1, 2)): 1}, [Cell(1, 2)]),
+        ("x.both()", Slotted(1, 2), [1, 2]),
+        ("x.find('b')['b']", Environment({"a": 1}, Environment({"b": 2})), 2),
+        ("[x.top(), len(x)]", Stack([1, 2]), [2, 2]),
+        ("x.maxlen", Recent([1, 2]), None),
+        ("x.name.upper()", SimpleNamespace(name="a"), "A"),
+        ("[x(3), x.keywords]", functools.partial(pow, exp=2), [9, {"exp": 2}]),
+        ("x({'a': 5})", operator.itemgetter("a"), 5),
+        ("x(3)", doubled, 6),
+        ("x(3)", lambda number: number + 1, 4),
+        ("x(1).column", Cell(0, 7).moved, 7),
+        ("[RATES[name](10) for name in x]", ["net", "gross"], [10, 12.0]),
+        ("[type(x).__name__, isinstance(x, Cell)]", Cell(1, 2), ["Cell", True]),
+    ],
+)
+def test_objects_and_functions_enter(sandbox, expression, given, expected):
+    assert run(sandbox, expression, given) == expected
+
+
+@pytest.mark.parametrize("given", [Cell, doubled, Cell(1, 2), Stack([1]), Environment({"a": 1}), Ordered(b=1, a=2)])
+def test_what_came_in_comes_out_as_the_same_kind(sandbox, given):
+    result = run(sandbox, "x", given)
+    assert result == given
+    assert type(result) is type(given)
+
+
+def test_classes_and_functions_that_came_in_come_out_as_the_very_objects(sandbox):
+    assert run(sandbox, "[x, Cell]", doubled)[0] is doubled
+    assert run(sandbox, "[x, Cell]", doubled)[1] is Cell
+
+
+def test_objects_may_refer_to_each_other_and_to_themselves(sandbox):
+    root = Tree("root")
+    leaf = Tree("leaf", Tree("branch", root))
+    assert run(sandbox, "[x.depth(), x.parent.parent.children[0] is x.parent]", leaf) == [2, True]
+    back = run(sandbox, "x.parent", leaf)
+    assert back.children[0].parent is back
+    assert back.parent.value == "root"
+    shared = Cell(1, 2)
+    one, other = run(sandbox, "[x, x]", shared)
+    assert one is other
+
+
+def test_chains_may_be_long(sandbox):
+    chain = None
+    for _ in range(500):
+        chain = Link(chain)
+    last = run(sandbox, "x", chain)
+    for _ in range(499):
+        last = last.following
+    assert last.following is None
+
+
+def test_what_methods_speak_of_and_nobody_calls_may_stay_outside(sandbox):
+    assert run(sandbox, "x.moved(1).row", Cell(1, 2)) == 2
+    with pytest.raises((TypeError, AttributeError), match=r"locked\(\) uses LOCK|Cell\(\) uses LOCK"):
+        run(sandbox, "x.locked()", Cell(1, 2))
+
+
+def test_what_cannot_enter_is_named_with_its_place(sandbox):
+    with pytest.raises(SandboxTransferError, match="a lock in the attribute lock of Client"):
+        run(sandbox, "x", [Client()])
+    with pytest.raises(SandboxTransferError, match="the function <lambda>"):
+        run(sandbox, "x(1)", eval("lambda x: x"))
+
+
+def test_classes_in_functions_have_what_stands_there(sandbox):
+    step = 3
+
+    class Walker:
+        def __init__(self, place):
+            self.place = place
+
+        def walk(self):
+            return self.place + step
+
+    assert run(sandbox, "x.walk()", Walker(4)) == 7
