@@ -103,6 +103,7 @@ class Chain:
         self._whole: set[type] = set()
         self._packages: set[str] = set()
         self._object = weakly(None)
+        self._is_asking = not is_named
 
     def look_at(self, kind: type, receiver: Any) -> None:
         """Have methods the texts that *receiver* has for them, and count the package of *kind* among the user's."""
@@ -189,6 +190,9 @@ class Chain:
             self._placed[base, name] = _Placed()  # before: methods may call each other
             entries = self._scope.entries
             count = len(entries)
+            # Whoever asks an object for code of its own, owns up to running it.
+            is_method = type(vars(base)[name]) not in {*PROPERTIES, cached_property}
+            self._is_asking = is_method and (is_needed or not self.is_named)
             try:
                 placed = self._brought(base, name)
             except SandboxTransferError as problem:
@@ -234,7 +238,7 @@ class Chain:
         return value.function if isinstance(value, Rewritten) else value
 
     def _shown(self, value: Any) -> Any:
-        shown = self._scope.adapt(Owned(value, self._object())) if callable(value) else value
+        shown = self._scope.adapt(Owned(value, self._object())) if self._is_asking else value
         # What knows nothing of objects gives it back.
         return self._scope.adapt(value) if isinstance(shown, Owned) or shown is value else shown
 

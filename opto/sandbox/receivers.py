@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable
 from enum import Enum
+from functools import cached_property
 from types import MethodType
 from typing import Any
 
@@ -41,7 +42,8 @@ class Receivers:
         first, how = first_argument(tree, scope.name), None
         self.main: dict[str, Any] = {"class": None, "put_as": None}
         if owner is not None:
-            how = PROPERTIES.get(type(vars(owner).get(scope.name)))
+            member = vars(owner).get(scope.name)
+            how = "cached_property" if isinstance(member, cached_property) else PROPERTIES.get(type(member))
         is_method = first in {"self", "cls"} or (owner is not None and how != "staticmethod")
         self.argument = first if is_method else None
         self._chain = Chain(scope, self.argument or "self", is_named=True)

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import cached_property
 from operator import eq
 from typing import Any
 from weakref import WeakValueDictionary
@@ -62,13 +63,15 @@ class Confined:
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
-    """Return the class in whose body a function stands. Class methods do not know it: it is looked up."""
-    if definition.owner is not None or not args or not isinstance(args[0], type):
+    """Return the class in whose body a function stands. It is looked up for what is inside a property or the like."""
+    if definition.owner is not None or not args:
         return definition.owner
-    for base in args[0].__mro__:
+    for base in (args[0] if isinstance(args[0], type) else type(args[0])).__mro__:
         for member in vars(base).values():
-            if isinstance(member, classmethod) and getattr(member.__func__, "_definition", None) is definition:
-                return base
+            if isinstance(member, classmethod | property | cached_property):
+                inside = (getattr(member, name, None) for name in ("__func__", "fget", "func"))
+                if any(getattr(item, "_definition", None) is definition for item in inside):
+                    return base
     return None
 
 

@@ -1,4 +1,4 @@
-"""``self`` and ``cls`` of methods: the classes of the user's in their order, the methods that are used, plain data."""
+"""``self`` of methods: the classes of the user's in their order, the methods that are used, plain data."""
 
 import abc
 import dataclasses
@@ -11,7 +11,7 @@ import pytest
 from opto.errors import SandboxTransferError
 from opto.nodes import node
 from opto.sandbox import Sandbox
-from opto.trace import Module, bundle
+from opto.trace import Module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 
@@ -430,103 +430,3 @@ def test_methods_in_functions_keep_what_is_around_them(sandbox):
 
     assert answer(sandbox, "return self.helper(1)", Child()) == 12
     assert answer(sandbox, "return [self.helper(1), super().__eq__(self)]", Child())[0] == 12
-
-
-class Classes:
-    factor = 4
-    names: ClassVar = ["a"]
-    __hidden = 5
-
-    @classmethod
-    def act(cls, *args):
-        return args
-
-    @classmethod
-    def scaled(cls, x):
-        return cls.factor * x + cls.offset()
-
-    @staticmethod
-    def offset():
-        return 1
-
-    def method(self):
-        return "method"
-
-
-class Others(Classes):
-    factor = 5
-
-    @classmethod
-    def act(cls, *args):
-        return ["Others", *super().act(*args)]
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "expected"),
-    [
-        (Classes, "return [cls.factor, cls.names, cls.__name__]", [4, ["a"], "Classes"]),
-        (Classes, "return [cls.scaled(2), cls.offset(), Classes.factor]", [9, 1, 4]),
-        (Classes, "return cls.__hidden", 5),
-        (Classes, "return cls.method(None)", "method"),
-        (Classes, "return args[0] if len(args) == 1 else cls.act(2)", 2),
-        (Others, "return [cls.scaled(2), super().factor, super().act(1)]", [11, 4, (1,)]),
-        (Others, "return issubclass(cls, Classes)", True),
-    ],
-)
-def test_class_methods_are_given_a_class(sandbox, kind, body, expected):
-    assert answer(sandbox, body, kind, *([] if "cls.act(2)" in body else [1])) == expected
-
-
-def test_a_class_method_is_given_the_class_that_it_is_called_on(sandbox):
-    source = "def act(cls, *args):\n    return [cls.factor, cls.__name__]\n"
-    with sandbox.load(source, like=Classes.act.__func__, owner=Classes) as candidate:
-        assert candidate(Classes) == [4, "Classes"]
-        assert candidate(Others) == [5, "Others"]
-        assert candidate(Classes) == [4, "Classes"]
-
-
-class Trained(Module):
-    start = node(3)
-    first = 3
-
-    @bundle(trainable=True)
-    def act(self, x):
-        return x
-
-    @bundle
-    def part(self, x):
-        return x + 1
-
-    @classmethod
-    @bundle(trainable=True)
-    def of(cls, x):
-        return x
-
-
-class Retrained(Trained):
-    @bundle(trainable=True, allow_external_dependencies=True)
-    def act(self, x):
-        return super().act(x)
-
-
-class TestTrainable:
-    def test_methods_above_go_along_as_they_are_now_and_count(self):
-        one, other = Retrained(), Retrained()
-        codes = {name: parameter for name, parameter in one.named_parameters() if "act" in name}
-        one.act(1)
-        above = one.parameters_dict()["Trained.act"]
-        one.act.parameter._set("def act(self, x):\n    return super().act(x) + 100\n")
-        first = one.act(1)
-        assert first.data == 101
-        assert above in first.parents
-        above._set("def act(self, x):\n    return self.part(x) * 2 + self.start\n")
-        assert one.act(1).data == 107
-        assert other.act(1).data == 1
-        assert codes
-
-    def test_class_methods(self):
-        Trained.of.parameter._set("def of(cls, x):\n    return cls.first + x\n")
-        try:
-            assert [Trained.of(1).data, Retrained().of(2).data] == [4, 5]
-        finally:
-            Trained.of.parameter._set("def of(cls, x):\n    return x\n")
