@@ -179,6 +179,8 @@ class TestTrainable:
         assert holder.act(1).data == 11
         learn(holder.inner, "Trained.act", "def act(self, x):\n    return x * 5\n")
         assert holder.act(1).data == 15
+        learn(holder.inner, "act", "def act(self, x):\n    return super(__class__, self).act(x) + 1\n")
+        assert holder.act(1).data == 16
 
     def test_properties(self):
         more = More()

@@ -44,6 +44,16 @@ def twice(function):
     return wrapped
 
 
+def reaching(function):
+    import socket
+
+    @functools.wraps(function)
+    def wrapped(*args):
+        return function(*args), socket.gethostname()
+
+    return wrapped
+
+
 class Top:
     unit = "t"
 
@@ -134,6 +144,10 @@ class Bottom(Left, Right):
     def tally(self):
         return LOCK.locked()
 
+    @reaching
+    def reach(self):
+        return 1
+
     def __call__(self, x):
         return f"called with {x}"
 
@@ -217,6 +231,7 @@ class TestRefusals:
         [
             ("return (lambda it: it.client)(self)", "self.client is a lock, which stays outside"),
             ("return (lambda it: it.lock)(self)", "uses self.lock, a lock, which cannot enter"),
+            ("return (lambda it: it.reach())(self)", "reach could not be made: import socket is not allowed"),
             ("return (lambda it: it.tally())(self)", r"tally\(\) uses LOCK, a lock, which cannot enter"),
         ],
     )
