@@ -1,6 +1,7 @@
 """Code that somebody proposed, as something that can be called: each call goes to a child process."""
 
-import threading
+import errno
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping
@@ -9,9 +10,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from opto.callers import user_level
-from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
+from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
+from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
@@ -82,8 +84,8 @@ class ChildCandidate:
         self._zygote: Zygote | None = None
         self._pool = Pool(limits.children)
         self._defaults: dict[str, Any] | None = None
-        self._lock = threading.Lock()
         self._is_warned = False
+        scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
         failures.show_lines(self, main.file, main.source)
 
@@ -94,10 +96,12 @@ class ChildCandidate:
             SandboxError: It passed a limit, or something cannot enter or leave.
             Exception: Whatever the function raised.
         """
+        self._scope.expect((*args, *kwargs.values()))
         return self._run(lambda child: self._call(child, args, kwargs))
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """Do as a call does, while the event loop goes on. Cancelling it ends the process."""
+        self._scope.expect((*args, *kwargs.values()))
         return await self._run_async(lambda child: self._call(child, args, kwargs))
 
     @property
@@ -140,16 +144,24 @@ class ChildCandidate:
     def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
         """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
         child: Child | None = given if isinstance(given, Child) else None
+        is_again = False
         try:
-            if child is None:
-                child = yield Do(self._start)
-            child.errors.clear()
-            outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
-            if outcome.error is None:
-                outcome = yield from work(child)
-        except (Late, Ended, OverDisk, Misbehaved) as what:
-            assert child is not None
-            outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
+            while True:
+                if child is None:
+                    child = yield Do(self._start)
+                try:
+                    child.errors.clear()
+                    outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
+                    if outcome.error is None:
+                        outcome = yield from work(child)
+                    break
+                except (Late, Ended, OverDisk, Misbehaved) as what:
+                    if is_again or not isinstance(what, Ended) or not child.is_orphan:
+                        outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
+                        break
+                # Somebody ended the process that makes them: none of the candidate's doing.
+                child.end()
+                child, is_again = None, True
         finally:
             # In the middle of a talk it would take the next message for an answer.
             if child is not None and child.is_loaded and not child.is_busy:
@@ -165,6 +177,8 @@ class ChildCandidate:
         # Whoever fills the disk goes on while it is asked for its line.
         line = None if isinstance(what, OverDisk) else child.line_reached(file)
         status = child.end()
+        if status == NOT_STARTED:
+            return self._not_started("there are too many processes")
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
@@ -178,28 +192,37 @@ class ChildCandidate:
         return failures.with_line(error, file, name, line)
 
     def _start(self) -> Child:
-        with self._lock:
-            imports = self._imports()
-            for _ in range(3):
+        imports = self._imports()
+        order = {
+            "readable": imports.readable,
+            "memory": self._limits.memory,
+            "file_size": self._limits.disk // 4,
+            "result": self._limits.result,
+            "output": self._limits.output,
+            "guard": True,
+            "guarded": [*standard_folders(), *site_folders(), *imports.readable],
+        }
+        reason: Exception | None = None
+        for seconds in _PAUSES:
+            time.sleep(seconds)
+            try:
                 zygote = self._zygote
                 if zygote is None or not zygote.is_alive:
                     zygote = self._zygote = Zygote.shared(self._variant._replace(preload=imports.preload))
-                order = {
-                    "readable": imports.readable,
-                    "memory": self._limits.memory,
-                    "file_size": self._limits.disk // 4,
-                    "result": self._limits.result,
-                    "output": self._limits.output,
-                    "guard": True,
-                    "guarded": [*standard_folders(), *site_folders(), *imports.readable],
-                }
-                try:
-                    return Child(zygote, self._limits, order)
-                except ZygoteDiedError:
-                    continue
-        raise SandboxCrashError(
-            f"The process that {self._main.name}() needs did not start.",
-            mend="See whether memory and processes are left.",
+                return Child(zygote, self._limits, order)
+            except ZygoteDiedError as error:
+                reason = error
+            except OSError as error:
+                reason = error
+                if error.errno not in _TEMPORARY:
+                    break
+        raise self._not_started(str(reason)) from reason
+
+    def _not_started(self, reason: str) -> IsolationError:
+        # No error of the candidate, which would be fed back: it can do nothing about it.
+        return IsolationError(
+            f"A process for {self._main.name}() could not be started: {reason}.",
+            mend="Close programs or files, or raise the limits of this user.",
         )
 
     def _imports(self) -> Imports:
@@ -249,15 +272,21 @@ class ChildCandidate:
         yield from ()
         return _NOTHING
 
-    def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps:
+    def _call_inner(self, form: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function that the candidate has returned."""
+        return self._run(lambda child: self._call(child, args, kwargs, form))
+
+    def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Any = None) -> Steps:
         self._scope.look_again()
-        encode, names = self._scope.encode, self._main.parameters
+        encode, names = self._scope.encode, self._main.parameters if inner is None else ()
         called = [*names[: len(args)], *["*args"] * (len(args) - len(names))]
         message = {
             "do": "call",
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
             "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
         }
+        if inner is not None:
+            message["of"] = inner
         message["classes"] = self._news_for(child)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         reply = yield from child.exchange(message, self._limits.seconds, partial(self._serve, child, given))
@@ -280,7 +309,7 @@ class ChildCandidate:
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         said = reply.get("out")
-        self.output = said[: limits.output] if type(said) is str else ""
+        self.output = failures.visible(said[: limits.output]) if type(said) is str else ""
         if self.output and self._printed is not None:
             self._printed(self.output)
         try:
@@ -294,8 +323,16 @@ class ChildCandidate:
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)
-        except (MalformedError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as malformed:
-            raise Misbehaved(str(malformed)[:200]) from None
+        except (
+            MalformedError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ) as malformed:
+            raise Misbehaved(failures.visible(str(malformed)[:200])) from None
         if isinstance(error, SandboxError):
             error.output = self.output
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
@@ -303,11 +340,13 @@ class ChildCandidate:
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         host = described.get("host")
-        if type(host) is int and 0 <= host < len(child.errors):
+        if type(host) is int and host in child.errors:
             return child.errors[host]  # the very exception that a function of the user's raised
-        file, decoder = self._main.file, self._scope.values.decoder
-        files = {file, *(entry["file"] for entry in self._scope.entries if "file" in entry)}
-        return failures.raised(self._main.name, described, self._limits, file=file, files=files, decoder=decoder)
+        main, decoder = self._main, self._scope.values.decoder
+        sent = [(main.file, 0, main.source)]
+        sent += [(entry["file"], entry["line"], entry["source"]) for entry in self._scope.entries if "file" in entry]
+        lines = {(file, first + line) for file, first, text in sent for line in range(1, text.count("\n") + 2)}
+        return failures.raised(main.name, described, self._limits, file=main.file, lines=lines, decoder=decoder)
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""
@@ -326,15 +365,16 @@ class ChildCandidate:
         except StoppingError:
             raise  # past the candidate, which might hold it back
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
-            child.errors.append(error)
+            number = child.note(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
-            return {"error": {"type": kind, "text": str(error)[:4000], "id": len(child.errors) - 1}}
+            return {"error": {"type": kind, "text": str(error)[:4000], "id": number}}
         finally:
             _depth.reset(depth)
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
-        function = self._hosts[path]
+        inner = self._scope.values.offered.get(path)
+        function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
             function = given[root] if root in given else self._scope.value_of(root)
@@ -346,7 +386,7 @@ class ChildCandidate:
     def _say_what_is_lost(self, names: Any) -> None:
         if not self._is_warned:
             self._is_warned = True
-            shown = ", ".join(str(name)[:80] for name in names[:10])
+            shown = failures.visible(", ".join(str(name)[:80] for name in names[:10]))
             warnings.warn(
                 f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
                 RuntimeWarning,
@@ -368,6 +408,11 @@ class _Outcome(NamedTuple):
 
 
 _NOTHING = _Outcome(None, None)
+
+#: How long, in seconds, before each try to start a process.
+_PAUSES = (0.0, 0.05, 0.2, 0.8)
+#: What may be otherwise soon: too many processes or files, or no memory.
+_TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 #: How many calls of hosts this thread or task is in.
 _depth: ContextVar[int] = ContextVar("depth", default=0)

@@ -126,7 +126,7 @@ class Chain:
         for path in self._scope.hosts:
             if path.startswith(start):
                 name = path[len(start) :].partition(".")[0]
-                self._put(kind, name, {"do": "host", "path": start + name})
+                self._put(kind, name, {"do": "host", "key": start + name})
 
     def reach(self, kind: type, state: _Values, waiting: list[tuple[type | None, Uses, bool]]) -> Needs:
         """Put what is used into the classes of *kind*, and what that uses.
@@ -370,6 +370,8 @@ def weakly(value: Any) -> Callable[[], Any]:
 
 def is_own(kind: type, adapt: Callable[[Any], Any]) -> bool:
     """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
+    if issubclass(kind, BaseException):
+        return False
     if any(base.__module__.partition(".")[0] == __name__.partition(".")[0] for base in kind.__mro__):
         return True
     for member in vars(kind).values():

@@ -17,14 +17,27 @@ from opto.errors import (
     SandboxOutputError,
     SandboxTimeoutError,
     SandboxTransferError,
+    StoppingError,
 )
 from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.offers import OUT_OF_MEMORY
 from opto.sandbox.limits import Limits
 
-__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "with_line"]
+__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "visible", "with_line"]
 
 _MOST_FRAMES = 40
+_LONGEST_TEXT = 4000
+#: What terminals obey instead of showing it, and what turns the direction of text, as Python would write it.
+_UNSEEN = {
+    number: ascii(chr(number))[1:-1]
+    for number in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(number) not in "\n\t"
+}
+
+
+def visible(text: str) -> str:
+    """Return *text*, which is somebody else's, so that it can be shown in terminals and sent anywhere."""
+    return text.translate(_UNSEEN).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _in(line: int | None) -> str:
@@ -71,19 +84,24 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
         limits: What it was allowed.
     """
     number = code = None
+    mend = "Return a value, or raise an exception."
     if status is None:
         how = "ended its process"
     elif status & 0x7F:
         number = status & 0x7F
         if number == getattr(signal, "SIGXCPU", 0):
             return late(name, limits, line, is_load=False)
-        how = f"crashed Python ({_name_of(number)})"
+        if number == signal.SIGKILL:
+            how = "was killed, or closed its connection"
+        else:
+            how = f"crashed Python ({_name_of(number)})"
+            mend = "Recurse less deeply, and leave memory and libraries in C alone."
     elif status >> 8 == OUT_OF_MEMORY:
         return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
     else:
         code = status >> 8
         how = f"ended its process with exit code {code}"
-    error = SandboxCrashError(f"{name}() {how}{_in(line)}.", mend="Return a value, or raise an exception.", line=line)
+    error = SandboxCrashError(f"{name}() {how}{_in(line)}.", mend=mend, line=line)
     error.signal, error.exit_code = number, code
     return error
 
@@ -97,7 +115,7 @@ def _name_of(number: int) -> str:
 
 def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> SandboxError:
     """Return the error for a limit that the child itself saw passed."""
-    line = reply.get("line") if type(reply.get("line")) is int else None
+    line = reply["line"] if _is_small(reply.get("line"), 1_000_000) else None
     match reply["limit"]:
         case "output":
             return SandboxOutputError(
@@ -106,11 +124,11 @@ def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> Sandbox
                 line=line,
             )
         case "result":
-            size = f", {_size(reply['size'])}" if type(reply.get("size")) is int else ""
+            size = f", {_size(reply['size'])}" if _is_small(reply.get("size"), 1 << 60) else ""
             return SandboxOutputError(f"{name}() returned more than {_size(limits.result)}{size}.", mend="Return less.")
         case "type":
             return SandboxTransferError(
-                f"{name}() returned {str(reply.get('what'))[:200]}, which cannot leave the sandbox.",
+                f"{name}() returned {visible(str(reply.get('what'))[:200])}, which cannot leave the sandbox.",
                 mend="Return plain data: numbers, texts, lists, dicts, arrays, or what it was given.",
             )
         case _:
@@ -120,12 +138,16 @@ def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> Sandbox
 _USE_LESS = "Work on less at once."
 
 
+def _is_small(number: Any, most: int) -> bool:
+    return type(number) is int and 0 <= number < most
+
+
 def _too_much(name: str, limits: Limits, line: int | None) -> str:
     return f"{name}() used more than {_size(limits.memory)} of memory{_in(line)}."
 
 
 def raised(
-    name: str, described: Any, limits: Limits, *, file: str, files: Collection[str], decoder: Decoder
+    name: str, described: Any, limits: Limits, *, file: str, lines: Collection[tuple[str, int]], decoder: Decoder
 ) -> BaseException:
     """Return the exception that a candidate let out, with the lines that it came through.
 
@@ -134,22 +156,22 @@ def raised(
         described: What the child says of it.
         limits: What it was allowed.
         file: File name of the candidate.
-        files: Those of all code that it may have come through. Others are left out: whoever shows the lines of an
-            exception would read them.
+        lines: Those of all code that it may have come through, with their files. Others are left out: whoever shows
+            the lines of an exception would read them.
         decoder: Reads its arguments.
     """
     frames = [
-        (found, line, str(where)[:100])
+        (found, line, visible(str(where)[:100]))
         for found, line, where in described.get("frames", ())[:_MOST_FRAMES]
-        if type(line) is int and 0 <= line < 1_000_000 and type(found) is str and found in files
+        if type(line) is int and type(found) is str and (found, line) in lines
     ]
-    lines = [line for found, line, _ in frames if found == file]
-    line = lines[-1] if lines else None
-    text = str(described.get("text", ""))[:4000]
+    reached = [line for found, line, _ in frames if found == file]
+    line = reached[-1] if reached else None
+    text = visible(str(described.get("text", ""))[:_LONGEST_TEXT])
     if described.get("type") == "MemoryError":
         error: BaseException = SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
     elif "forbidden" in described:
-        said = str(described["forbidden"])[:1000].rstrip(".")
+        said = visible(str(described["forbidden"])[:1000]).rstrip(".")
         error = SandboxForbiddenError(
             f"{name}() did what it may not{_in(line)}: {said}.",
             mend="Compute the result from the arguments.",
@@ -159,31 +181,31 @@ def raised(
         base = getattr(builtins, str(described.get("base")), None)
         if not isinstance(base, type) or not issubclass(base, BaseException):
             base = Exception
-        if not issubclass(base, Exception):
-            # It would end the user's program, or cancel a task.
+        kind = decoder.decode({"!known": described["key"]}) if "key" in described else base
+        if not issubclass(base, Exception) or not issubclass(kind, Exception) or issubclass(kind, StoppingError):
+            # It would end the user's program or its loop, or cancel a task.
             error = SandboxCrashError(
-                f"{name}() raised {str(described.get('type'))[:100]}{_in(line)}, which ends programs.",
+                f"{name}() raised {visible(str(described.get('type'))[:100])}{_in(line)}, which ends programs.",
                 mend="Return a value, or raise an exception that says what is wrong.",
                 line=line,
             )
         else:
-            error = _remade(base, described, text, decoder)
+            error = _remade(base, kind, described, text, decoder)
+            if isinstance(error, SyntaxError) and all(found != error.filename for found, _ in lines):
+                error.filename = None  # some show its lines
     return with_frames(error, frames)
 
 
-def _remade(base: type[Exception], described: Mapping[str, Any], text: str, decoder: Decoder) -> Exception:
+def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text: str, decoder: Decoder) -> Exception:
     """Return an exception of a class that was raised over there, as nearly as it is known here."""
     try:
         args = decoder.decode(described.get("args"))
-        args = args if isinstance(args, tuple) else (text,)
+        args = (*map(_shortened, args),) if isinstance(args, tuple) else (text,)
         state = decoder.decode(described.get("state") or {})
     except MalformedError:
         args, state = (text,), {}
-    kind: Any = base
-    name = str(described.get("type"))[:100]
-    if "key" in described:
-        kind = decoder.decode({"!known": described["key"]})
-    elif name != base.__name__:
+    name = visible(str(described.get("type"))[:100])
+    if "key" not in described and name != base.__name__:
         # A class of the candidate's own: its name and its text are all that matters of it.
         kind = type(name, (base,), {"__module__": "candidate", "__str__": lambda _: text})
     if issubclass(kind, BaseExceptionGroup):
@@ -195,8 +217,16 @@ def _remade(base: type[Exception], described: Mapping[str, Any], text: str, deco
     if kind is not base:
         error.args = args
     if isinstance(state, dict):
-        error.__dict__.update(state)
+        notes = state.pop("__notes__", None)
+        error.__dict__.update({name: item for name, item in state.items() if type(name) is str and name[:2] != "__"})
+        for note in notes if isinstance(notes, list) else ():
+            error.add_note(_shortened(str(note)))
     return error
+
+
+def _shortened(value: Any) -> Any:
+    """Return *value*, which is shown as it is if it is a text, as a text that can be shown."""
+    return visible(value[:_LONGEST_TEXT]) if type(value) is str else value
 
 
 def with_line(error: BaseException, file: str, name: str, line: int | None) -> BaseException:

@@ -75,12 +75,14 @@ def forwarding(definition: Definition, engine: Engine, defaults: Mapping[str, An
     named = ", ".join(f"{name!r}: {name}" for name in only)
     passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
     is_async = isinstance(definition, ast.AsyncFunctionDef)
-    body = f"{'await ' if is_async else ''}__{'a' * is_async}call({passed})"
-    body = f"for __item in {body}: yield __item" if _is_generator(definition) else f"return {body}"
+    own = "_"
+    while any(name.startswith(own) for name in _all_names(definition)):
+        own += "_"  # an argument is not called in place of the candidate
+    body = f"{'await ' if is_async else ''}{own}call({passed})"
+    body = f"for {own}item in {body}: yield {own}item" if _is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
     space: dict[str, Any] = {
-        "__call": _Passing(engine, engine.__call__, leading, defaults),
-        "__acall": _Passing(engine, engine.acall, leading, defaults),
+        f"{own}call": _Passing(engine, engine.acall if is_async else engine.__call__, leading, defaults)
     }
     # In the folder of this file, so that tracebacks for users leave it out.
     exec(compile(text, f"{__file__} (generated)", "exec"), space)  # noqa: S102 - only names of arguments go in
@@ -119,6 +121,12 @@ class _Passing:
     def __memo__(self) -> Any:
         # For whoever keeps results by what they were computed from.
         return self._engine.content
+
+
+def _all_names(definition: Definition) -> list[str]:
+    args = definition.args
+    given = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]
+    return [definition.name, *(item.arg for item in given)]
 
 
 def _is_generator(definition: ast.AST) -> bool:

@@ -45,7 +45,9 @@ def site_folders() -> tuple[str, ...]:
     return tuple(
         path
         for path in sys.path
-        if os.path.basename(path) in {"site-packages", "dist-packages"} and os.path.isdir(path)
+        if isinstance(path, str)  # whatever else stands there, Python passes over, too
+        and os.path.basename(path) in {"site-packages", "dist-packages"}
+        and os.path.isdir(path)
     )
 
 

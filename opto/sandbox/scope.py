@@ -4,7 +4,7 @@ import ast
 import builtins
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from logging import Logger
 from types import FunctionType, ModuleType
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
+_SLOW = frozenset({"numpy", "pandas"})
 _MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
 
 
@@ -120,7 +121,7 @@ class Scope:
             if (space, name) not in self._done:
                 self._done.add((space, name))  # before: functions may call each other
                 try:
-                    entry: _Entry = {"do": "host", "path": name}
+                    entry: _Entry = {"do": "host", "key": name}
                     if not is_host:
                         entry = self._entry(name, values[name], space, what=what)
                 except SandboxTransferError as error:
@@ -132,6 +133,10 @@ class Scope:
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def expect(self, values: Iterable[Any]) -> None:
+        """Note that *values* will come, before there is a process: what takes long to import is then there already."""
+        self.used |= _SLOW & {type(value).__module__.partition(".")[0] for value in values}
 
     def value_of(self, name: str) -> Any:
         """Return what the program calls *name* now.

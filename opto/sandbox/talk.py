@@ -21,6 +21,10 @@ __all__ = ["Child", "Do", "Ended", "HostCall", "Late", "Misbehaved", "OverDisk",
 _LENGTH = struct.Struct(">Q")
 #: How long nobody looks how much there is in the work folder.
 _TICK = 0.02
+#: How long the lines that a child writes down are read.
+_PATIENCE = 0.5
+#: How many exceptions of the host are kept in a call: what was held back that long ago comes back as a copy.
+_MOST_ERRORS = 100
 
 
 class Wait(NamedTuple):
@@ -71,7 +75,7 @@ class Child:
         versions: Which of the values there.
         is_loaded: True once it has the candidate.
         is_busy: True from a message to the answer.
-        errors: What calls of the host raised in this call, by what the child calls it.
+        errors: What calls of the host raised in this call, by what the child calls it; the last of them.
     """
 
     def __init__(self, zygote: Zygote, limits: Limits, order: Mapping[str, Any]) -> None:
@@ -81,24 +85,43 @@ class Child:
         self.known = 0
         self.versions: dict[tuple[str, str], int] = {}
         self.is_loaded = self.is_busy = False
-        self.errors: list[Exception] = []
+        self.errors: dict[int, Exception] = {}
+        self._noted = 0
+        self._has_asked = False
         self._zygote, self._limits = zygote, limits
+        self._talk = -1
         ours, theirs = socket.socketpair()
-        reader, writer = os.pipe()
-        try:
-            ours.setblocking(False)
-            os.set_blocking(reader, False)
-            self._number, self._folder = zygote.start(order, [theirs.fileno(), writer])
-        except BaseException:
-            ours.close()
-            os.close(reader)
-            raise
-        finally:
-            theirs.close()
-            os.close(writer)
-        self._talk, self._trace = ours.detach(), reader
+        with ours, theirs:
+            reader, writer = os.pipe()
+            try:
+                ours.setblocking(False)
+                os.set_blocking(reader, False)
+                self._number, self._folder, self._process = zygote.start(order, [theirs.fileno(), writer])
+            except BaseException:
+                os.close(reader)
+                raise
+            finally:
+                os.close(writer)
+            self._talk, self._trace = ours.detach(), reader
         self._seen = time.monotonic()
         self._rest = b""
+
+    def __del__(self) -> None:
+        # Whoever waited for it was cancelled as it came.
+        with suppress(Exception):
+            self.end(may_wait=False)
+
+    def note(self, error: Exception) -> int:
+        """Remember what a call of the host raised; return what the child calls it."""
+        self._noted += 1
+        self.errors[self._noted] = error
+        self.errors.pop(self._noted - _MOST_ERRORS, None)
+        return self._noted
+
+    @property
+    def is_orphan(self) -> bool:
+        """True if what made it is gone, and it with that, before it did anything that could be seen outside."""
+        return not self._has_asked and not self._zygote.is_there
 
     def exchange(
         self, message: Mapping[str, Any], seconds: float, serve: Callable[[Mapping[str, Any]], Steps]
@@ -118,15 +141,18 @@ class Child:
         """
         number = int.from_bytes(os.urandom(6), "big")
         until = time.monotonic() + seconds
-        self.is_busy = True
+        self.is_busy, self._has_asked = True, False
         yield from self._write({**message, "n": number, "seconds": seconds}, until)
         while True:
+            # Where answers are always there already, nobody waits, which is where time is looked at otherwise.
+            self._look(until)
             reply = yield from self._read(until)
             if type(reply) is not dict or reply.get("n") != number:
                 raise Misbehaved("an answer to something else")
             if "host" not in reply:
                 self.is_busy = False
                 return reply
+            self._has_asked = True
             left = until - time.monotonic()
             answer = yield from serve(reply)
             until = time.monotonic() + left
@@ -176,15 +202,20 @@ class Child:
             left -= len(data)
         return b"".join(parts)
 
+    def _look(self, until: float) -> float:
+        """Raise what there is to raise about time and disk; return what time it is."""
+        now = time.monotonic()
+        if now - self._seen > _TICK:
+            self._seen = now
+            if is_over(self._folder, self._limits.disk, self._process):
+                raise OverDisk
+        if now >= until:
+            raise Late
+        return now
+
     def _wait(self, until: float, *, is_write: bool) -> Steps:
         while True:
-            now = time.monotonic()
-            if now - self._seen > _TICK:
-                self._seen = now
-                if is_over(self._folder, self._limits.disk):
-                    raise OverDisk
-            if now >= until:
-                raise Late
+            now = self._look(until)
             if (yield Wait(self._talk, is_write, min(until - now, _TICK))):
                 return
 
@@ -194,8 +225,9 @@ class Child:
             self._zygote.trace(self._number)
             poll = select.poll()
             poll.register(self._trace, select.POLLIN)
-            text = b""
-            while len(text) < 1 << 16 and poll.poll(30):
+            text, until = b"", time.monotonic() + _PATIENCE
+            # It may go on writing there for as long as it lives.
+            while len(text) < 1 << 16 and time.monotonic() < until and poll.poll(30):
                 more = os.read(self._trace, 1 << 16)
                 if not more:
                     break

@@ -1,18 +1,22 @@
 """The user's values on their way to a candidate, and what comes back."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from enum import Enum
 from functools import partial
+from importlib import import_module
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
+from opto.sandbox.child.frames import READERS, write_table
+from opto.sandbox.child.functions import HARMLESS
 from opto.sandbox.child.graphs import Writing, is_instance, read_graph
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.written import is_of_program
 
-__all__ = ["Values"]
+__all__ = ["Inner", "Values"]
 
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, Rewritten)
 #: Objects of the standard library that say how they are made.
@@ -28,12 +32,44 @@ class _Source(Protocol):
     def key_of_function(self, function: Any, /) -> str: ...
 
 
+class Inner:
+    """A function that a candidate returned: called outside, it runs where that runs, and keeps nothing between calls.
+
+    Attributes:
+        form: By which any process of the candidate finds it.
+    """
+
+    __slots__ = ("__name__", "__qualname__", "__weakref__", "_call", "form")
+
+    def __init__(self, form: Any, call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        self.form, self._call = form, call
+        self.__name__ = self.__qualname__ = str(form["!inner"][2])
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._call(self.form, args, kwargs)
+
+    def is_of(self, caller: Any) -> bool:
+        """True if it is *caller* that calls it."""
+        return bool(caller == self._call)
+
+    def __copy__(self) -> "Inner":
+        return self
+
+    def __deepcopy__(self, _: Any) -> "Inner":
+        return self
+
+    def __repr__(self) -> str:
+        return f"<function {self.__name__} in the sandbox>"
+
+
 class Values:
     """Turns values into forms, and forms into values.
 
     Attributes:
         decoder: For what comes out.
         known: The classes and functions that candidates were told of, by key.
+        offered: The functions of other candidates that went in as values, by the name that they are called by.
+        caller: Returns what calls a function that came out, if there is still something.
 
     Args:
         source: Tells candidates of more.
@@ -42,6 +78,8 @@ class Values:
 
     def __init__(self, source: _Source, encoder: type[Encoder]) -> None:
         self.known: dict[str, Any] = {}
+        self.offered: MutableMapping[str, Inner] = WeakValueDictionary()
+        self.caller: Callable[[], Any] = lambda: None
         self.decoder = Decoder(self._read)
         self._source, self._encoder = source, encoder
 
@@ -76,6 +114,8 @@ class Values:
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         kind, key_of = type(value), self._source.key_of
+        if isinstance(value, Inner):
+            return self._inner(value)
         if isinstance(value, re.Pattern):
             return {"!pattern": [encoder.encode(value.pattern), value.flags]}
         if isinstance(value, Enum):
@@ -84,7 +124,15 @@ class Values:
             return {"!named": [key_of(kind), encoder.sequence(value, depth)]}
         if hasattr(kind, "__dataclass_fields__") or (is_of_program(kind) and is_instance(value)):
             return writing.instance(key_of(kind), value)
-        return encoder.base(value, depth)
+        return write_table(encoder, value, depth) or encoder.base(value, depth)
+
+    def _inner(self, value: Inner) -> Any:
+        """Return the form of a function of this candidate, or of another one: that is called where it is."""
+        if value.is_of(self.caller()):
+            return value.form
+        name = f"@{id(value)}"
+        self.offered[name] = value
+        return {"!host": name}
 
     def _function(self, value: Any) -> Any:
         found = self._source.importable(value)
@@ -114,4 +162,13 @@ class Values:
                 return self.known[key].__members__[name]
             case "!known":
                 return self.known[content]
+            case "!harmless":
+                module, name = content
+                if name in HARMLESS[module] or "*" in HARMLESS[module]:
+                    return getattr(import_module(module), name)
+            case "!inner":
+                if (call := self.caller()) is not None and type(content[2]) is str:
+                    return Inner({"!inner": content}, call)
+            case _ if tag in READERS:
+                return READERS[tag](content, value)
         raise LookupError(tag)

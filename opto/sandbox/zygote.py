@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import signal
 import struct
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +28,8 @@ _START = (
     "import sys, types; package = types.ModuleType('opto_child'); package.__path__ = [sys.argv[1]]; "
     "sys.modules['opto_child'] = package; from opto_child.zygote import main; main()"
 )
-_PATIENCE = 60.0
+#: How long an answer may take, and after how much of that the process is woken: somebody may have stopped it.
+_PATIENCE, _PAUSE = 60.0, 3.0
 #: Numbers of users that nobody gives away: not to people, not to services, not to containers.
 _FIRST_USER, _MOST_USERS = 0x70000000, 0x0FFF0000
 
@@ -43,6 +46,9 @@ class Variant(NamedTuple):
     kernel: bool = True
     bubblewrap: str | None = None
     preload: tuple[str, ...] = ()
+
+
+_GONE = "the process that makes them is gone"
 
 
 class ZygoteDiedError(Exception):
@@ -69,9 +75,9 @@ class Zygote:
         self._unwanted: list[int] = []
         self._asking: int | None = None  # the thread
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
+        ours, theirs = _above_the_standard_ones(socket.socketpair())
         root = _make_root()
         os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
-        ours, theirs = socket.socketpair()
         command = _command(variant, root, theirs.fileno(), self._first_user)
         said = os.path.join(root, "stderr")
         try:
@@ -96,9 +102,10 @@ class Zygote:
         finally:
             theirs.close()
         self._socket, self.root, self.process_id = ours, root, process.pid
+        self._process, self._has_namespaces = process, variant.bubblewrap is not None
         self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
         _sharing.all.add(self)
-        ours.settimeout(_PATIENCE)
+        ours.settimeout(_PAUSE)
         self.is_alive = True
         try:
             self.offered: int = self._read()["offered"]
@@ -115,25 +122,33 @@ class Zygote:
         """Return the zygote of this process that is as asked for; start it if there is none."""
         with _sharing.lock:
             zygote = _sharing.zygotes.get(variant)
-            if zygote is None or not zygote.is_alive:
+            if zygote is not None and not zygote.is_alive:
+                # Whoever holds it goes on holding it, and nobody would hold the new one between two candidates.
+                zygote = _sharing.zygotes[variant] = _sharing.successors[variant] = cls(variant)
+            elif zygote is None:
                 zygote = _sharing.zygotes[variant] = cls(variant)
             return zygote
 
-    def start(self, order: Mapping[str, Any], handed: Sequence[int]) -> tuple[int, str]:
-        """Make a child; return its number here and its work folder.
+    def start(self, order: Mapping[str, Any], handed: Sequence[int]) -> tuple[int, str, int | None]:
+        """Make a child; return its number here, its work folder, and its process, if anybody here can know that.
 
         Raises:
             ZygoteDiedError: It did not answer.
-            IsolationError: It could not.
+            OSError: It could not.
         """
         number = next(self._numbers)
         answer = self._ask({"do": "start", "id": number, **order}, handed)
         if "failed" in answer:
-            raise IsolationError(
-                f"A process for a candidate could not be started: {answer['failed']}.",
-                mend="Close programs, or raise the limits of this user.",
-            )
-        return number, answer["folder"]
+            raise OSError(*answer["failed"])
+        process: int | None = answer["process"]
+        if process is not None and self._has_namespaces:
+            process = _seen_from_here(self.process_id, process)
+        return number, answer["folder"], process
+
+    @property
+    def is_there(self) -> bool:
+        """True as long as its process has not ended."""
+        return self.is_alive and self._process.poll() is None
 
     def trace(self, number: int) -> None:
         """Have a child write down the lines that it is in."""
@@ -173,7 +188,7 @@ class Zygote:
     def _ask(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:
         with self._lock:
             if not self.is_alive:
-                raise ZygoteDiedError
+                raise ZygoteDiedError(_GONE)
             self._asking = threading.get_ident()
             try:
                 while self._unwanted:
@@ -181,7 +196,7 @@ class Zygote:
                 return self._exchange(order, handed)
             except (OSError, EOFError, ValueError) as error:
                 self.close()
-                raise ZygoteDiedError from error
+                raise ZygoteDiedError(_GONE) from error
             except BaseException:
                 # In the middle of an answer: the next one would be taken for it.
                 self.close()
@@ -202,13 +217,50 @@ class Zygote:
         return json.loads(self._receive(_LENGTH.unpack(self._receive(_LENGTH.size))[0]))
 
     def _receive(self, size: int) -> bytes:
-        data = b""
+        data, until = b"", time.monotonic() + _PATIENCE
         while len(data) < size:
-            more = self._socket.recv(size - len(data))
+            try:
+                more = self._socket.recv(size - len(data))
+            except TimeoutError:
+                if time.monotonic() > until:
+                    raise
+                with suppress(OSError):
+                    os.kill(self.process_id, signal.SIGCONT)
+                continue
             if not more:
                 raise EOFError
             data += more
         return data
+
+
+def _above_the_standard_ones(pair: Any) -> Any:
+    """Return a pair of sockets whose numbers are not those of input, output and errors, which may be closed."""
+    if all(each.fileno() > _ERRORS for each in pair):
+        return pair
+    import fcntl  # noqa: PLC0415 - few programs close those
+    import socket  # noqa: PLC0415 - as above
+
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _ERRORS + 1) for each in pair]
+    for each in pair:
+        each.close()
+    return [socket.socket(fileno=number) for number in moved]
+
+
+_ERRORS = 2
+
+
+def _seen_from_here(ancestor: int, number: int) -> int | None:
+    """Return what the process that calls itself *number*, in namespaces below *ancestor*, is called here."""
+    waiting = [ancestor]
+    with suppress(OSError, ValueError):
+        while waiting:
+            process = waiting.pop()
+            status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
+            numbers = status.partition("NSpid:")[2].partition("\n")[0].split()
+            if len(numbers) > 1 and int(numbers[-1]) == number:
+                return process
+            waiting += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
+    return None
 
 
 def _make_root() -> str:
@@ -219,8 +271,8 @@ def _make_root() -> str:
     name = f"opto-sandbox-{os.urandom(8).hex()}"
     places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
     for place in filter(None, places):
-        root = os.path.join(os.path.abspath(place), name)
         try:
+            root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
             os.mkdir(root, 0o700)
         except OSError:
             continue
@@ -271,6 +323,7 @@ class _Sharing:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.zygotes: weakref.WeakValueDictionary[Variant, Zygote] = weakref.WeakValueDictionary()
+        self.successors: dict[Variant, Zygote] = {}
         self.all: weakref.WeakSet[Zygote] = weakref.WeakSet()
 
     def begin_anew(self) -> None:
@@ -288,6 +341,8 @@ if hasattr(os, "register_at_fork"):
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ") if name in os.environ}
     # One thread for each library: a process with threads cannot be copied.
+    # Each further place that C takes memory from would use up 64 MiB of the address space that is limited.
+    kept["MALLOC_ARENA_MAX"] = "2"
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     return {"LC_ALL": "C.UTF-8", "PATH": os.defpath, **threads, **kept}
 

@@ -211,6 +211,8 @@ def test_other_values_are_named(value, what):
         {"!path": ["Popen", "x"]},
         {"!default": ["eval", []]},
         {"!dict": [[{"!int": hex(number * ((1 << 61) - 1))}, 0] for number in range(2000)]},
+        {"!set": [*range(1, 1000), *({"!int": hex(number * ((1 << 61) - 1))} for number in range(300))]},
+        {"!array": ["f8" + " " * 1000, [0], ""]},
         {"!complex": ["1", "2"]},
     ],
     ids=lambda form: json.dumps(form)[:40],

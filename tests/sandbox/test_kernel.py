@@ -108,6 +108,14 @@ def test_system_calls(tmp_path):
     assert ring == "38"  # ENOSYS: a call that stands in none of the tables does not exist
 
 
+def test_root_without_its_powers_is_hardly_root():
+    program = RUN + "kernel.give_up_new_powers()\nkernel.give_up_powers()\nprint(open('/proc/self/status').read())"
+    command = [sys.executable, "-I", "-S", "-c", program, str(PACKAGE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    powers = dict(re.findall(r"^(Cap(?:Eff|Prm|Inh)):\t(\w+)$", done.stdout, re.MULTILINE))
+    assert {name: int(bits, 16) for name, bits in powers.items()} == {"CapEff": 0, "CapPrm": 0, "CapInh": 0}
+
+
 def test_the_program_ends_processes_that_speak_as_another_machine():
     from opto.sandbox.child import kernel
 

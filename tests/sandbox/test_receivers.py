@@ -74,6 +74,41 @@ class Agent:
         return [self.name, self.greet(), self.memory.recall(count)]
 
 
+class Base:
+    __secret = 3
+
+    def act(self, x):
+        return [x, self.__secret]
+
+    def low(self):
+        return "base"
+
+    def high(self):
+        return self.low()
+
+
+class Middle(Base):
+    __secret = 4
+
+    def act(self, x):
+        return [*super().act(x), self.__secret]
+
+    def low(self):
+        return f"middle of {super().low()}"
+
+    def count(self, n):
+        return n
+
+    @property
+    def size(self):
+        return 1
+
+
+class Top(Middle):
+    def low(self):
+        return f"top of {super().low()}"
+
+
 @pytest.fixture(scope="module")
 def sandbox():
     return Sandbox()
@@ -99,6 +134,36 @@ def run(sandbox, body, player, x=1):
 )
 def test_methods_find_what_they_use(sandbox, body, expected):
     assert run(sandbox, body, Player()) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return super().act(x)", [1, 3]),
+        ("return [super(__class__, self).act(x), self.__secret]", [[1, 3], 4]),
+        ("return [super().low(), self.low(), self.high()]", ["base", *["top of middle of base"] * 2]),
+        ("return x if x > 3 else self.act(x + 1)", 4),
+        ("return self.size + super().__sizeof__() * 0", 1),
+    ],
+)
+def test_classes_above_are_found_in_their_order(sandbox, body, expected):
+    source = f"def act(self, x):\n    {body}\n"
+    with sandbox.load(source, like=Middle.act, owner=Middle) as candidate:
+        assert candidate(Top(), 1) == expected
+
+
+def test_one_candidate_may_serve_objects_of_several_classes(sandbox):
+    source = "def act(self, x):\n    return [self.low(), *super().act(x)]\n"
+    with sandbox.load(source, like=Middle.act, owner=Middle) as candidate:
+        for _ in range(2):
+            assert candidate(Top(), 1) == ["top of middle of base", 1, 3]
+            assert candidate(Middle(), 2) == ["middle of base", 2, 3]
+
+
+def test_methods_may_call_themselves(sandbox):
+    source = "def count(self, n):\n    return n and 1 + self.count(n - 1)\n"
+    with sandbox.load(source, like=Middle.count, owner=Middle) as candidate:
+        assert candidate(Top(), 5) == 5
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ class TestLimits:
         assert error.line == 2
 
     @pytest.mark.parametrize(
-        "value", ["object()", "lambda: 1", "iter([])", "open('x', 'w')", "map(int, [])", "type('T', (), {})()"]
+        "value", ["object()", "open", "iter([])", "open('x', 'w')", "map(int, [])", "type('T', (), {})()"]
     )
     def test_results_that_are_no_data_are_named(self, quick, value):
         with quick.load(f"def f():\n    return {value}\n") as candidate:
@@ -635,6 +635,4 @@ class TestNothingIsLeft:
             child = candidate()
             os.kill(quick._level.zygote.process_id, 9)
             assert until(lambda: not runs(child))
-            with pytest.raises(SandboxCrashError):
-                candidate()
             assert candidate() != child

@@ -1,6 +1,7 @@
 """Values that are more than plain data go in as what they are, and come out as what they were."""
 
 import collections
+import copy
 import dataclasses
 import functools
 import operator
@@ -9,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from opto.errors import SandboxTransferError
-from opto.sandbox import Sandbox
+from opto.errors import SandboxTimeoutError, SandboxTransferError
+from opto.sandbox import Limits, Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 
@@ -187,6 +188,57 @@ def test_what_cannot_enter_is_named_with_its_place(sandbox):
         run(sandbox, "x", [Client()])
     with pytest.raises(SandboxTransferError, match="the function <lambda>"):
         run(sandbox, "x(1)", eval("lambda x: x"))
+
+
+class TestFunctionsThatComeOut:
+    """They are called where they were made."""
+
+    @pytest.mark.parametrize(
+        ("expression", "args", "expected"),
+        [
+            ("lambda a: a + x", (2,), 12),
+            ("[lambda a: a, lambda a: a * x][1]", (2,), 20),
+            ("(lambda y: lambda a=3, *, b=4: [x, y, a, b])(7)", (5,), [10, 7, 5, 4]),
+            ("(lambda f: lambda a: f(a) + f(x))(lambda n: n * n)", (2,), 104),
+            ("(lambda: (yield from range(x)))", (), [*range(10)]),
+            ("len", ([1, 2],), 2),
+            ("__import__('math').sqrt", (16,), 4.0),
+            ("int", ("7",), 7),
+            ("doubled", (4,), 8),
+        ],
+    )
+    def test_are_called_like_functions(self, sandbox, expression, args, expected):
+        function = run(sandbox, expression, 10)
+        assert function(*args) == expected
+
+    def test_are_found_in_other_results_and_go_back_in(self, sandbox):
+        source = "def original(x):\n    return {'+': lambda a, b: a + b} if x is None else x['+'](1, 2)\n"
+        with sandbox.load(source, like=original) as candidate:
+            table = candidate(None)
+            assert table["+"](3, 4) == 7
+            candidate.close()
+            assert table["+"](3, 4) == 7
+            assert candidate(table) == 3
+        assert run(sandbox, "x['+'](5, 6)", table) == 11
+        assert copy.deepcopy(table)["+"](1, 1) == 2
+
+    def test_have_limits_and_lines(self):
+        body = "    def work(n):\n        while n:\n            pass\n        return 1 / n\n    return work\n"
+        source = f"def original(x):\n{body}"
+        with Sandbox(limits=Limits(seconds=0.5)).load(source, like=original) as candidate:
+            work = candidate(1)
+            with pytest.raises(SandboxTimeoutError) as caught:
+                work(1)
+            assert caught.value.line in (3, 4)
+            with pytest.raises(ZeroDivisionError):
+                work(0)
+
+    @pytest.mark.parametrize(
+        "expression", ["open", "__import__('os').system", "eval", "type", "(lambda: 1).__get__(1)"]
+    )
+    def test_others_stay_inside(self, sandbox, expression):
+        with pytest.raises(SandboxTransferError, match="cannot leave"):
+            run(sandbox, expression, 1)
 
 
 def test_classes_in_functions_have_what_stands_there(sandbox):

@@ -374,7 +374,7 @@ class TestWhatTheProgramNotices:
         work = learn(make(), "def work(x):\n    print('hello', x, chr(27) + '[2J')\n    return x / 0\n")
         with pytest.raises(ZeroDivisionError):
             work(1)
-        assert capsys.readouterr().out == "hello 1 \N{REPLACEMENT CHARACTER}[2J\n"
+        assert capsys.readouterr().out == "hello 1 \\x1b[2J\n"
 
     @pytest.mark.parametrize(
         "source",

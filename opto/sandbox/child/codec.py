@@ -15,6 +15,8 @@ __all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", 
 #: Nested deeper than this is either meant badly or contains itself.
 _DEEPEST = 100
 _SMALL = 1 << 200
+#: How many values with the same hash may stand in a set, or in a dict as keys.
+_MOST_ALIKE = 200
 _PLAIN = frozenset({type(None), bool, str, float})
 _KINDS_OF_ARRAYS = frozenset("biufcSUmM")
 
@@ -281,8 +283,13 @@ class Decoder:
     def hashed(self, content: Any) -> list[Any]:
         """Return values that will be looked up by their hashes, unless so many are the same that this takes long."""
         values = [*self.items(content)]
-        if len(values) > 1000 and 4 * len({*map(hash, values)}) < len(values):
-            raise MalformedError("The keys collide.")
+        hashes = [*map(hash, values)]
+        if len(hashes) - len({*hashes}) >= _MOST_ALIKE:
+            counts: dict[int, int] = {}
+            for number in hashes:
+                counts[number] = counts.get(number, 0) + 1
+            if max(counts.values()) > _MOST_ALIKE:
+                raise MalformedError("The keys collide.")
         return values
 
     def mapping(self, content: Any) -> "Iterator[tuple[Any, Any]]":
@@ -324,7 +331,9 @@ def _read_range(decoder: Decoder, content: Any) -> range:
 
 def _read_array(_: Decoder, content: Any) -> Any:
     dtype, shape, data = content
-    kind = _of("numpy", "dtype")(_checked(dtype, str))
+    if len(_checked(dtype, str)) > 100:  # numpy takes long to read a list of many
+        raise ValueError("a description of an array that is too long")
+    kind = _of("numpy", "dtype")(dtype)
     if kind.kind not in _KINDS_OF_ARRAYS:
         raise TypeError(f"arrays of {dtype[:40]}")
     return _of("numpy", "frombuffer")(bytearray(_bytes(data)), kind).reshape([_checked(size, int) for size in shape])

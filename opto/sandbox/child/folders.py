@@ -1,6 +1,8 @@
 """Work folders, in which a candidate may have done anything."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
@@ -10,9 +12,14 @@ __all__ = ["is_over", "remove"]
 _MOST_ENTRIES, _DEEPEST = 4096, 64
 
 
-def is_over(folder: str, limit: int) -> bool:
-    """True if there is more than *limit* bytes below *folder*, or more than can be looked through."""
-    waiting, size, seen = [(folder, 0)], 0, 0
+def is_over(folder: str, limit: int, process: int | None = None) -> bool:
+    """True if there is more than *limit* bytes below *folder*, or more than can be looked through.
+
+    *process*: Whose files count, too, that are open and have no name any more, if anybody may look at them.
+    """
+    waiting, size, seen = [(folder, 0)], _size_of_nameless(process), 0
+    if size > limit:
+        return True
     while waiting:
         path, depth = waiting.pop()
         if depth > _DEEPEST:
@@ -30,45 +37,79 @@ def is_over(folder: str, limit: int) -> bool:
         except FileNotFoundError:
             continue  # gone in the meantime
         except OSError as error:
-            if error.errno != 13:  # a folder that it locked: what is in there stays below the limit for one file
+            # Nobody can tell how much is in a folder that it locked. The work folder itself is another user's.
+            if depth or error.errno != errno.EACCES:
                 return True
     return False
 
 
+def _size_of_nameless(process: int | None) -> int:
+    size = 0
+    if process is not None:
+        with suppress(OSError):
+            for number in os.listdir(f"/proc/{process}/fd"):
+                with suppress(OSError):
+                    found = os.stat(f"/proc/{process}/fd/{number}")
+                    if not found.st_nlink and stat.S_ISREG(found.st_mode):
+                        size += found.st_blocks * 512
+    return size
+
+
 def remove(folder: str) -> None:
-    """Remove *folder*, however deep it is and whatever was done to its modes. Links are not followed."""
+    """Remove *folder*, however deep it is and whatever was done to its modes.
+
+    Links are not followed, not even those that somebody puts in the place of a folder meanwhile.
+    """
     names = count()
-    while True:
-        try:
-            with os.scandir(folder) as entries:
-                found = [*entries]
-        except OSError:
-            return
-        # Not any(): every entry is to be tried.
-        if found and not sum(_remove_entry(entry, folder, names) for entry in found):
-            return  # nothing that is left can be removed
-        if not found:
-            break
     with suppress(OSError):
+        top = os.open(folder, _FOLDER)
+        try:
+            # Not any(): every entry is to be tried. If there is no progress, what is left cannot be removed.
+            while sum([_remove_entry(entry, top, names) for entry in _entries(top)]):
+                pass
+        finally:
+            os.close(top)
         os.rmdir(folder)
 
 
-def _remove_entry(entry: "os.DirEntry[str]", top: str, names: Iterator[int]) -> bool:
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def _entries(folder: int) -> "list[os.DirEntry[str]]":
+    with os.scandir(folder) as entries:
+        return [*entries]
+
+
+def _remove_entry(entry: "os.DirEntry[str]", top: int, names: Iterator[int]) -> bool:
     """Remove *entry* of *top*, or what it holds. Folders in it go to *top*, so that no path becomes too long."""
     is_changed = False
     with suppress(OSError):
         if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)
+            os.unlink(entry.name, dir_fd=top)
             return True
-        os.chmod(entry.path, 0o700)
-        with os.scandir(entry.path) as inside:
-            for item in [*inside]:
+        inside = _opened(entry.name, top)
+        try:
+            for item in _entries(inside):
                 if item.is_dir(follow_symlinks=False):
-                    os.chmod(item.path, 0o700)
-                    os.rename(item.path, os.path.join(top, f".removed-{next(names)}"))
+                    os.close(_opened(item.name, inside))
+                    os.rename(item.name, f".removed-{next(names)}", src_dir_fd=inside, dst_dir_fd=top)
                 else:
-                    os.unlink(item.path)
+                    os.unlink(item.name, dir_fd=inside)
                 is_changed = True
-        os.rmdir(entry.path)
+        finally:
+            os.close(inside)
+        os.rmdir(entry.name, dir_fd=top)
         return True
     return is_changed
+
+
+def _opened(name: str, folder: int) -> int:
+    """Open the folder *name* in *folder*, and let its owner do anything with it."""
+    try:
+        opened = os.open(name, _FOLDER, dir_fd=folder)
+    except PermissionError:
+        # As its owner, who can do no more than the candidate could. Root comes in without.
+        os.chmod(name, 0o700, dir_fd=folder)
+        opened = os.open(name, _FOLDER, dir_fd=folder)
+    os.fchmod(opened, 0o700)
+    return opened

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from types import MemberDescriptorType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
@@ -41,6 +42,8 @@ def state_of(value: Any) -> dict[str, Any]:
 def is_instance(value: Any) -> bool:
     """True if *value* is made of attributes, and of items at most."""
     kind = type(value)
+    if hasattr(kind, "__del__"):
+        return False
     if issubclass(kind, (*_PARTS,)):
         return True
     # Whatever else is in it that Python made, or another language, has no form.
@@ -57,8 +60,14 @@ def _holds_nothing(kind: type) -> bool:
 
 def fill(made: Any, state: Mapping[str, Any]) -> None:
     """Give *made* the attributes *state*, past whatever its class does about that."""
+    kind = type(made)
     for name, value in state.items():
-        object.__setattr__(made, name, value)
+        # Past properties, which would run: what comes from the other side is data.
+        member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
+        if isinstance(member, MemberDescriptorType):
+            member.__set__(made, value)
+        else:
+            object.__getattribute__(made, "__dict__")[name] = value
 
 
 def _part_of(kind: type) -> type | None:
@@ -145,6 +154,8 @@ def read_graph(
 
 
 def _empty(kind: type) -> Any:
+    if hasattr(kind, "__del__"):
+        raise TypeError("what runs code when it goes")
     part: Any = _part_of(kind) or object
     return part.__new__(kind)
 

@@ -1,19 +1,24 @@
 """Whoever looks after a candidate that may start processes: where the kernel does not keep it from that."""
 
 import os
+import resource
 import select
 import signal
 import struct
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NoReturn
 
 from . import kernel
+from .offers import NOT_STARTED, OUT_OF_MEMORY
 
-__all__ = ["Keeper", "count_tasks"]
+__all__ = ["Keeper", "count_tasks", "end_below"]
 
 _STATUS = struct.Struct(">i")
 _PATIENCE = 20.0
+#: How often, in milliseconds, it is looked how much memory the processes of a candidate use together.
+_TICK = 50
 
 
 class Keeper:
@@ -23,14 +28,20 @@ class Keeper:
 
     Args:
         user: The user as whom the candidate runs if this is root.
+        memory: How many bytes all of its processes may use.
     """
 
-    def __init__(self, user: int) -> None:
-        self._user = user
+    def __init__(self, user: int, memory: int) -> None:
+        self._user, self._memory = user, memory
         self._order, self._hear = _pipe()
         self._tell, self._told = _pipe()
 
     # For the zygote.
+
+    def close(self) -> None:
+        """Give up what was made, where there is no copy."""
+        for descriptor in (self._order, self._hear, self._tell, self._told):
+            os.close(descriptor)
 
     def hold(self) -> None:
         """Keep this side of what was made."""
@@ -73,7 +84,11 @@ class Keeper:
         if os.getppid() != zygote:
             os._exit(1)
         keeper = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.write(self._tell, _STATUS.pack(NOT_STARTED))
+            os._exit(1)
         if pid:
             try:
                 self._keep(pid)
@@ -96,10 +111,14 @@ class Keeper:
         poll.register(woken, select.POLLIN)
         status: int | None = None
         while status is None:
-            ready = {number for number, _ in poll.poll()}
+            ready = {number for number, _ in poll.poll(_TICK)}
             if woken in ready:
                 os.read(woken, 4096)
                 status = _bury(candidate)
+            if status is None and self._is_over(candidate):
+                os.kill(candidate, signal.SIGKILL)
+                os.waitpid(candidate, 0)
+                status = OUT_OF_MEMORY << 8
             if self._hear in ready and status is None:
                 if os.read(self._hear, 1):
                     os.kill(candidate, signal.SIGUSR2)
@@ -109,6 +128,12 @@ class Keeper:
         self._end_all()
         os.write(self._tell, _STATUS.pack(status))
         os._exit(0)
+
+    def _is_over(self, candidate: int) -> bool:
+        """True if the processes below this one use more memory together than one may."""
+        if not _has_more(os.getpid(), 1) and not _has_more(candidate, 0):
+            return False  # the limit of the one process does
+        return sum(map(_memory_of, _below(os.getpid()))) > self._memory
 
     def _end_all(self) -> None:
         """End all processes that are left: they have become children of this one, or will when their parents die."""
@@ -121,11 +146,7 @@ class Keeper:
                 return
             if os.geteuid() == 0:
                 _end_all_of(self._user)
-            # Stopped first: what goes on forking would be ahead of whoever counts.
-            for sent in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL):
-                for pid in _below(os.getpid()):
-                    with suppress(OSError):
-                        os.kill(pid, sent)
+            end_below()
             time.sleep(0.002)
 
 
@@ -156,8 +177,36 @@ def _end_all_of(user: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _below(ancestor: int) -> list[int]:
-    """Return the processes below *ancestor*, as far as the system tells."""
+def end_below(spared: Collection[int] = ()) -> None:
+    """End all processes below this one, but those in *spared* and what is below them."""
+    # Stopped first: what goes on forking would be ahead of whoever counts.
+    for sent in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL):
+        for pid in _below(os.getpid(), spared):
+            with suppress(OSError):
+                os.kill(pid, sent)
+
+
+def _has_more(pid: int, count: int) -> bool:
+    """True if the process has more than *count* children, as far as the system tells."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return len(file.read(100).split()) > count
+    except OSError:
+        return True
+
+
+def _memory_of(pid: int) -> int:
+    """Return how many bytes the process has for itself."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            fields = file.read().split()
+        return (int(fields[1]) - int(fields[2])) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _below(ancestor: int, spared: Collection[int] = ()) -> list[int]:
+    """Return the processes below *ancestor*, as far as the system tells, without those in *spared*."""
     children: dict[int, list[int]] = {}
     with suppress(OSError):
         for name in os.listdir("/proc"):
@@ -168,7 +217,7 @@ def _below(ancestor: int) -> list[int]:
                     children.setdefault(parent, []).append(int(name))
     found, waiting = [], [ancestor]
     while waiting:
-        below = children.pop(waiting.pop(), [])
+        below = [pid for pid in children.pop(waiting.pop(), []) if pid not in spared]
         found += below
         waiting += below
     return found

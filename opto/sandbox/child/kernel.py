@@ -22,6 +22,7 @@ __all__ = [
     "drop_root",
     "filter_calls",
     "give_up_new_powers",
+    "give_up_powers",
     "hide",
     "landlock_version",
     "restrict_files",
@@ -282,10 +283,15 @@ def drop_root(user: int, *, keep_reading: bool) -> bool:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-        if keep_reading and _MACHINE in _CAPSET:
-            header = struct.pack("=Ii", 0x20080522, 0)
-            kept = struct.pack("=IIIIII", _READ_EVERYTHING, _READ_EVERYTHING, 0, 0, 0, 0)
-            _syscall(_CAPSET[_MACHINE], header, kept)
+        if keep_reading:
+            give_up_powers(but=_READ_EVERYTHING)
     except OSError:  # as in a container whose users are few
         return False
     return True
+
+
+def give_up_powers(*, but: int = 0) -> None:
+    """Give up what root may do and others may not, except for *but*. Files of root remain root's."""
+    if _MACHINE in _CAPSET:
+        header = struct.pack("=Ii", 0x20080522, 0)
+        _syscall(_CAPSET[_MACHINE], header, struct.pack("=IIIIII", but, but, 0, 0, 0, 0))

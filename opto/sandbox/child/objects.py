@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from enum import Enum
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder, in_words
+from .frames import READERS, write_table
+from .functions import Functions
 from .graphs import Writing, is_instance, read_graph
 from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive
 
@@ -55,10 +57,11 @@ class Objects:
 
     def __init__(self, call_host: _CallHost) -> None:
         self.offered: tuple[str, ...] = ()
+        self.functions = Functions()
         self._call_host = call_host
-        self._classes: dict[str, Any] = {}
+        self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
-        classes = self._classes
+        classes = self.known
         self._readers: dict[str, _Reader] = {
             "!graph": lambda content, _: read_graph(content, classes, self.read),
             "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
@@ -70,12 +73,14 @@ class Objects:
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
+            "!inner": self.functions.read,
+            **READERS,
             "!import": lambda content, _: found(*content),
         }
 
     def learn(self, key: str, value: Any) -> None:
         """Note that both sides call *value*, a class or a function, by *key*."""
-        self._classes[key] = value
+        self.known[key] = value
         self._keys[value] = key
 
     def key_of(self, kind: type) -> str | None:
@@ -102,15 +107,11 @@ class Objects:
     def _read_self(self, content: Any, value: Callable[[Any], Any]) -> Self:
         key, state, missing, path, plain = content
         values = {name: value(form) for name, form in state.items()}
-        return receive(self._classes[key], values, path=path, missing=missing, plain=value(plain), form=self.form)
-
-    def class_of(self, key: str) -> type:
-        """Return the class that both sides call *key*."""
-        return self._classes[key]  # type: ignore[no-any-return]
+        return receive(self.known[key], values, path=path, missing=missing, plain=value(plain), form=self.form)
 
     def class_for(self, entry: Mapping[str, Any], module: str, decoder: Decoder) -> type:
         """Return an empty class in the place of one of the user's, below those that stand for its bases."""
-        bases = [self._classes[base] if base in self._classes else found("builtins", base) for base in entry["bases"]]
+        bases = [self.known[base] if base in self.known else found("builtins", base) for base in entry["bases"]]
         if not any(issubclass(base, Self) for base in bases):
             bases = [Self, *bases]
         names = {"__module__": module, "__qualname__": entry["qualname"]}
@@ -126,7 +127,7 @@ class Objects:
 
     def put(self, key: str, name: str, value: Any) -> None:
         """Make *value* what the class *key* has under *name*."""
-        kind = self._classes[key]
+        kind = self.known[key]
         type.__setattr__(kind, name, value)
         if hasattr(type(value), "__set_name__"):
             value.__set_name__(kind, name)
@@ -152,13 +153,16 @@ class Objects:
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
             if not is_given(value) and is_instance(value):
                 return writing.instance(key, value)
-        if kind.__module__ == "builtins" and not isinstance(value, type):
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            return self.functions.write(value, lambda item: encoder.encode(item, depth))
+        if (table := write_table(encoder, value, depth)) is not None:
+            return table
+        if kind.__module__ == "builtins":
             raise CannotCrossError(in_words(kind))
         try:
             return encoder.base(value, depth)
         except CannotCrossError:
-            where = ", a class of its own" if key is None and not isinstance(value, type) else ""
-            raise CannotCrossError(in_words(kind) + where) from None
+            raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 
 def _read_made(content: Any, value: Callable[[Any], Any]) -> Any:

@@ -82,6 +82,9 @@ class Self(metaclass=Noting):
         if note is not None:
             _assigned[f"{note.path}.{name}"] = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
 
 def receive(
     kind: type,

@@ -93,8 +93,8 @@ class Spaces:
                 return found(entry["module"], entry["name"])
             case "value":
                 return decoder.decode(entry["value"])
-            case "host":
-                return self._objects.host(entry["path"])
+            case "known" | "host":
+                return self._objects.read(f"!{entry['do']}", entry["key"], decoder.value)
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
@@ -137,7 +137,7 @@ class Spaces:
         """
         free = {name: self._value(item, decoder) for name, item in entry["free"].items()}
         if entry.get("class") is not None:
-            free["__class__"] = self._objects.class_of(entry["class"])  # for super()
+            free["__class__"] = self._objects.known[entry["class"]]  # for super()
         around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
         make = around.body[0].body[0]  # type: ignore[attr-defined]
         make.body = [
@@ -146,6 +146,7 @@ class Spaces:
         ]
         flags = __future__.annotations.compiler_flag
         code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        self._objects.functions.add(entry["source"], code, self._space(entry["space"]))
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made = vars(outside.popitem()[1])["make"](**free)

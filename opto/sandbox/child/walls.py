@@ -61,13 +61,20 @@ class Walls(NamedTuple):
             with suppress(OSError):  # inside namespaces that know no other users
                 os.chown(self.folder, self.user, self.user)
         dropped = kernel.drop_root(self.user, keep_reading=self.keep_reading)
+        if sys.platform == "linux" and not dropped and os.geteuid() == 0:
+            with suppress(OSError):
+                os.chown(self.folder, 0, 0)
+            with suppress(OSError):
+                kernel.give_up_powers()
         self._set_limits(_MOST_TASKS if dropped else self.others and self.others + _MOST_TASKS)
         kernel.die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
         if sys.platform == "linux":
             kernel.give_up_new_powers()
-            kernel.hide()
+            if self.offered != FILES | SECCOMP:
+                # Where it cannot reach others of its kind, whoever looks after it may see what files it has open.
+                kernel.hide()
         if self.offered & FILES:
             kernel.restrict_files([*self.readable, *_OF_THE_SYSTEM], [self.folder, "/dev/null"])
         if self.offered & SECCOMP:
@@ -75,7 +82,7 @@ class Walls(NamedTuple):
 
     def _set_limits(self, tasks: int | None) -> None:
         limits: Mapping[str, int | None] = {
-            "RLIMIT_CORE": 0,
+            "RLIMIT_CORE": 1,  # no more than no bytes, and programs that take care of crashes heed it
             "RLIMIT_MEMLOCK": 0,
             "RLIMIT_MSGQUEUE": 0,
             "RLIMIT_FSIZE": self.file_size,

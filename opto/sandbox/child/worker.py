@@ -109,7 +109,8 @@ class Worker:
         decode = self._decoder.value
         arguments = [decode(form) for form in message["args"]]
         named = {name: decode(form) for name, form in message["kwargs"].items()}
-        value = _settled(self._spaces.function(*arguments, **named))
+        function = decode(message["of"]) if "of" in message else self._spaces.function
+        value = _settled(function(*arguments, **named))
         try:
             answer = {"ok": self._encode(value)}
         except CannotCrossError as error:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from . import folders, kernel
-from .keeper import Keeper, count_tasks
+from .keeper import Keeper, count_tasks, end_below
 from .offers import SECCOMP
 from .walls import Walls, probe
 from .worker import Worker
@@ -29,6 +29,7 @@ __all__ = ["main"]
 _LENGTH = struct.Struct(">I")
 #: Where a candidate finds its socket, and where it leaves the lines it was in when it ended.
 _TALK, _TRACE = 3, 4
+_PATIENCE = 25.0
 
 
 class _Zygote:
@@ -42,6 +43,7 @@ class _Zygote:
         self._running: dict[int, int] = {}  # process by candidate
         self._ended: dict[int, int] = {}  # status by candidate
         self._keepers: dict[int, Keeper] = {}
+        self._removers: set[int] = set()
         self._user = settings["first_user"]
         self._counted = (0.0, 0)
 
@@ -101,6 +103,7 @@ class _Zygote:
     def _start(self, order: Mapping[str, Any], handed: list[int]) -> Mapping[str, Any]:
         number = order["id"]
         folder = os.path.join(self._root, str(number))
+        keeper = None
         try:
             os.mkdir(folder, 0o700)
             walls = Walls(
@@ -111,15 +114,19 @@ class _Zygote:
                 offered=self._offered,
                 user=self._user,
                 keep_reading=self._keep_reading,
-                others=None if self._offered & SECCOMP or os.geteuid() == 0 else self._count(),
+                others=None if os.geteuid() == 0 else self._count(),
             )
             self._user += 1
             # Where the kernel lets a candidate have no processes, nobody needs to look after them.
-            keeper = None if self._offered & SECCOMP else Keeper(walls.user)
+            if not self._offered & SECCOMP:
+                keeper = Keeper(walls.user, order["memory"])
             pid = os.fork()
         except OSError as error:
             _close(handed)
-            return {"failed": str(error)}
+            if keeper is not None:
+                keeper.close()
+            self._remove(folder)
+            return {"failed": [error.errno, error.strerror]}
         if not pid:
             self._become_candidate(order, handed, walls, keeper)
         _close(handed)
@@ -127,7 +134,7 @@ class _Zygote:
         if keeper is not None:
             keeper.hold()
             self._keepers[number] = keeper
-        return {"folder": folder}
+        return {"folder": folder, "process": pid if keeper is None else None}
 
     def _count(self) -> int | None:
         moment, tasks = self._counted
@@ -173,24 +180,32 @@ class _Zygote:
         if pid is not None:
             if keeper is None:
                 os.kill(pid, signal.SIGKILL)
+                self._ended[number] = os.waitpid(pid, 0)[1]
             else:
                 keeper.release()
-            self._ended[number] = os.waitpid(pid, 0)[1]
+                self._ended[number] = _awaited(pid)
         status = self._ended.pop(number, None)
         if keeper is not None:
             told = keeper.status()
+            if told is None:
+                # It died before, and has left what it was to look after to this process.
+                end_below({*self._running.values(), *self._removers})
             status = status if told is None else told
         self._remove(os.path.join(self._root, str(number)))
         return status
 
-    @staticmethod
-    def _remove(folder: str) -> None:
+    def _remove(self, folder: str) -> None:
         """Remove a work folder; what is in it takes a process of its own as long as it takes."""
-        try:
-            os.rmdir(folder)
-        except OSError:
-            if not os.fork():
+        with suppress(OSError):  # with the last folder of all, if there can be no more processes
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pid = os.fork()
+                if pid:
+                    self._removers.add(pid)
+                    return
                 try:
+                    _close_all_from(_TALK)  # or keepers wait for it
                     folders.remove(folder)
                 finally:
                     os._exit(0)
@@ -204,6 +219,7 @@ class _Zygote:
                 return
             if not pid:
                 return
+            self._removers.discard(pid)
             for number, process in [*self._running.items()]:
                 if process == pid:
                     del self._running[number]
@@ -219,9 +235,32 @@ class _Zygote:
         folders.remove(self._root)
 
 
+def _awaited(keeper: int) -> int:
+    """Return how a process ended that is about to, whoever stops it meanwhile."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        found, status = os.waitpid(keeper, os.WNOHANG)
+        if found:
+            return status
+        os.kill(keeper, signal.SIGCONT if time.monotonic() < until else signal.SIGKILL)
+        time.sleep(0.0005)
+
+
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def _close_all_from(first: int) -> None:
+    """Close all files that are open, from the number *first* on: more are than were ever handed over at once."""
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        numbers = [*range(4096)]
+    for number in numbers:
+        if number >= first:
+            with suppress(OSError):
+                os.close(number)
 
 
 def _move(handed: list[int], keeper: Keeper | None) -> None:
@@ -235,7 +274,7 @@ def _move(handed: list[int], keeper: Keeper | None) -> None:
         os.dup2(descriptor, _TALK + index)
     if keeper:
         keeper.ends = (_TRACE + 1, _TRACE + 2)
-    os.closerange(_TALK + len(kept), high + len(kept))
+    _close_all_from(_TALK + len(kept))
 
 
 def main() -> None:

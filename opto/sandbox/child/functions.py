@@ -1,0 +1,93 @@
+"""Functions that a candidate returns: where their code is, and what they hold of their surroundings."""
+
+import binascii
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType
+from typing import Any
+
+from .codec import CannotCrossError
+
+__all__ = ["HARMLESS", "Functions", "key_of_source"]
+
+_BUILTINS = """
+    abs all any ascii bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset hash hex
+    id int isinstance issubclass iter len list map max min next oct ord pow range repr reversed round set slice sorted
+    str sum tuple zip
+"""
+#: Functions that only compute, by module: they may be called on anything, so any process may be told of them.
+HARMLESS: Mapping[str, frozenset[str]] = {
+    "builtins": frozenset(_BUILTINS.split()),
+    "math": frozenset({"*"}),
+    "cmath": frozenset({"*"}),
+}
+
+
+def key_of_source(source: str) -> str:
+    """Return what all processes call the code of *source* by."""
+    return f"{binascii.crc32(source.encode('utf-8', 'surrogatepass')):08x}{len(source):x}"
+
+
+class Functions:
+    """The code of a candidate, and functions made of parts of it."""
+
+    def __init__(self) -> None:
+        self._roots: dict[str, tuple[CodeType, Mapping[str, Any]]] = {}
+
+    def add(self, source: str, code: CodeType, space: Mapping[str, Any]) -> None:
+        """Note that *source* was compiled to *code*, for *space*."""
+        self._roots[key_of_source(source)] = code, space
+
+    def write(self, value: Any, form: Callable[[Any], Any]) -> Any:
+        """Return the form of a function.
+
+        Raises:
+            CannotCrossError: It is none of the candidate's own, and none of those that only compute.
+        """
+        if isinstance(value, BuiltinFunctionType | type):
+            module, name = str(value.__module__), value.__name__
+            names = HARMLESS.get(module, frozenset())
+            if (name in names or "*" in names) and getattr(sys.modules.get(module), name, None) is value:
+                return {"!harmless": [module, name]}
+            raise CannotCrossError(f"the {'class' if isinstance(value, type) else 'function'} {name}")
+        for key, (root, space) in self._roots.items():
+            path = _path_to(value.__code__, root) if value.__globals__ is space else None
+            if path is not None:
+                return {"!inner": [key, path, value.__name__, *self._held(value, form)]}
+        raise CannotCrossError(f"the function {value.__name__}")
+
+    def _held(self, value: FunctionType, form: Callable[[Any], Any]) -> Iterator[Any]:
+        cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
+        yield {name: form(cell.cell_contents) for name, cell in cells.items() if _is_set(cell)}
+        yield None if value.__defaults__ is None else [form(item) for item in value.__defaults__]
+        yield {name: form(item) for name, item in (value.__kwdefaults__ or {}).items()}
+
+    def read(self, content: Any, value: Callable[[Any], Any]) -> FunctionType:
+        """Return the function of which *content* is the form."""
+        key, path, name, cells, defaults, named = content
+        code, space = self._roots[key]
+        for index in path:
+            code = code.co_consts[index]
+        held = {name: value(form) for name, form in cells.items()}
+        closure = tuple(CellType(held[free]) if free in held else CellType() for free in code.co_freevars)
+        given = None if defaults is None else tuple(map(value, defaults))
+        made = FunctionType(code, space, name, given, closure)  # type: ignore[arg-type]
+        made.__kwdefaults__ = {name: value(form) for name, form in named.items()} or None
+        return made
+
+
+def _path_to(code: CodeType, root: CodeType) -> list[int] | None:
+    for index, item in enumerate(root.co_consts):
+        if item is code:
+            return [index]
+        if isinstance(item, CodeType) and (path := _path_to(code, item)) is not None:
+            return [index, *path]
+    return None
+
+
+def _is_set(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - it raises if there is nothing
+    except ValueError:
+        return False
+    return True

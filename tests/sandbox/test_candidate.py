@@ -1,0 +1,237 @@
+"""Whatever happens around a candidate's process, the caller goes on, and nothing is left."""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+from opto.errors import IsolationError, SandboxCrashError, SandboxTimeoutError
+from opto.sandbox import Limits, Sandbox
+from opto.sandbox.child.offers import NOT_STARTED
+from opto.sandbox.zygote import Zygote
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning"),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc"),
+]
+SAME = "def same(x):\n    return x\n"
+
+
+@pytest.fixture(scope="module", params=["auto", "child"])
+def sandbox(request):
+    return Sandbox(request.param, limits=Limits(seconds=0.5, children=3))
+
+
+def files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_process_has_no_files_but_its_own_however_many_candidates_there_are(sandbox):
+    source = (
+        "import os\ndef is_open(number):\n    try:\n        os.fstat(number)\n        return True\n"
+        "    except OSError:\n        return False\n"
+        "def f():\n    return [number for number in range(400) if is_open(number)]\n"
+    )
+    with sandbox.load(source, "f") as candidate:
+        alone = candidate()
+    many = [sandbox.load(source, "f") for _ in range(12)]
+    for each in many:
+        each()
+    for each in many[:10]:
+        each.close()
+    with sandbox.load(source, "f") as candidate:
+        assert candidate() == alone
+    for each in many:
+        each.close()
+
+
+def test_whoever_cancels_a_call_that_has_just_begun_leaves_nothing(sandbox):
+    async def main():
+        for pause in range(12):
+            candidate = sandbox.load(SAME)
+            task = asyncio.ensure_future(candidate.acall(1))
+            await asyncio.sleep(pause * 0.0005)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    with sandbox.load(SAME) as candidate:
+        candidate(1)
+    asyncio.run(main())
+    gc.collect()
+    before = files()
+    asyncio.run(main())
+    gc.collect()
+    assert until(lambda: files() <= before)
+
+
+def test_the_program_may_be_forked_while_a_candidate_starts(sandbox):
+    candidate = sandbox.load(SAME)
+    starting = threading.Event()
+    start = Zygote.start
+
+    def slow(self, *args):
+        starting.set()
+        time.sleep(0.2)
+        return start(self, *args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Zygote, "start", slow)
+        thread = threading.Thread(target=candidate, args=(1,))
+        thread.start()
+        starting.wait()
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            os._exit(0 if candidate(2) == 2 else 1)
+        thread.join()
+    assert os.waitpid(pid, 0)[1] == 0
+    candidate.close()
+
+
+def test_after_the_maker_of_processes_was_killed_candidates_share_a_new_one():
+    sandbox = Sandbox("child", limits=Limits(seconds=5.5))
+    with sandbox.load("import os\ndef f():\n    return os.getppid()\n") as candidate:
+        candidate()
+        os.kill(sandbox._level.zygote.process_id, signal.SIGKILL)
+        assert candidate()
+    makers = set()
+    for _ in range(3):
+        with sandbox.load(SAME) as candidate:
+            candidate(1)
+            makers.add(candidate._engine._zygote.process_id)
+            del candidate
+        gc.collect()
+    assert len(makers) == 1
+
+
+def test_too_few_files_are_no_fault_of_the_candidate(sandbox):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with sandbox.load(SAME) as candidate:
+        candidate.close()
+        taken = [os.open(os.devnull, os.O_RDONLY)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+        try:
+            with pytest.raises(IsolationError, match=r"could not be started: .*Too many open files"):
+                candidate(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            os.close(taken[0])
+        assert candidate(1) == 1
+
+
+def test_too_many_processes_are_no_fault_of_the_candidate(sandbox, monkeypatch):
+    with sandbox.load("import os\ndef f(code):\n    os._exit(code)\n") as candidate:
+        with pytest.raises(SandboxCrashError, match="exit code 255"):
+            candidate(-1)  # which is what its process may say of itself
+        monkeypatch.setattr(Zygote, "end", lambda *_, **__: NOT_STARTED)
+        with pytest.raises(IsolationError, match="could not be started: there are too many processes"):
+            candidate(0)
+
+
+def test_a_flood_of_calls_of_the_host_ends_with_the_time(sandbox):
+    source = (
+        "import json, os, struct, sys, threading\ndef f():\n"
+        "    frame = sys._getframe()\n"
+        "    while '_number' not in dir(frame.f_locals.get('self')):\n        frame = frame.f_back\n"
+        "    data = {'n': frame.f_locals['self']._number, 'host': 'ask', 'args': [], 'kwargs': {}}\n"
+        "    data = json.dumps(data).encode()\n"
+        "    data = struct.pack('>Q', len(data)) + data\n"
+        "    threading.Thread(target=lambda: [os.read(3, 1 << 20) for _ in iter(int, 1)], daemon=True).start()\n"
+        "    while True:\n        os.write(3, data * 50)\n"
+    )
+    with sandbox.load(source, hosts={"ask": lambda: None}) as candidate, pytest.raises(SandboxTimeoutError):
+        candidate()
+
+
+def test_what_calls_of_the_host_raise_is_not_all_kept(sandbox):
+    source = (
+        "def f():\n    found = []\n    for number in range(300):\n        try:\n            ask(number)\n"
+        "        except LookupError as error:\n            found.append(error)\n    raise found[at]\n"
+    )
+    alive = []
+
+    class OddError(LookupError):
+        pass
+
+    def ask(number):
+        error = OddError(number)
+        alive.append(weakref.ref(error))
+        raise error
+
+    for at in (299, 0):
+        text = source.replace("[at]", f"[{at}]")
+        with sandbox.load(text, hosts={"ask": ask}) as candidate, pytest.raises(LookupError, match=str(at)) as caught:
+            candidate()
+        gc.collect()
+        assert sum(ref() is not None for ref in alive[-300:]) < 150
+        # The very exception, if it was one of the last.
+        assert (type(caught.value) is OddError) == (at == 299)
+        del caught
+
+
+def test_whoever_stops_the_maker_of_processes_stops_it_for_a_while():
+    sandbox = Sandbox("child", limits=Limits(seconds=6.5))
+    with sandbox.load(SAME) as candidate:
+        candidate(1)
+        os.kill(sandbox._level.zygote.process_id, signal.SIGSTOP)
+        with sandbox.load(SAME) as other:
+            assert other(2) == 2
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
+def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
+    said = tmp_path / "said"
+    pid = os.fork()
+    if not pid:
+        for number in map(int, closed.split(", ")):
+            os.close(number)
+        program = (
+            "from opto.sandbox import Sandbox\n"
+            f"with Sandbox('child').load({SAME!r}) as c: open({str(said)!r}, 'w').write(str(c(5)))\n"
+        )
+        os.execve(sys.executable, [sys.executable, "-W", "ignore", "-c", program], dict(os.environ))
+    os.waitpid(pid, 0)
+    assert said.read_text() == "5"
+
+
+def test_files_without_a_name_count(sandbox):
+    if sandbox.level != "landlock+seccomp":
+        pytest.skip(f"the level {sandbox.level} does not hold this")
+    from opto.errors import SandboxMemoryError
+
+    source = (
+        "import os, time\ndef f():\n    kept = []\n    while True:\n        kept.append(open('x', 'wb', 0))\n"
+        "        os.unlink('x')\n        kept[-1].write(bytes(1 << 20))\n"
+    )
+    limits = Limits(disk=4 << 20, seconds=5)
+    with Sandbox(limits=limits).load(source) as candidate, pytest.raises(SandboxMemoryError, match="4 MiB of files"):
+        candidate()
+
+
+def test_packages_are_looked_for_past_odd_entries_of_the_path(sandbox, monkeypatch):
+    monkeypatch.setattr(sys, "path", [Path("/x"), None, 5, b"/site-packages", *sys.path])
+    with sandbox.load(SAME) as candidate:
+        assert candidate(1) == 1
+
+
+def test_an_argument_is_not_called_in_place_of_the_candidate(sandbox):
+    called = []
+    with sandbox.load("def f(__call, _call=1, ___item=2):\n    return [__call, _call, ___item]\n") as candidate:
+        assert candidate.function(5) == [5, 1, 2]
+        candidate.function(lambda *args: called.append(args))
+    assert called == []

@@ -1,0 +1,133 @@
+"""What a candidate's process says of an exception is somebody else's text, and ends nobody's run."""
+
+import importlib.util
+import sys
+import traceback
+
+import pytest
+
+from opto.errors import SandboxCrashError, StoppingError
+from opto.sandbox import Sandbox
+from opto.sandbox.failures import visible
+
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+
+class EnoughError(StoppingError):
+    def __init__(self):
+        super().__init__("Enough.", mend="Stop.")
+
+
+class Over(BaseException):
+    pass
+
+
+def stops(kind):
+    raise {"EnoughError": EnoughError, "Over": Over}[kind]
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return Sandbox("child")
+
+
+def caught(candidate, *args, **kwargs):
+    with candidate, pytest.raises(BaseException) as error:
+        candidate(*args, **kwargs)
+    return error.value
+
+
+def says(sandbox, answer, **options):
+    """Return what comes of an answer that a candidate writes by itself."""
+    source = (
+        "import json, os, struct, sys\ndef f():\n"
+        "    frame = sys._getframe()\n"
+        "    while '_number' not in dir(frame.f_locals.get('self')):\n        frame = frame.f_back\n"
+        f"    data = json.dumps({{'n': frame.f_locals['self']._number, **{answer}}}).encode()\n"
+        "    os.write(3, struct.pack('>Q', len(data)) + data)\n"
+        "    sys.stdin.read()\n"
+    )
+    return caught(sandbox.load(source, **options))
+
+
+def test_what_terminals_obey_is_shown():
+    assert visible("a\tb\n\x1b[31m\x07\x9b\r\u202e\ud800é") == "a\tb\n\\x1b[31m\\x07\\x9b\\r\\u202e\\ud800é"
+
+
+def test_texts_of_errors_are_short_and_can_be_shown(sandbox):
+    error = caught(sandbox.load("def f():\n    raise ValueError('\\x1b[31m\\ud800' + 'x' * 100_000)\n"))
+    assert type(error) is ValueError
+    assert str(error).startswith("\\x1b[31m\\ud800xxx")
+    assert len(str(error)) < 5000
+    error = caught(
+        sandbox.load("def f():\n    raise type('\\x1b[31m', (ValueError,), {'__notes__': ['\\x07']})('x')\n")
+    )
+    assert "\x1b" not in "".join(traceback.format_exception(error))
+
+
+def test_output_can_be_shown(sandbox):
+    with sandbox.load("def f():\n    print('\\x1b]0;x\\x07\\ud800')\n") as candidate:
+        candidate()
+        assert candidate.output == "\\x1b]0;x\\x07\\ud800\n"
+
+
+@pytest.mark.parametrize("kind", ["EnoughError", "Over"])
+def test_classes_of_the_program_that_end_runs_do_not(sandbox, kind):
+    error = caught(sandbox.load(f"def stops(kind):\n    raise {kind}()\n", like=stops), kind)
+    assert type(error) is SandboxCrashError
+    assert f"raised {kind} in line 2, which ends programs" in str(error)
+
+
+def test_no_attribute_of_an_exception_is_what_python_looks_at(sandbox):
+    error = caught(
+        sandbox.load(
+            "def f():\n    e = ValueError(1)\n    e.__dict__.update({2: 3, '__cause__': 4, 'kept': 5})\n    raise e\n"
+        )
+    )
+    assert vars(error) == {"kept": 5}
+    error = caught(sandbox.load("def f():\n    e = ValueError(1)\n    e.__notes__ = 5\n    raise e\n"))
+    assert vars(error) == {}
+
+
+def test_lines_of_a_helpers_file_are_shown_only_if_they_were_sent(sandbox, tmp_path, monkeypatch):
+    path = tmp_path / "helping.py"
+    path.write_text("def helper(x):\n    return 1 // x\n\nKEY = 'secret'\n\ndef f(x):\n    return helper(x)\n")
+    spec = importlib.util.spec_from_file_location("helping", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "helping", module)
+    spec.loader.exec_module(module)
+    honest = caught(sandbox.load("def f(x):\n    return helper(x)\n", like=module.f), 0)
+    assert "return 1 // x" in "".join(traceback.format_exception(honest))
+    forging = "def f(x):\n    exec(compile('\\n\\n\\nraise ValueError', helper.__code__.co_filename, 'exec'))\n"
+    forged = caught(sandbox.load(forging, like=module.f), 0)
+    assert type(forged) is ValueError
+    assert "secret" not in "".join(traceback.format_exception(forged))
+
+
+def test_a_syntax_error_names_no_file_of_somebody_elses(sandbox, tmp_path):
+    error = caught(sandbox.load(f"def f():\n    raise SyntaxError('bad', ({str(tmp_path / 'x')!r}, 1, 1, None))\n"))
+    assert type(error) is SyntaxError
+    assert error.filename is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"limit": "result", "size": 10**4000},
+        {"limit": "output", "line": 10**4000},
+        {"limit": "nothing"},
+        {"ok": 1, "lost": 5},
+        {"error": {"type": "X", "base": "Exception", "key": "nobody's"}},
+        {"error": {"type": "X", "base": "Exception", "frames": [[1]]}},
+        {"error": 5},
+        {"ok": {"!int": 5}},
+        {"ok": {"!decimal": "\x1b"}},
+        {},
+    ],
+    ids=repr,
+)
+def test_forged_answers_are_errors_of_the_sandbox(sandbox, answer):
+    error = says(sandbox, answer)
+    assert type(error).__name__.startswith("Sandbox")
+    assert len(str(error)) < 600
+    assert "\x1b" not in str(error)

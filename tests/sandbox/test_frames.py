@@ -1,0 +1,110 @@
+"""Tables of pandas go in and come out with their types, names and indexes."""
+
+import pytest
+
+from opto.errors import SandboxTransferError
+from opto.sandbox import Sandbox
+
+pandas = pytest.importorskip("pandas")
+numpy = pytest.importorskip("numpy")
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+COLUMNS = {
+    "whole": [1, 2, 3],
+    "part": [0.5, None, 2.5],
+    "text": ["a", "b", None],
+    "truth": [True, False, True],
+    "mixed": [1, "a", [2, (3,)]],
+    "moment": pandas.to_datetime(["2024-01-01", "2024-02-01", None]),
+    "there": pandas.to_datetime(["2024-01-01", "2024-07-01", None]).tz_localize("Europe/Rome"),
+    "long": pandas.to_timedelta([1, 2, 3], unit="h"),
+    "kind": pandas.Categorical(["x", "y", "x"], categories=["y", "x"], ordered=True),
+    "nullable": pandas.array([1, None, 3], dtype="Int64"),
+    "maybe": pandas.array([True, None, False], dtype="boolean"),
+    "string": pandas.array(["a", None, "b"], dtype="string"),
+    "small": numpy.array([1, 2, 3], dtype="int8"),
+}
+TABLE = pandas.DataFrame(COLUMNS)
+INDEXES = [
+    pandas.Index(["a", "b", "c"], name="letter"),
+    pandas.Index([3, 1, 2]),
+    pandas.RangeIndex(0, 6, 2, name="even"),
+    pandas.date_range("2024-01-01", periods=3, name="day")._with_freq(None),
+    pandas.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["letter", None]),
+    pandas.CategoricalIndex(["x", "y", "x"]),
+]
+
+
+def original(x):
+    return x, pandas
+
+
+@pytest.fixture(scope="module")
+def candidate():
+    source = "def original(x, work='x'):\n    return eval(work)\n"
+    with Sandbox().load(source, like=original) as candidate:
+        yield candidate
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_keep_their_types(candidate, name):
+    pandas.testing.assert_series_equal(candidate(TABLE[name]), TABLE[name])
+
+
+def test_tables_keep_their_columns(candidate):
+    pandas.testing.assert_frame_equal(candidate(TABLE), TABLE)
+    pandas.testing.assert_frame_equal(candidate(TABLE.iloc[:0]), TABLE.iloc[:0])
+    twice = pandas.concat([TABLE[["whole"]], TABLE[["text"]].rename(columns={"text": "whole"})], axis=1)
+    pandas.testing.assert_frame_equal(candidate(twice), twice)
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=lambda index: f"{type(index).__name__} {index.names}")
+def test_indexes_are_what_they_were(candidate, index):
+    pandas.testing.assert_index_equal(candidate(index), index, exact=True)
+    table = TABLE.set_index(index)
+    pandas.testing.assert_frame_equal(candidate(table), table)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pandas.Timestamp("2024-01-01 12:00:00.123456789"),
+        pandas.Timestamp("2024-07-01", tz="Europe/Rome"),
+        pandas.Timedelta(hours=3),
+    ],
+)
+def test_moments_are_what_they_were(candidate, value):
+    assert candidate(value) == value
+    assert type(candidate(value)) is type(value)
+
+
+def test_what_is_missing_is_the_same(candidate):
+    assert candidate(pandas.NA) is pandas.NA
+    assert candidate([pandas.NaT])[0] is pandas.NaT
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        ("float(x['part'].fillna(0).sum())", 3.0),
+        ("x.groupby('kind', observed=True)['whole'].sum().to_dict()", {"y": 2, "x": 4}),
+        ("x['there'].iloc[1].hour", 0),
+        ("[*x.columns][:2]", ["whole", "part"]),
+    ],
+)
+def test_tables_are_worked_with(candidate, work, expected):
+    assert candidate(TABLE, work) == expected
+
+
+def test_what_was_changed_comes_out_and_the_original_stays(candidate):
+    given = TABLE[["whole"]].copy()
+    result = candidate(given, "x.assign(double=2 * x['whole'])")
+    assert result["double"].tolist() == [2, 4, 6]
+    assert [*given.columns] == ["whole"]
+
+
+def test_other_things_of_pandas_are_named(candidate):
+    with pytest.raises(SandboxTransferError, match="a DataFrameGroupBy"):
+        candidate(TABLE, "x.groupby('whole')")
+    with pytest.raises(SandboxTransferError, match="a column of period"):
+        candidate(pandas.Series(pandas.period_range("2024-01", periods=2, freq="M")))
