@@ -214,8 +214,9 @@ class Chain:
                 f"{_package(base)}.",
                 mend="Do without it, or use isolation='none'.",
             )
-        is_made = name in _NEVER or _is_of_dataclass(base, member)
-        if is_made or isinstance(member, MemberDescriptorType | GetSetDescriptorType):
+        if _is_of_dataclass(base, member):
+            return _Placed((Uses(own=dict.fromkeys(vars(base)["__dataclass_fields__"])),))
+        if name in _NEVER or isinstance(member, MemberDescriptorType | GetSetDescriptorType):
             return _Placed()
         how = PROPERTIES.get(type(member))
         if how == "property":

@@ -16,7 +16,8 @@ from opto.sandbox.written import PROPERTIES
 
 __all__ = ["Receivers"]
 
-_CONTAINERS = (list, dict, set, frozenset, tuple, str, bytes, bytearray, int, float, complex)
+_CONTAINERS = (list, dict, set, bytearray)
+_FIXED = (frozenset, tuple, str, bytes, int, float, complex)
 _DEEPEST = 8
 _NOTHING: Any = object()
 
@@ -80,7 +81,15 @@ class Receivers:
         if is_class:
             return {"!class": self._chain.class_for(kind)}
         writing = self._scope.values.writing()
-        return writing.whole(self._written(receiver, self._chain, needs, writing))
+        writing.receiver = receiver
+        form = self._written(receiver, self._chain, needs, writing)
+        if writing.has_met_receiver and not needs.is_whole:
+            # By another way than `self`: nobody can tell what is looked up on it.
+            found = self._chain.reach(kind, state_of(receiver), [(None, Uses(is_whole=True), False)])
+            self._needs[kind] = needs._replace(asked=needs.asked | found.asked, is_whole=True)
+            return self.form(receiver)
+        key, *_, fixed, _ = form["!self"]
+        return {"!receiver": [key, fixed, writing.whole(form)]}
 
     def complete(self, kind: type) -> None:
         """Bring all of *kind*, of which the candidate is given instances that it is not called on, or makes some."""
@@ -102,7 +111,7 @@ class Receivers:
             if value is _NOTHING:
                 continue
             try:
-                if isinstance(value, MethodType) and value.__self__ is receiver and name in needs.asked:
+                if isinstance(value, MethodType) and value.__self__ is receiver and name not in state:
                     raise CannotCrossError("a method that stays outside with its class")
                 forms[name] = self._attribute(value, needs.names.get(name), f"{path}.{name}", writing)
             except CannotCrossError as error:
@@ -113,13 +122,15 @@ class Receivers:
                         "or use isolation='none'.",
                     ) from None
                 missing[name] = error.what
-        plain = writing.encoder.base(receiver, 0) if isinstance(receiver, _CONTAINERS) else None
-        return {"!self": [chain.class_for(type(receiver)), forms, missing, path, plain]}
+        is_filled = isinstance(receiver, _CONTAINERS)
+        plain = writing.encoder.base(receiver, 0) if is_filled or isinstance(receiver, _FIXED) else None
+        fixed, items = (None, plain) if is_filled else (plain, None)
+        return {"!self": [chain.class_for(type(receiver)), forms, missing, path, fixed, items]}
 
     def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
         """Return the form of what goes by *path*, of which the attributes *used* are used."""
         if used is None or not is_own(type(value), self._scope.adapt) or self._scope.adapt(value) is not value:
-            return writing.encoder.encode(value)
+            return writing.attempt(value)
         if path.count(".") > _DEEPEST:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
         chain, needs = self._chain_of(value, dict.fromkeys(used), path)

@@ -1,6 +1,7 @@
-"""``cls`` of class methods; and trainable methods, which go along as they are now."""
+"""``cls`` of class methods; what speaks of ``self``; and trainable methods, which go along as they are now."""
 
 import asyncio
+import threading
 from functools import cached_property
 from typing import ClassVar
 
@@ -77,6 +78,56 @@ def test_a_class_method_is_given_the_class_that_it_is_called_on(sandbox):
         assert candidate(Classes) == [4, "Classes"]
         assert candidate(Others) == [5, "Others"]
         assert candidate(Classes) == [4, "Classes"]
+
+
+class Part:
+    def __init__(self, whole):
+        self.whole = whole
+
+
+class Tooled:
+    def __init__(self):
+        self.factor = 3
+        self.lock = threading.Lock()
+        self.tools = {"scale": self.scale}
+        self.part, self.held = Part(self), Part(self.lock)
+
+    def scale(self, x):
+        return self.factor * x
+
+    def act(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return self.tools['scale'](x)", 6),
+        (
+            "return [self.part.whole is self, self.part.whole.factor, self.part.whole.part is self.part]",
+            [True, 3, True],
+        ),
+        ("return type(self.part).__name__", "Part"),
+    ],
+)
+def test_what_an_object_holds_may_speak_of_it(sandbox, body, expected):
+    with sandbox.load(f"def act(self, x):\n    {body}\n", like=Tooled.act, owner=Tooled) as candidate:
+        assert candidate(Tooled(), 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return self.part.whole.lock", "self.lock is a lock, which stays outside"),
+        ("return self.part.whole.held", "self.held is a lock in the attribute whole of Part, which stays outside"),
+    ],
+)
+def test_what_cannot_enter_is_said_when_that_asks_for_it(sandbox, body, said):
+    with (
+        sandbox.load(f"def act(self, x):\n    {body}\n", like=Tooled.act, owner=Tooled) as candidate,
+        pytest.raises(AttributeError, match=said),
+    ):
+        candidate(Tooled(), 2)
 
 
 class Trained(Module):

@@ -398,6 +398,8 @@ class Fixed:
         (Point(1.0), "return dataclasses.replace(self, y=2.0)", Point(1.0, 2.0)),
         (Point(1.0), "return dataclasses.asdict(self)", {"x": 1.0, "y": 0.0, "tags": []}),
         (Point(1.0), "return [self == Point(1.0), repr(self)]", [True, "Point(x=1.0, y=0.0, tags=[])"]),
+        (Point(1.0), "return [f'{self}', self.norm.__name__]", ["Point(x=1.0, y=0.0, tags=[])", "norm"]),
+        (Point(1.0), "return repr(self)", "Point(x=1.0, y=0.0, tags=[])"),
         (Point(1.0), "return self + args[0]", Point(3.0, 5.0)),
         (Point(1.0), "return args[0].norm()", 7.0),
         (Fixed(LOCK), "return self.x", 1),

@@ -77,6 +77,10 @@ def _part_of(kind: type) -> type | None:
 class Writing:
     """The way of one value over to the other side.
 
+    Attributes:
+        receiver: What the other side will call a method on.
+        has_met_receiver: True if the value speaks of that.
+
     Args:
         other: Asked for what is no plain data, with this object, the encoder, the value and its depth: returns a form,
             `instance` for one, or raises `CannotCrossError`.
@@ -85,7 +89,10 @@ class Writing:
 
     def __init__(self, other: "Callable[[Writing, Encoder, Any, int], Any]", encoder: type[Encoder] = Encoder) -> None:
         self.encoder = encoder(lambda encoder, value, depth: other(self, encoder, value, depth))
+        self.receiver: Any = None
+        self.has_met_receiver = False
         self._instances: list[tuple[str, Any]] = []
+        self._rows: list[Any] = []
         self._numbers: dict[int, int] = {}
 
     def form(self, value: Any) -> Any:
@@ -108,9 +115,30 @@ class Writing:
         """Return *form* with the instances that it speaks of."""
         if not self._instances:
             return form
+        self._write_rows()
+        return {"!graph": [form, self._rows]}
+
+    def attempt(self, value: Any) -> Any:
+        """Return the form of *value*, which is a part of something: if it has none, nothing of it stays here.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        count = len(self._instances)
+        try:
+            form = self.encoder.encode(value)
+            self._write_rows()
+        except CannotCrossError:
+            for _, instance in self._instances[count:]:
+                del self._numbers[id(instance)]
+            del self._instances[count:], self._rows[count:]
+            raise
+        return form
+
+    def _write_rows(self) -> None:
         # More are met on the way. One after the other, so that a long chain is not nested deeply.
-        table = [self._row(key, value) for key, value in self._instances]
-        return {"!graph": [form, table]}
+        while len(self._rows) < len(self._instances):
+            self._rows.append(self._row(*self._instances[len(self._rows)]))
 
     def _row(self, key: str, value: Any) -> list[Any]:
         kind, encode = type(value), self.encoder.encode

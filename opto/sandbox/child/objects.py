@@ -10,7 +10,7 @@ from .codec import CannotCrossError, Decoder, Encoder, in_words
 from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Writing, is_instance, read_graph
-from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive
+from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive, started
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
@@ -59,6 +59,7 @@ class Objects:
         self.offered: tuple[str, ...] = ()
         self.functions = Functions()
         self._call_host = call_host
+        self._receiver: Any = None
         self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
         classes = self.known
@@ -67,6 +68,7 @@ class Objects:
             "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
             "!member": lambda content, _: classes[content[0]].__members__[content[1]],
             "!self": self._read_self,
+            "!receiver": self._read_receiver,
             "!class": lambda content, _: classes[content],
             "!host": lambda content, _: self.host(content),
             "!known": lambda content, _: classes[content],
@@ -91,6 +93,7 @@ class Objects:
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
+        self._receiver = None
         forget()
 
     def lost(self) -> list[str]:
@@ -105,9 +108,21 @@ class Objects:
         return reader(content, value)
 
     def _read_self(self, content: Any, value: Callable[[Any], Any]) -> Self:
-        key, state, missing, path, plain = content
+        key, state, missing, path, fixed, items = content
+        made = self._receiver if "." not in path else started(self.known[key], value(fixed))
+        if items is not None:
+            plain = value(items)
+            type(plain).__init__(made, plain)
         values = {name: value(form) for name, form in state.items()}
-        return receive(self.known[key], values, path=path, missing=missing, plain=value(plain), form=self.form)
+        return receive(made, values, path=path, missing=missing, form=self.form)
+
+    def _read_receiver(self, content: Any, value: Callable[[Any], Any]) -> Any:
+        """Return what the call is made on; nothing in *content* says that this is spoken of in the middle of it."""
+        if content is not None:
+            key, fixed, form = content
+            self._receiver = started(self.known[key], value(fixed))  # before what it holds, which may speak of it
+            value(form)
+        return self._receiver
 
     def class_for(self, entry: Mapping[str, Any], module: str, decoder: Decoder) -> type:
         """Return an empty class in the place of one of the user's, below those that stand for its bases."""

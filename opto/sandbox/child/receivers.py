@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from .codec import CannotCrossError, dumps
 from .graphs import fill
 
-__all__ = ["Noting", "Outside", "Self", "complete", "forget", "is_given", "lost", "receive"]
+__all__ = ["Noting", "Outside", "Self", "complete", "forget", "is_given", "lost", "receive", "started"]
 
 _Form = Callable[[Any], Any]
 #: What is larger as JSON is not looked through for changes.
@@ -87,37 +87,34 @@ class Self(metaclass=Noting):
 
 
 def receive(
-    kind: type,
+    made: Self,
     state: Mapping[str, Any],
     *,
     path: str,
     missing: Mapping[str, str],
-    plain: Any,
     form: _Form,
 ) -> Self:
-    """Return what stands for an object.
+    """Return what stands for an object, once it has what that has.
 
     Args:
-        kind: Its class.
+        made: What stands for it.
         state: Its attributes.
         path: How the candidate's method speaks of it.
         missing: The attributes that stayed outside, and what they are.
-        plain: The items or the text that it is, if it is a container or a text; else None.
         form: Turns values into forms.
     """
-    made: Self = _started(kind, plain)
     fill(made, state)
     before = {name: _fingerprint(value, form) for name, value in state.items() if type(value) not in _SCALARS}
     _notes[id(made)] = (made, _Note(path, missing, {name: text for name, text in before.items() if text}))
     return made
 
 
-def _started(kind: type, plain: Any) -> Any:
-    base: Any = object if plain is None else type(plain)
-    made = base.__new__(kind) if plain is None else base.__new__(kind, plain)
-    if base in {list, dict, set, bytearray}:
-        base.__init__(made, plain)
-    return made
+def started(kind: type, fixed: Any) -> Any:
+    """Return an instance of *kind* without attributes and items; with the text or number *fixed* unless that is None."""
+    if fixed is not None:
+        return type(fixed).__new__(kind, fixed)
+    base: Any = next((base for base in (list, dict, set, bytearray) if issubclass(kind, base)), object)
+    return base.__new__(kind)
 
 
 def is_given(value: Any) -> bool:
