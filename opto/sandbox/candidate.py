@@ -252,6 +252,7 @@ class ChildCandidate:
                 "owner": main.owner,
                 "space": main.space,
                 "free": self._scope.free,
+                **self._scope.receivers.main,
             },
         }
         serve = partial(self._serve, child, {})
@@ -283,8 +284,7 @@ class ChildCandidate:
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Any = None) -> Steps:
         self._scope.look_again()
         encode, names = self._scope.encode, self._main.parameters if inner is None else ()
-        more = names[-1] if names else "*args"
-        called = [*names[: len(args)], *[more] * (len(args) - len(names))]
+        called = [*names[: len(args)], *["*args"] * (len(args) - len(names))]
         message = {
             "do": "call",
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],

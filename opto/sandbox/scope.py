@@ -10,10 +10,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
+from opto.sandbox.chains import is_own
 from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
 from opto.sandbox.names import Names, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
-from opto.sandbox.receivers import Receivers, is_own
+from opto.sandbox.receivers import Receivers
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.values import Values
 from opto.sandbox.watched import GONE, Watched
@@ -46,6 +47,7 @@ class Scope:
         used: The modules that certainly will be imported.
         names: What the source speaks of.
         values: Turns arguments into forms, and forms of results into values.
+        receivers: What it may be called on.
 
     Args:
         source: The text.
@@ -72,10 +74,10 @@ class Scope:
         encoder: type[Encoder] = Encoder,
     ) -> None:
         self.entries: list[_Entry] = []
-        self.name, self.owner = name, owner
+        self.name = name
         self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
-        self._hosts, self._values, self._free = hosts, values, free
+        self.hosts, self._values, self._free = hosts, values, free
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
@@ -84,9 +86,9 @@ class Scope:
         without_decorators(tree, name)
         self.names = names_in(tree)
         self.used = {module.partition(".")[0] for module in self.names.modules}
-        self._receivers = Receivers(self)
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
+        self.receivers = Receivers(self, owner, tree, lambda item: free.get(item, values.get(item)))
         for free_name in free:
             if free_name in self.names.free and free_name != "__class__" and not self.is_host(free_name):
                 entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
@@ -300,14 +302,27 @@ class Scope:
             f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
         )
 
-    def method(self, value: FunctionType, space: str, *, kept: int | None, text: str | None) -> str:
-        """Return the text of a method, after what it speaks of. See `_by_source` for the rest."""
-        made: str = self._by_source(value, value.__globals__, {}, space, kept=kept, text=text)["source"]
-        return made
+    def method(
+        self, value: FunctionType, free: Mapping[str, Any], space: str, *, kept: int | None, text: str | None
+    ) -> _Entry:
+        """Return how a method is made, after what it speaks of. See `_by_source` for the rest."""
+        return self._by_source(value, value.__globals__, free, space, kept=kept, text=text)
+
+    def member(self, name: str, value: Any, space: str) -> _Entry:
+        """Return how *value* is made, which the candidate calls *name*."""
+        return self._entry(name, value, space, what=self.name)
+
+    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None:
+        """Have *entry* make what stands for a class; it is what texts mean by the class from now on, if *is_named*."""
+        self.values.known[key] = kind
+        if is_named and kind not in self._keys:
+            self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
+        self.entries.append({**entry, "key": key, "as": key, "into": ""})
 
     def _class(self, name: str, kind: type, what: str) -> _Entry:
         try:
-            self.key_of(kind)
+            if kind not in self._keys:
+                self.key_of(kind)
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
@@ -320,7 +335,8 @@ class Scope:
         Raises:
             CannotCrossError: It has no source, and is more than its data.
         """
-        if kind in self._keys:
+        if kind in self._keys or (is_own(kind, self.adapt) and self.importable(kind) is None):
+            self.receivers.complete(kind)
             return self._keys[kind]
         key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
         self._keys[kind], self.values.known[key] = key, kind
@@ -343,8 +359,6 @@ class Scope:
         found = self.importable(kind)
         if found is not None:
             return {"do": "import", **found}
-        if is_own(kind, self.adapt):
-            return self._receivers.whole(kind)
         try:
             return self._by_source(kind, values, closures_in(kind), kind.__module__)
         except SandboxTransferError:
@@ -373,7 +387,7 @@ class Scope:
 
     def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
-        return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
+        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
 
     def encode_result(self, name: str, value: Any) -> Any:
         """Return the form of what the host's function *name* returned.
@@ -396,8 +410,8 @@ class Scope:
             SandboxTransferError: It has none.
         """
         try:
-            if name == "self":
-                return self._receivers.form(value)
+            if name == self.receivers.argument and self.receivers.takes(value):
+                return self.receivers.form(value)
             return self._host_form(name, value) if self.is_host(name) else self.values.form(value)
         except CannotCrossError as error:
             raise SandboxTransferError(

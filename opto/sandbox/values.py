@@ -114,6 +114,9 @@ class Values:
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         kind, key_of = type(value), self._source.key_of
+        if value is writing.receiver:
+            writing.has_met_receiver = True
+            return {"!receiver": None}
         if isinstance(value, Inner):
             return self._inner(value)
         if isinstance(value, re.Pattern):

@@ -17,9 +17,6 @@ __all__ = [
     "is_of_program",
     "lambda_text",
     "lines_above",
-    "mangled",
-    "members_of",
-    "plain_members_of",
     "stand_in_for",
 ]
 
@@ -41,31 +38,6 @@ def lines_above(tree: ast.Module, name: str, kept: int) -> int:
     decorators = item.decorator_list[len(item.decorator_list) - kept :] if kept else []
     first: int = decorators[0].lineno if decorators else item.lineno
     return first - 1
-
-
-def mangled(name: str, kind: type) -> list[str]:
-    """Return the attributes that *name* may stand for inside the classes that *kind* is made of."""
-    if name[:2] != "__" or name[-2:] == "__":
-        return [name]
-    return [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
-
-
-def members_of(kind: type) -> dict[str, Any]:
-    """Return what the classes of the user's that *kind* is made of define."""
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base is not object and not is_installed(sys.modules.get(base.__module__.partition(".")[0])):
-            found.update(base.__dict__)
-    return found
-
-
-def plain_members_of(kind: type) -> dict[str, Any]:
-    """Return those that are data, as far as one can see."""
-    return {
-        name: value
-        for name, value in members_of(kind).items()
-        if name[:2] != "__" and not callable(value) and type(value) not in PROPERTIES and not hasattr(value, "__get__")
-    }
 
 
 def is_installed(module: ModuleType | None) -> bool:
