@@ -59,11 +59,13 @@ BROAD_EXCEPTS = {
     "opto.runs.record",
     # Code that a model wrote, of which anything may come; and processes, which end with whatever ends the call.
     "opto.sandbox.candidate",
+    "opto.sandbox.child.spaces",
     "opto.sandbox.child.worker",
     "opto.sandbox.child.zygote",
     "opto.sandbox.failures",
     "opto.sandbox.monty",
     "opto.sandbox.pool",
+    "opto.sandbox.receivers",
     "opto.sandbox.talk",
     "opto.sandbox.zygote",
     "opto.testing.asking",

@@ -13,14 +13,14 @@ from opto.callers import user_level
 from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
-from opto.sandbox.child.offers import NOT_STARTED
+from opto.sandbox.child.offers import NOT_STARTED, OVER_DISK
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
 from opto.sandbox.seeds import seeds_for
-from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, OverDisk, Steps, run, run_async
+from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, Overcrowded, OverDisk, Steps, run, run_async
 from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
 __all__ = ["ChildCandidate", "Main"]
@@ -155,7 +155,7 @@ class ChildCandidate:
                     if outcome.error is None:
                         outcome = yield from work(child)
                     break
-                except (Late, Ended, OverDisk, Misbehaved) as what:
+                except (Late, Ended, OverDisk, Overcrowded, Misbehaved) as what:
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
                         outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break
@@ -179,10 +179,14 @@ class ChildCandidate:
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started("there are too many processes")
+        if status == OVER_DISK:
+            what = OverDisk()
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
         elif isinstance(what, OverDisk):
             error = failures.over_disk(name, limits)
+        elif isinstance(what, Overcrowded):
+            error = failures.overcrowded(name)
         elif isinstance(what, Ended):
             error = failures.crashed(name, status, line, limits)
         else:
@@ -196,6 +200,7 @@ class ChildCandidate:
         order = {
             "readable": imports.readable,
             "memory": self._limits.memory,
+            "disk": self._limits.disk,
             "file_size": self._limits.disk // 4,
             "result": self._limits.result,
             "output": self._limits.output,
@@ -247,6 +252,7 @@ class ChildCandidate:
                 "owner": main.owner,
                 "space": main.space,
                 "free": self._scope.free,
+                **self._scope.receivers.main,
             },
         }
         serve = partial(self._serve, child, {})
@@ -278,8 +284,7 @@ class ChildCandidate:
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Any = None) -> Steps:
         self._scope.look_again()
         encode, names = self._scope.encode, self._main.parameters if inner is None else ()
-        more = names[-1] if names else "*args"
-        called = [*names[: len(args)], *[more] * (len(args) - len(names))]
+        called = [*names[: len(args)], *["*args"] * (len(args) - len(names))]
         message = {
             "do": "call",
             "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
@@ -356,7 +361,8 @@ class ChildCandidate:
             args = [decode(form) for form in asked["args"]]
             kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
-            raise Misbehaved(f"a call of something that nobody offers ({error})") from None
+            said = failures.visible(str(error)[:200])
+            raise Misbehaved(f"a call of something that nobody offers ({said})") from None
         depth = _depth.set(_depth.get() + 1)
         try:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
@@ -367,7 +373,7 @@ class ChildCandidate:
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             number = child.note(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
-            return {"error": {"type": kind, "text": str(error)[:4000], "id": number}}
+            return {"error": {"type": kind, "text": failures.text_of(error), "id": number}}
         finally:
             _depth.reset(depth)
 

@@ -4,13 +4,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.callers import user_level
-from opto.errors import IsolationError
+from opto.errors import IsolationError, SourceError
 from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate, Main
 from opto.sandbox.child.offers import FILES, SECCOMP
@@ -89,12 +90,14 @@ def make(
     """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
     name = definition.name
     if level.name == "none":
-        return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
+        with _refusing_what_does_not_compile():
+            return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
     if level.variant is None:
         values: Mapping[str, Any] = {**like.__globals__, **closure_of(like)} if like is not None else {}
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values)
     space = space_of(like)
-    scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
+    with _refusing_what_does_not_compile():
+        scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
     main = Main(
         source,
         name,
@@ -107,6 +110,19 @@ def make(
     return ChildCandidate(
         main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports, printed=printed
     )
+
+
+@contextmanager
+def _refusing_what_does_not_compile() -> Iterator[None]:
+    """Raise a `SourceError` for code that parses, and has no meaning: arguments of the same name, for one."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise SourceError(f"The code does not compile: {error.msg}.", mend="Give complete, valid Python.") from error
+    except RecursionError as error:
+        raise SourceError(
+            "The code is nested too deeply.", mend="Use a loop, or a dict, in place of a long chain."
+        ) from error
 
 
 @cache

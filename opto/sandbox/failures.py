@@ -23,7 +23,19 @@ from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.offers import OUT_OF_MEMORY
 from opto.sandbox.limits import Limits
 
-__all__ = ["crashed", "late", "limit_passed", "over_disk", "raised", "show_lines", "visible", "with_line"]
+__all__ = [
+    "crashed",
+    "late",
+    "limit_passed",
+    "over_disk",
+    "overcrowded",
+    "raised",
+    "shortened",
+    "show_lines",
+    "text_of",
+    "visible",
+    "with_line",
+]
 
 _MOST_FRAMES = 40
 _LONGEST_TEXT = 4000
@@ -33,6 +45,14 @@ _UNSEEN = {
     for number in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(number) not in "\n\t"
 }
+
+
+def text_of(error: BaseException) -> str:
+    """Return what *error* says, or nothing if it cannot."""
+    try:
+        return str(error)[:_LONGEST_TEXT]
+    except Exception:  # a class of the user's may do anything here
+        return ""
 
 
 def visible(text: str) -> str:
@@ -72,6 +92,11 @@ def over_disk(name: str, limits: Limits) -> SandboxError:
     return SandboxMemoryError(
         f"{name}() wrote more than {_size(limits.disk)} of files, or too many.", mend="Write less, or nothing."
     )
+
+
+def overcrowded(name: str) -> SandboxError:
+    """Return the error for code that started many threads."""
+    return SandboxForbiddenError(f"{name}() started too many threads.", mend="Start few, or none.")
 
 
 def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> SandboxError:
@@ -200,7 +225,7 @@ def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text
     """Return an exception of a class that was raised over there, as nearly as it is known here."""
     try:
         args = decoder.decode(described.get("args"))
-        args = (*map(_shortened, args),) if isinstance(args, tuple) else (text,)
+        args = (*map(shortened, args),) if isinstance(args, tuple) else (text,)
         state = decoder.decode(described.get("state") or {})
     except MalformedError:
         args, state = (text,), {}
@@ -220,11 +245,11 @@ def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text
         notes = state.pop("__notes__", None)
         error.__dict__.update({name: item for name, item in state.items() if type(name) is str and name[:2] != "__"})
         for note in notes if isinstance(notes, list) else ():
-            error.add_note(_shortened(str(note)))
+            error.add_note(shortened(str(note)))
     return error
 
 
-def _shortened(value: Any) -> Any:
+def shortened(value: Any) -> Any:
     """Return *value*, which is shown as it is if it is a text, as a text that can be shown."""
     return visible(value[:_LONGEST_TEXT]) if type(value) is str else value
 

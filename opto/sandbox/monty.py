@@ -122,7 +122,7 @@ class MontyCandidate:
         try:
             return self._open[-1].feed_run(text, inputs=inputs, external_lookup=self._known, print_callback=printed)
         finally:
-            self.output = printed.output
+            self.output = failures.visible(printed.output)
 
     def _plain(self, value: Any) -> Any:
         """Return *value* as plain data of a size that is allowed."""
@@ -142,6 +142,7 @@ class MontyCandidate:
         """Return what happened in our words; a session that passed a limit is over."""
         monty, name, limits = self._monty, self._definition.name, self._limits
         inner = error.exception()
+        inner.args = (*map(failures.shortened, inner.args),)
         if isinstance(error, monty.MontySyntaxError) or (
             isinstance(inner, NotImplementedError) and "monty" in str(inner)
         ):

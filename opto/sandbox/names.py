@@ -2,10 +2,10 @@
 
 import ast
 import symtable
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["Attributes", "Names", "merged", "names_annotated", "names_at_once", "names_in", "without_decorators"]
+__all__ = ["Names", "called_in", "names_annotated", "names_at_once", "names_in", "without_decorators"]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -16,31 +16,19 @@ class Names(NamedTuple):
     Attributes:
         free: Names that it uses and does not define, built-in ones among them.
         modules: Modules that it imports.
-        attributes: Attributes of ``self`` that it uses, with those of theirs that it uses, or None if it uses such an
-            attribute in other ways; None if it uses ``self`` in other ways.
-        above: Attributes of ``super()`` that it uses; None if it uses that in other ways.
-        called: How it calls what it finds by a name first: ``client.ask``, by ``client``.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
-    attributes: "Attributes | None"
-    above: tuple[str, ...] | None
-    called: Mapping[str, str]
-
-
-#: Names of attributes, each with the names of its attributes; None for any.
-Attributes = Mapping[str, frozenset[str] | None]
 
 
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
-    modules, attributes, above = (*dict.fromkeys(_modules(tree)),), _attributes(tree), _above(tree)
-    called = _called(tree)
+    modules = (*dict.fromkeys(_modules(tree)),)
     top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules, attributes, above, called)
+    return Names((*free,), modules)
 
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
@@ -56,6 +44,19 @@ def names_annotated(tree: ast.Module) -> frozenset[str]:
             if isinstance(item, ast.AnnAssign):
                 found |= {name.id for name in ast.walk(item.annotation) if isinstance(name, ast.Name)}
     return frozenset(found)
+
+
+def called_in(tree: ast.AST) -> Mapping[str, str]:
+    """Return how *tree* calls what it finds by a name first: ``client.ask``, by ``client``."""
+    found: dict[str, str] = {}
+    for part in ast.walk(tree):
+        path, target = [], part.func if isinstance(part, ast.Call) else None
+        while isinstance(target, ast.Attribute):
+            path.append(target.attr)
+            target = target.value
+        if isinstance(target, ast.Name):
+            found.setdefault(target.id, ".".join((target.id, *reversed(path))))
+    return found
 
 
 def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
@@ -87,54 +88,6 @@ def _modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
             yield part.module
-
-
-def _attributes(tree: ast.AST) -> Attributes | None:
-    uses = sum(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(tree))
-    attributes = [
-        part
-        for part in ast.walk(tree)
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
-    ]
-    if uses != len(attributes):
-        return None
-    inner = {id(part.value): part.attr for part in ast.walk(tree) if isinstance(part, ast.Attribute)}
-    return merged({part.attr: frozenset({inner[id(part)]}) if id(part) in inner else None} for part in attributes)
-
-
-def _called(tree: ast.AST) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for part in ast.walk(tree):
-        path, target = [], part.func if isinstance(part, ast.Call) else None
-        while isinstance(target, ast.Attribute):
-            path.append(target.attr)
-            target = target.value
-        if isinstance(target, ast.Name):
-            found.setdefault(target.id, ".".join((target.id, *reversed(path))))
-    return found
-
-
-def _above(tree: ast.AST) -> tuple[str, ...] | None:
-    uses = sum(isinstance(part, ast.Name) and part.id in {"super", "__class__"} for part in ast.walk(tree))
-    found = [
-        part.attr
-        for part in ast.walk(tree)
-        if isinstance(part, ast.Attribute)
-        and isinstance(part.value, ast.Call)
-        and isinstance(part.value.func, ast.Name)
-        and part.value.func.id == "super"
-    ]
-    return (*dict.fromkeys(found),) if uses == len(found) else None
-
-
-def merged(some: Iterable[Attributes]) -> Attributes:
-    """Return all of *some* in one."""
-    found: dict[str, frozenset[str] | None] = {}
-    for attributes in some:
-        for name, inner in attributes.items():
-            known = found.get(name, frozenset())
-            found[name] = None if known is None or inner is None else known | inner
-    return found
 
 
 def without_decorators(tree: ast.Module, name: str) -> None:

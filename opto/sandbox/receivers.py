@@ -1,318 +1,159 @@
-"""The object whose method a candidate is, as the candidate sees it: plain attributes, and the methods that it uses."""
+"""What a candidate is called on, ``self`` or ``cls``, and objects like it in there: by what is used of them."""
 
 import ast
-import inspect
-import weakref
-from collections.abc import Callable, Iterable, Sequence
-from types import FunctionType
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from enum import Enum
+from functools import cached_property
+from types import MethodType
+from typing import Any
 
-from opto.errors import SandboxTransferError
+from opto.sandbox.advice import refusal
+from opto.sandbox.chains import Chain, ChainScope, Needs, is_own, weakly
 from opto.sandbox.child.codec import CannotCrossError, in_words
 from opto.sandbox.child.graphs import Writing, state_of
-from opto.sandbox.names import Attributes, Names, merged, names_in
-from opto.sandbox.rewritten import Owned, Rewritten
-from opto.sandbox.values import Values
-from opto.sandbox.written import PROPERTIES, classes_of, depth_of, is_of_library, mangled, members_of, plain_members_of
-from opto.splice import indent
+from opto.sandbox.uses import Attributes, Uses, first_argument, uses_in
+from opto.sandbox.written import PROPERTIES
 
-__all__ = ["Receivers", "is_own", "refusal"]
+__all__ = ["Receivers"]
 
-#: Special methods that a class here has no use for, or that would get in the way of making one.
-_UNUSED = frozenset(
-    f"__{name}__"
-    for name in (
-        *("init", "new", "del", "init_subclass", "class_getitem", "set_name", "copy", "deepcopy"),
-        *("getattribute", "getattr", "setattr", "delattr", "reduce", "reduce_ex", "getstate", "setstate"),
-    )
-)
-
-
-class _Scope(Protocol):
-    """What the rest of a scope does for this part."""
-
-    name: str
-    names: Names
-    owner: type | None
-    entries: list[dict[str, Any]]
-    keys: dict[Any, str]
-    values: Values
-
-    def adapt(self, value: Any, /) -> Any: ...
-    def is_host(self, path: str, /) -> bool: ...
-    def method(self, value: FunctionType, space: str, *, kept: int | None, text: str | None) -> str: ...
-
-
-class _Seen(NamedTuple):
-    """A class as a candidate sees it.
-
-    Attributes:
-        key: Of the class.
-        used: The attributes that are used; None if that cannot be told.
-        missing: Methods that cannot enter, in words.
-        owner: Returns the object whose methods were looked at.
-    """
-
-    key: str
-    used: Attributes | None
-    missing: dict[str, str]
-    owner: Callable[[], Any]
-
-
-def refusal(problem: str, *paths: str) -> SandboxTransferError:
-    """Return the error for something that the candidate finds by *paths*, and that can be called outside."""
-    mend = f"Offer what it calls there with Sandbox(hosts={[*paths]}), or use isolation='none'."
-    return SandboxTransferError(problem, mend=mend)
+_CONTAINERS = (list, dict, set, bytearray)
+_FIXED = (frozenset, tuple, str, bytes, int, float, complex)
+_DEEPEST = 8
+_NOTHING: Any = object()
 
 
 class Receivers:
     """What stands for objects by their attributes and methods, and not by the source of their class.
 
+    Attributes:
+        argument: The name of the candidate's first argument, if that is ``self`` or ``cls``.
+        main: The key of the class around the candidate, and what makes it more than a function there.
+
     Args:
         scope: That they belong to.
+        owner: The class in whose body the candidate takes the place of a method.
+        tree: The candidate.
+        look_up: Returns what a name stands for in it.
     """
 
-    def __init__(self, scope: _Scope) -> None:
-        self._scope = scope
-        self._seen: dict[Any, _Seen] = {}
+    def __init__(self, scope: ChainScope, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
+        self._scope, self._owner, self._tree, self._look_up = scope, owner, tree, look_up
+        self._needs: dict[type, Needs] = {}
+        self._inside: dict[Any, tuple[Callable[[], Any], Chain, Needs]] = {}
+        first, how = first_argument(tree, scope.name), None
+        self.main: dict[str, Any] = {"class": None, "put_as": None}
+        if owner is not None:
+            member = vars(owner).get(scope.name)
+            how = "cached_property" if isinstance(member, cached_property) else PROPERTIES.get(type(member))
+        is_method = first in {"self", "cls"} or (owner is not None and how != "staticmethod")
+        self.argument = first if is_method else None
+        self._chain = Chain(scope, self.argument or "self", is_named=True)
+        if owner is not None:
+            self._chain.look_at(owner, None)
+            self.main = {"class": self._chain.class_for(owner), "put_as": how}
+            self._chain.is_there(owner, scope.name)
+
+    def takes(self, value: Any) -> bool:
+        """True if *value* is an object or a class that becomes one of those here, and no plain data."""
+        kind = value if isinstance(value, type) else type(value)
+        if kind in self._needs:
+            return True
+        if issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+            return False
+        return (self._owner is not None and issubclass(kind, self._owner)) or not self._chain.is_outside(kind)
 
     def form(self, receiver: Any) -> Any:
-        """Return the form of the object whose method the candidate is.
+        """Return the form of what the candidate is called on.
 
         Raises:
-            CannotCrossError: It has none.
-            SandboxTransferError: The candidate uses an attribute that is no plain data.
+            SandboxTransferError: The candidate uses something of it that cannot enter.
         """
-        kind, scope = type(receiver), self._scope
-        if not hasattr(receiver, "__dict__") or hasattr(kind, "__dataclass_fields__"):
-            try:
-                return scope.values.form(receiver)
-            except CannotCrossError:
-                if not state_of(receiver):
-                    raise
-        writing = scope.values.writing()
-        form = self._written(receiver, self._scope.names.attributes, "self", writing)
-        try:
-            return writing.whole(form)
-        except CannotCrossError:  # in an object that several attributes may lead to
-            for name, value in state_of(receiver).items():
-                if name in form["!self"][1]:
-                    self._look_at(value, f"self.{name}", (self._scope.names.attributes or {}).get(name))
-            raise
+        is_class = isinstance(receiver, type)
+        kind = receiver if is_class else type(receiver)
+        needs = self._needs.get(kind)
+        if needs is None:
+            self._chain.look_at(kind, receiver)
+            self._chain.class_for(kind)
+            uses = uses_in(self._tree, self.argument, self._chain.class_named(self._look_up))
+            state = {"__call__": None} if is_class else state_of(receiver)
+            needs = self._needs[kind] = self._chain.reach(kind, state, [(self._owner, uses, True)])
+            self._chain.put_hosts(kind)
+        if is_class:
+            return {"!class": self._chain.class_for(kind)}
+        writing = self._scope.values.writing()
+        writing.receiver = receiver
+        form = self._written(receiver, self._chain, needs, writing)
+        if writing.has_met_receiver and not needs.is_whole:
+            # By another way than `self`: nobody can tell what is looked up on it.
+            found = self._chain.reach(kind, state_of(receiver), [(None, Uses(is_whole=True), False)])
+            self._needs[kind] = needs._replace(asked=needs.asked | found.asked, is_whole=True)
+            return self.form(receiver)
+        key, *_, fixed, _ = form["!self"]
+        return {"!receiver": [key, fixed, writing.whole(form)]}
 
-    def _look_at(self, value: Any, path: str, used: frozenset[str] | None) -> None:
-        """Refuse *value* if it cannot enter."""
-        try:
-            self._scope.values.form(value)
-        except CannotCrossError as error:
-            raise self._refusal(path, error.what, used) from None
+    def complete(self, kind: type) -> None:
+        """Bring all of *kind*, of which the candidate is given instances that it is not called on, or makes some."""
+        if is_own(kind, self._scope.adapt):
+            self._chain.class_for(kind)
+        self._chain.complete(kind)
 
-    def _refusal(self, path: str, what: str, used: frozenset[str] | None) -> SandboxTransferError:
-        paths = [f"{path}.{name}" for name in sorted(used)] if used else [path]
-        return refusal(f"{self._scope.name}() uses {path}, {what}, which cannot enter the sandbox.", *paths)
-
-    def _written(self, receiver: Any, wanted: Attributes | None, path: str, writing: Writing) -> Any:
+    def _written(self, receiver: Any, chain: Chain, needs: Needs, writing: Writing) -> Any:
         """Return the form of an object by what is used of it."""
-        kind, scope = type(receiver), self._scope
-        key = (kind, path, None if wanted is None else frozenset(wanted.items()))
-        seen = self._seen.get(key)
-        # The texts of the first object's methods are watched from without; those of objects in it as long as they stay.
-        if seen is None or (path != "self" and seen.owner() is not receiver):
-            seen = self._seen[key] = self._see(receiver, wanted, path)
-        state, plain = state_of(receiver), plain_members_of(kind)
+        state, path = state_of(receiver), chain.path
         forms: dict[str, Any] = {}
-        missing = dict(seen.missing)
-        for name in {**plain, **state} if seen.used is None else seen.used:
-            if scope.is_host(f"{path}.{name}") or (name not in state and name not in plain):
+        missing: dict[str, str] = {}
+        for name in (*needs.names, *state) if needs.is_whole else needs.names:
+            if name in forms or self._scope.is_host(f"{path}.{name}"):
                 continue
-            value = state[name] if name in state else plain[name]
+            value = state.get(name, _NOTHING)
+            if value is _NOTHING and name in needs.asked:
+                value = _asked(receiver, name)
+            if value is _NOTHING:
+                continue
             try:
-                if seen.used is None:
-                    forms[name] = scope.values.form(value)  # by itself: the others may enter if it cannot
-                else:
-                    forms[name] = self._attribute(value, seen.used.get(name), f"{path}.{name}", writing)
+                if isinstance(value, MethodType) and value.__self__ is receiver and name not in state:
+                    raise CannotCrossError("a method that stays outside with its class")
+                forms[name] = self._attribute(value, needs.names.get(name), f"{path}.{name}", writing)
             except CannotCrossError as error:
-                if seen.used is not None:
-                    raise self._refusal(f"{path}.{name}", error.what, seen.used.get(name)) from None
+                if name in needs.names:
+                    used = sorted(needs.names[name] or ())
+                    raise refusal(
+                        f"{self._scope.name}() uses {path}.{name}, {error.what}, which cannot enter the sandbox.",
+                        *([f"{path}.{name}.{item}" for item in used] or [f"{path}.{name}"]),
+                    ) from None
                 missing[name] = error.what
-        return {"!self": [seen.key, forms, missing, path]}
+        is_filled = isinstance(receiver, _CONTAINERS)
+        plain = writing.encoder.base(receiver, 0) if is_filled or isinstance(receiver, _FIXED) else None
+        fixed, items = (None, plain) if is_filled else (plain, None)
+        return {"!self": [chain.class_for(type(receiver)), forms, missing, path, fixed, items]}
 
     def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
         """Return the form of what goes by *path*, of which the attributes *used* are used."""
         if used is None or not is_own(type(value), self._scope.adapt) or self._scope.adapt(value) is not value:
-            return writing.encoder.encode(value)
+            return writing.attempt(value)
         if path.count(".") > _DEEPEST:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
-        return self._written(value, dict.fromkeys(used), path, writing)
+        chain, needs = self._chain_of(value, dict.fromkeys(used), path)
+        return self._written(value, chain, needs, writing)
 
-    def _see(self, receiver: Any, wanted: Attributes | None, path: str) -> _Seen:
-        """Add classes with the methods of *receiver* that are used."""
-        kind, scope = type(receiver), self._scope
-        methods = _Methods(scope, kind, receiver, path)
-        methods.want(wanted)
-        owner = scope.owner if path == "self" and scope.owner in kind.__mro__ else None
-        if owner is not None:
-            methods.want_above(owner, scope.names.above)
-        members = self._members(kind) if wanted is None or methods.needs_class else ([], {})
-        key, keys = self._add(kind, methods, owner, members)
-        for base in methods.chain:
-            if (known := scope.keys.get(base)) is not None:  # the candidate speaks of it
-                scope.entries.append({"do": "stands", "key": key, "for": known})
-                break
-        if owner is not None:
-            how = PROPERTIES.get(type(vars(owner).get(scope.name)))
-            scope.entries.append({"do": "main", "key": key, "owner": keys[owner], "how": how})
-        return _Seen(key, None if wanted is None else methods.used, methods.missing, _weakly(receiver))
-
-    def _add(
-        self, kind: type, methods: "_Methods", owner: type | None, members: tuple[list[str], dict[str, Any]]
-    ) -> tuple[str, dict[type, str]]:
-        """Add the classes that *kind* is made of, as far as there is something in them; return their keys."""
-        key, keys = "", {}
-        for base in reversed(methods.chain):
-            texts, (more, free) = methods.texts.get(base, []), members if base is kind else ([], {})
-            if texts or base in {kind, owner}:
-                above, key = key, f"{base.__module__}.{base.__qualname__}, seen {len(self._scope.entries)}"
-                keys[base] = key
-                entry = _class_of(base, [*more, *texts], above)
-                self._scope.entries.append({**entry, "free": {**entry["free"], **free}, "key": key})
-        return key, keys
-
-    def whole(self, kind: type) -> dict[str, Any]:
-        """Return how a class is made of all of its methods and its plain members."""
-        methods = _Methods(self._scope, kind, None, "")
-        methods.want(None)
-        self._add(kind, methods, None, self._members(kind))
-        return self._scope.entries.pop()
-
-    def _members(self, kind: type) -> tuple[list[str], dict[str, Any]]:
-        """Return how the plain members of a class are written, and what that speaks of."""
-        free: dict[str, Any] = {}
-        texts = []
-        for name, value in plain_members_of(kind).items():
-            try:
-                form = self._scope.values.form(value)
-            except CannotCrossError:
-                continue
-            texts.append(f"{name} = member{len(free)}_\n")
-            free[f"member{len(free)}_"] = {"do": "value", "value": form}
-        return texts, free
+    def _chain_of(self, value: Any, used: Attributes, path: str) -> tuple[Chain, Needs]:
+        """Return classes for an object in another one. They have the texts that its methods have now."""
+        kind = type(value)
+        key = (kind, path, frozenset(used))
+        owner, chain, needs = self._inside.get(key, (None, None, None))
+        if owner is None or chain is None or needs is None or owner() is not value:
+            chain = Chain(self._scope, path, is_named=False)
+            chain.look_at(kind, value)
+            chain.class_for(kind)
+            needs = chain.reach(kind, state_of(value), [(None, Uses(own=used), True)])
+            chain.put_hosts(kind)
+            self._inside[key] = weakly(value), chain, needs
+        return chain, needs
 
 
-class _Methods:
-    """Those methods of an object that are used, and what they use of it.
-
-    Attributes:
-        chain: The classes that are looked at, in the order of resolution.
-        texts: The texts of methods, by class.
-        missing: Those that cannot enter and may not be needed, in words.
-        needs_class: True if some of them may look at the class itself.
-    """
-
-    def __init__(self, scope: _Scope, kind: type, receiver: Any, path: str) -> None:
-        self._scope, self._kind, self._receiver, self._path = scope, kind, receiver, path
-        self.chain = classes_of(kind)
-        self.texts: dict[type, list[str]] = {}
-        self.missing: dict[str, str] = {}
-        self._seen: set[tuple[type, str]] = set()
-        self._used: list[Attributes] = []
-        self._is_all, self.needs_class = False, False
-
-    @property
-    def used(self) -> Attributes | None:
-        """The attributes that are used; None if that cannot be told."""
-        return None if self._is_all else merged(self._used)
-
-    def want(self, attributes: Attributes | None) -> None:
-        """Add the methods among *attributes*, and those that they use; if it is None, those that can enter."""
-        if attributes is None:
-            self._is_all = True
-        given = dict.fromkeys(members_of(self._kind)) if attributes is None else attributes
-        spelt = {name: inner for key, inner in given.items() for name in mangled(key, self._kind)}
-        self._used.append(spelt)
-        self.needs_class = self.needs_class or "__class__" in spelt
-        for name in spelt:
-            if not self._scope.is_host(f"{self._path}.{name}"):
-                self._want(name, self.chain, is_needed=attributes is not None)
-
-    def want_above(self, kind: type, names: Iterable[str] | None) -> None:
-        """Add the methods *names*, or any if it is None, of the classes behind *kind*."""
-        above = self.chain[self.chain.index(kind) + 1 :]
-        for name in dict.fromkeys(name for base in above for name in vars(base)) if names is None else names:
-            self._want(name, above, is_needed=names is not None)
-
-    def _want(self, name: str, among: Sequence[type], *, is_needed: bool) -> None:
-        base = next((base for base in among if name in vars(base)), None)
-        if base is None or (base, name) in self._seen or name in _UNUSED:
-            return
-        self._seen.add((base, name))
-        if self._path == "self" and (base, name) == (self._scope.owner, self._scope.name):
-            return  # the candidate takes this place itself
-        try:
-            text = self._text(base, name)
-        except SandboxTransferError as error:
-            if is_needed:
-                raise refusal(error.problem, f"{self._path}.{name}") from None
-            self.missing[name] = f"a method that stays outside ({error.problem.rstrip('.')})"
-            return
-        if text is None:
-            return
-        self.texts.setdefault(base, []).append(text)
-        self.needs_class = self.needs_class or isinstance(vars(base)[name], classmethod)
-        names = names_in(ast.parse(text))
-        self.want(names.attributes)
-        self.want_above(base, names.above)
-
-    def _text(self, kind: type, name: str) -> str | None:
-        """Return how the method *name* of a class is written; None if it is none."""
-        member = vars(kind)[name]
-        how = PROPERTIES.get(type(member))
-        given = member.fget if how == "property" else member.__func__ if how else member
-        function, text = self._scope.adapt(Owned(given, self._receiver)), None
-        if isinstance(function, Owned):  # of which nobody knows more
-            function = self._scope.adapt(given)
-        if isinstance(function, Rewritten):
-            function, text = function
-        if not isinstance(function, FunctionType):
-            return None
-        inner = inspect.unwrap(function)
-        kept = None if function is given else depth_of(function)
-        made = self._scope.method(inner, kind.__module__, kept=kept, text=text)
-        return (f"@{how}\n" if how and kept is not None else "") + made
-
-
-_DEEPEST = 8
-
-
-def _weakly(value: Any) -> Callable[[], Any]:
+def _asked(receiver: Any, name: str) -> Any:
+    """Return the attribute *name*, wherever it comes from."""
     try:
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: None
-
-
-def _class_of(kind: type, texts: list[str], above: str) -> dict[str, Any]:
-    body = indent("\n".join(texts) or "pass\n", "    ")
-    return {
-        "do": "source",
-        "source": f"class {kind.__name__}({'__Above__' if above else '__Self__'}):\n{body}\n",
-        "file": f"<methods of {kind.__name__}>",
-        "line": 0,
-        "name": kind.__name__,
-        "free": {"__Above__": {"do": "known", "key": above}} if above else {},
-        "owner": None,
-        "space": kind.__module__,
-    }
-
-
-def is_own(kind: type, adapt: Callable[[Any], Any]) -> bool:
-    """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
-    if issubclass(kind, BaseException):
-        return False
-    if any(map(is_of_library, kind.__mro__)):
-        return True
-    for member in vars(kind).values():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-        if callable(function) and adapt(function) is not function:
-            return True
-    return False
+        return getattr(receiver, name)
+    except Exception:  # whatever code of the user's raises, it would inside
+        return _NOTHING

@@ -10,10 +10,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
+from opto.sandbox.advice import GENERAL, advised
+from opto.sandbox.chains import is_own
 from opto.sandbox.child.codec import CannotCrossError, Encoder, in_words
-from opto.sandbox.names import Names, names_annotated, names_at_once, names_in, without_decorators
+from opto.sandbox.names import Names, called_in, names_annotated, names_at_once, names_in, without_decorators
 from opto.sandbox.places import of_module
-from opto.sandbox.receivers import Receivers, is_own, refusal
+from opto.sandbox.receivers import Receivers
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.values import Values
 from opto.sandbox.watched import GONE, Watched
@@ -32,9 +34,9 @@ __all__ = ["Scope"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
+#: Kinds of data that is found by names which stand nowhere.
 _PLAIN = frozenset({str, int, float, bool, list, dict, tuple, set, frozenset})
 _SLOW = frozenset({"numpy", "pandas"})
-_MEND = "Pass it as plain data, offer what is called there with Sandbox(hosts=[…]), or use isolation='none'."
 
 
 class Scope:
@@ -44,10 +46,10 @@ class Scope:
         entries: How each part is made, in order. More are added when arguments bring more classes.
         watched: The plain data among them, by space and name.
         modules: The modules that are allowed because the user's program imports them.
-        keys: Those of classes and functions that children were told of.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
         values: Turns arguments into forms, and forms of results into values.
+        receivers: What it may be called on.
 
     Args:
         source: The text.
@@ -76,21 +78,22 @@ class Scope:
         encoder: type[Encoder] = Encoder,
     ) -> None:
         self.entries: list[_Entry] = []
-        self.name, self.owner = name, owner
+        self.name = name
         self.values = Values(self, encoder)
         self.adapt = adapt or (lambda value: value)
-        self._hosts, self._values, self._free = hosts, values, free
+        self.hosts, self._values, self._free = hosts, values, free
         self._done: set[tuple[str, str]] = set()  # spaces and names
         self._homes: dict[type, dict[str, str]] = {}
-        self.keys: dict[Any, str] = {}
+        self._keys: dict[Any, str] = {}
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
+        self._called = called_in(tree)
         self.names = names_in(tree)
         self.used = {module.partition(".")[0] for module in self.names.modules}
-        self._receivers = Receivers(self)
         self.free: dict[str, _Entry] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
+        self.receivers = Receivers(self, owner, tree, lambda item: free.get(item, values.get(item)))
         for free_name in free:
             if self.is_host(free_name):
                 self.free[free_name] = {"do": "host", "key": free_name}
@@ -98,9 +101,7 @@ class Scope:
                 try:
                     entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
                 except SandboxTransferError as error:
-                    if free_name not in self.names.called:
-                        raise
-                    raise refusal(error.problem, self.names.called[free_name]) from None
+                    raise self._advised(error, free_name) from None
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
@@ -138,15 +139,17 @@ class Scope:
                         entry = self._entry(name, values[name], space, what=what)
                 except SandboxTransferError as error:
                     self._done.discard((space, name))
-                    if names is self.names and name in names.called:
-                        raise refusal(error.problem, names.called[name]) from None
                     if needed is None or name in needed:
-                        raise
+                        raise self._advised(error, name) if names is self.names else error from None
                     entry = {"do": "outside", "why": error.problem}
                 entry = {**entry, "as": name, "into": space}
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def _advised(self, error: SandboxTransferError, name: str) -> SandboxTransferError:
+        """Return *error* with the advice to offer what the candidate calls by *name*."""
+        return advised(error, self._called[name]) if name in self._called else error
 
     def expect(self, values: Iterable[Any]) -> None:
         """Note that *values* will come, before there is a process: what takes long to import is then there already."""
@@ -203,7 +206,7 @@ class Scope:
             return {"do": "value", "value": self.values.form(given)}
         except CannotCrossError as error:
             raise SandboxTransferError(
-                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
+                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=GENERAL
             ) from None
 
     def _function(
@@ -311,26 +314,39 @@ class Scope:
         if not any(getattr(item, "name", None) == name for item in tree.body):
             raise SandboxTransferError(
                 f"{self.name}() uses {name}, which has no def statement of its own, so it cannot enter the sandbox.",
-                mend=_MEND,
+                mend=GENERAL,
             )
         return source, tree, first
 
     def _sourceless(self, name: str) -> SandboxTransferError:
         return SandboxTransferError(
-            f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=_MEND
+            f"{self.name}() uses {name}, whose source cannot be found, so it cannot enter the sandbox.", mend=GENERAL
         )
 
-    def method(self, value: FunctionType, space: str, *, kept: int | None, text: str | None) -> str:
-        """Return the text of a method, after what it speaks of. See `_by_source` for the rest."""
-        made: str = self._by_source(value, value.__globals__, {}, space, kept=kept, text=text)["source"]
-        return made
+    def method(
+        self, value: FunctionType, free: Mapping[str, Any], space: str, *, kept: int | None, text: str | None
+    ) -> _Entry:
+        """Return how a method is made, after what it speaks of. See `_by_source` for the rest."""
+        return self._by_source(value, value.__globals__, free, space, kept=kept, text=text)
+
+    def member(self, name: str, value: Any, space: str) -> _Entry:
+        """Return how *value* is made, which the candidate calls *name*."""
+        return self._entry(name, value, space, what=self.name)
+
+    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None:
+        """Have *entry* make what stands for a class; it is what texts mean by the class from now on, if *is_named*."""
+        self.values.known[key] = kind
+        if is_named and kind not in self._keys:
+            self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
+        self.entries.append({**entry, "key": key, "as": key, "into": ""})
 
     def _class(self, name: str, kind: type, what: str) -> _Entry:
         try:
-            self.key_of(kind)
+            if kind not in self._keys:
+                self.key_of(kind)
         except CannotCrossError as error:
             raise SandboxTransferError(
-                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=_MEND
+                f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=GENERAL
             ) from None
         return {"do": "same", **self._homes[kind]}
 
@@ -340,10 +356,11 @@ class Scope:
         Raises:
             CannotCrossError: It has no source, and is more than its data.
         """
-        if kind in self.keys:
-            return self.keys[kind]
-        key = f"{kind.__module__}.{kind.__qualname__}.{len(self.keys)}"
-        self.keys[kind], self.values.known[key] = key, kind
+        if kind in self._keys or (is_own(kind, self.adapt) and self.importable(kind) is None):
+            self.receivers.complete(kind)
+            return self._keys[kind]
+        key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
+        self._keys[kind], self.values.known[key] = key, kind
         home = {"of": kind.__module__, "name": kind.__name__}
         module = sys.modules.get(kind.__module__)
         if getattr(module, kind.__name__, None) is not kind:
@@ -354,7 +371,7 @@ class Scope:
             entry = self._class_entry(kind, vars(module) if module else {})
         except SandboxTransferError as error:
             self._done.discard((home["of"], home["name"]))
-            del self.keys[kind], self.values.known[key], self._homes[kind]
+            del self._keys[kind], self.values.known[key], self._homes[kind]
             raise CannotCrossError(f"{in_words(kind)} ({error.problem.rstrip('.')})") from None
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         return key
@@ -363,8 +380,6 @@ class Scope:
         found = self.importable(kind)
         if found is not None:
             return {"do": "import", **found}
-        if is_own(kind, self.adapt):
-            return self._receivers.whole(kind)
         try:
             return self._by_source(kind, values, closures_in(kind), kind.__module__)
         except SandboxTransferError:
@@ -379,21 +394,21 @@ class Scope:
         Raises:
             CannotCrossError: It has no source, or speaks of what cannot enter.
         """
-        key = self.keys.get(function)
+        key = self._keys.get(function)
         if key is None:
             name = getattr(function, "__name__", "function")
-            key = f"function:{name}.{len(self.keys)}"
+            key = f"function:{name}.{len(self._keys)}"
             try:
                 entry = self._entry(name, function, key, what=self.name)
             except SandboxTransferError as error:
                 raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
-            self.keys[function], self.values.known[key] = key, function
+            self._keys[function], self.values.known[key] = key, function
             self.entries.append({**entry, "key": key})
         return key
 
     def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
-        return any(host == path or host.startswith(f"{path}.") for host in self._hosts)
+        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
 
     def encode_result(self, name: str, value: Any) -> Any:
         """Return the form of what the host's function *name* returned.
@@ -416,13 +431,13 @@ class Scope:
             SandboxTransferError: It has none.
         """
         try:
-            if name == "self":
-                return self._receivers.form(value)
+            if name == self.receivers.argument and self.receivers.takes(value):
+                return self.receivers.form(value)
             return self._host_form(name, value) if self.is_host(name) else self.values.form(value)
         except CannotCrossError as error:
             raise SandboxTransferError(
                 f"The argument {name} of {self.name}() is or holds {error.what}, which cannot enter the sandbox.",
-                mend=_MEND,
+                mend=GENERAL,
             ) from None
 
     def _host_form(self, name: str, value: Any) -> Any:

@@ -16,7 +16,21 @@ from opto.sandbox.child.folders import is_over
 from opto.sandbox.limits import Limits
 from opto.sandbox.zygote import Zygote
 
-__all__ = ["Child", "Do", "Ended", "HostCall", "Late", "Misbehaved", "OverDisk", "Steps", "Wait", "run", "run_async"]
+__all__ = [
+    "MOST_THREADS",
+    "Child",
+    "Do",
+    "Ended",
+    "HostCall",
+    "Late",
+    "Misbehaved",
+    "OverDisk",
+    "Overcrowded",
+    "Steps",
+    "Wait",
+    "run",
+    "run_async",
+]
 
 _LENGTH = struct.Struct(">Q")
 #: How long nobody looks how much there is in the work folder.
@@ -25,6 +39,8 @@ _TICK = 0.02
 _PATIENCE = 0.5
 #: How many exceptions of the host are kept in a call: what was held back that long ago comes back as a copy.
 _MOST_ERRORS = 100
+#: More than the kernel lets those have whom it counts.
+MOST_THREADS = 100
 
 
 class Wait(NamedTuple):
@@ -50,7 +66,7 @@ class Do(NamedTuple):
 Steps = Generator[Wait | HostCall | Do, Any, Any]
 
 
-class Late(Exception):  # noqa: N818 - these four are no errors yet
+class Late(Exception):  # noqa: N818 - these five are no errors yet
     """The child did not answer in time."""
 
 
@@ -60,6 +76,10 @@ class Ended(Exception):  # noqa: N818
 
 class OverDisk(Exception):  # noqa: N818
     """The child has filled its work folder."""
+
+
+class Overcrowded(Exception):  # noqa: N818
+    """The child has started many threads: where root runs it as root, the kernel does not keep it from that."""
 
 
 class Misbehaved(Exception):  # noqa: N818
@@ -137,6 +157,7 @@ class Child:
             Late: It took longer than *seconds*, not counting what the host took.
             Ended: The child is gone.
             OverDisk: It has filled its folder.
+            Overcrowded: It has started many threads.
             Misbehaved: Its answer is none.
         """
         number = int.from_bytes(os.urandom(6), "big")
@@ -209,6 +230,8 @@ class Child:
             self._seen = now
             if is_over(self._folder, self._limits.disk, self._process):
                 raise OverDisk
+            if self._process is not None and _threads_of(self._process) > MOST_THREADS:
+                raise Overcrowded
         if now >= until:
             raise Late
         return now
@@ -256,6 +279,13 @@ class Child:
         if self.owner != os.getpid():
             return None
         return self._zygote.end(self._number, may_wait=may_wait)
+
+
+def _threads_of(process: int) -> int:
+    try:
+        return os.stat(f"/proc/{process}/task").st_nlink - 2
+    except OSError:
+        return 0
 
 
 def poll_until(wait: Wait) -> bool:

@@ -111,6 +111,9 @@ class Values:
     def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of what is no plain data, on the way in."""
         source, kind = self._source, type(value)
+        if value is writing.receiver:
+            writing.has_met_receiver = True
+            return {"!receiver": None}
         adapted = source.adapt(value)
         if isinstance(adapted, _FUNCTIONS):
             return self._function(value)
@@ -127,31 +130,38 @@ class Values:
             forms = {name: encoder.encode(item, depth) for name, item in kwargs.items()}
             how = [kind.__module__, kind.__qualname__] if made is not None else ["logging", "getLogger"]
             return {"!made": [*how, encoder.sequence(args, depth), forms]}
-        if isinstance(value, BaseException):
-            named = kind.__name__ if kind.__module__ == "builtins" else source.key_of(kind)
-            return {"!error": [named, encoder.sequence(value.args, depth), encoder.encode(vars(value), depth)]}
         if callable(value) and not is_of_program(kind) and (found := source.importable(value)) is not None:
             return {"!import": [*found.values()]}
         return self._object(writing, encoder, value, depth)
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         kind, key_of = type(value), self._source.key_of
-        if f"{kind.__module__}.{kind.__qualname__}" == "random.Random":
-            return {"!random": ["random", "Random", encoder.encode(value.getstate(), depth)]}
-        if kind.__module__ == "numpy.random._generator":
-            bits = value.bit_generator
-            return {"!random": ["numpy.random", type(bits).__name__, encoder.encode(bits.state, depth)]}
-        if isinstance(value, Inner):
-            return self._inner(value)
-        if isinstance(value, re.Pattern):
-            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
+        if (known := self._of_library(encoder, value, depth)) is not None:
+            return known
+        if isinstance(value, BaseException):
+            named = kind.__name__ if kind.__module__ == "builtins" else key_of(kind)
+            return {"!error": [named, encoder.sequence(value.args, depth), encoder.encode(vars(value), depth)]}
         if isinstance(value, Enum):
             return named_member(key_of(kind), value)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             return {"!named": [key_of(kind), encoder.sequence(value, depth)]}
         if hasattr(kind, "__dataclass_fields__") or (is_of_program(kind) and is_instance(value)):
             return writing.instance(key_of(kind), value)
-        return write_table(encoder, value, depth) or encoder.base(value, depth)
+        return encoder.base(value, depth)
+
+    def _of_library(self, encoder: Encoder, value: Any, depth: int) -> Any:
+        """Return the form of an object of the standard library, numpy or pandas; None if it is none of those."""
+        where = f"{type(value).__module__}.{type(value).__qualname__}"
+        if where == "random.Random":
+            return {"!random": ["random", "Random", encoder.encode(value.getstate(), depth)]}
+        if where == "numpy.random._generator.Generator":
+            bits = value.bit_generator
+            return {"!random": ["numpy.random", type(bits).__name__, encoder.encode(bits.state, depth)]}
+        if isinstance(value, Inner):
+            return self._inner(value)
+        if isinstance(value, re.Pattern):
+            return {"!pattern": [encoder.encode(value.pattern), value.flags]}
+        return write_table(encoder, value, depth)
 
     def _inner(self, value: Inner) -> Any:
         """Return the form of a function of this candidate, or of another one: that is called where it is."""

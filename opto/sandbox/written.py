@@ -10,25 +10,18 @@ from typing import Any
 
 __all__ = [
     "PROPERTIES",
-    "classes_of",
     "closure_of",
     "closures_in",
     "depth_of",
     "is_installed",
-    "is_of_library",
     "is_of_program",
     "lambda_text",
     "lines_above",
-    "mangled",
-    "members_of",
-    "plain_members_of",
     "stand_in_for",
 ]
 
 #: Of a type: it was made by a class statement, or as one is made.
 _MADE_BY_PYTHON = 1 << 9
-#: Where the classes stand that users derive theirs from.
-_OWN = tuple(f"{__name__.partition('.')[0]}.{part}" for part in ("trace", "nodes"))
 #: What turns functions in the body of a class into something else, by what it makes of them.
 PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
@@ -49,36 +42,6 @@ def lines_above(tree: ast.Module, name: str, kept: int) -> int:
     return first - 1
 
 
-def mangled(name: str, kind: type) -> list[str]:
-    """Return the attributes that *name* may stand for inside the classes that *kind* is made of."""
-    if name[:2] != "__" or name[-2:] == "__":
-        return [name]
-    return [f"_{base.__name__.lstrip('_')}{name}" for base in kind.__mro__]
-
-
-def classes_of(kind: type) -> list[type]:
-    """Return the classes that *kind* is made of, in the order of resolution, as far as they are the user's."""
-    top = kind.__module__.partition(".")[0]
-    return [base for base in kind.__mro__ if is_of_program(base, top)]
-
-
-def members_of(kind: type) -> dict[str, Any]:
-    """Return what the classes of the user's that *kind* is made of define."""
-    found: dict[str, Any] = {}
-    for base in reversed(classes_of(kind)):
-        found.update(base.__dict__)
-    return found
-
-
-def plain_members_of(kind: type) -> dict[str, Any]:
-    """Return those that are data, as far as one can see."""
-    return {
-        name: value
-        for name, value in members_of(kind).items()
-        if name[:2] != "__" and not callable(value) and type(value) not in PROPERTIES and not hasattr(value, "__get__")
-    }
-
-
 def is_installed(module: ModuleType | None) -> bool:
     """True if a child finds *module* where Python's own are, or those of packages."""
     if module is None or module.__name__ == "__main__":
@@ -89,18 +52,13 @@ def is_installed(module: ModuleType | None) -> bool:
     return "site-packages" in where or "dist-packages" in where
 
 
-def is_of_library(kind: type) -> bool:
-    """True if *kind* is one of those that users derive theirs from, and that stay outside."""
-    return kind.__module__.startswith(_OWN)
-
-
-def is_of_program(kind: type, top: str | None = None) -> bool:
-    """True if *kind* is a class that somebody wrote for this program, or for the package *top*."""
-    if not kind.__flags__ & _MADE_BY_PYTHON or is_of_library(kind):
+def is_of_program(kind: type) -> bool:
+    """True if *kind* is a class that somebody wrote for this program, or for another that it is made of."""
+    if not kind.__flags__ & _MADE_BY_PYTHON:
         return False
     home = kind.__module__.partition(".")[0]
     # Code that was run without a name for its module takes that of Python's own.
-    return home in {"builtins", top} or not is_installed(sys.modules.get(home))
+    return home == "builtins" or not is_installed(sys.modules.get(home))
 
 
 class _Closure(Mapping[str, Any]):

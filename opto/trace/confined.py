@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import cached_property
 from operator import eq
 from typing import Any
 from weakref import WeakValueDictionary
@@ -44,20 +45,33 @@ class Confined:
         assert definition.source is not None
         self._source, self._sandbox, self._surroundings = source, sandbox, _Surroundings(definition, args)
         self.used = self._surroundings.used
-        like = definition.inner
+        like, owner = definition.inner, _owner_of(definition, args)
         if sandbox.isolation == "none":
             sandbox.enter_into_use()
-            self.function = compile_source(source, like, definition.owner, written=definition.source)
+            self.function = compile_source(source, like, owner, written=definition.source)
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
         with _unread():
-            candidate = sandbox.load(source, like=like, owner=definition.owner, file=file, adapt=adapt, printed=_print)
+            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, printed=_print)
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
         return source == self._source and sandbox is self._sandbox and self._surroundings.are_still_so(args)
+
+
+def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
+    """Return the class in whose body a function stands. It is looked up for what is inside a property or the like."""
+    if definition.owner is not None or not args:
+        return definition.owner
+    for base in (args[0] if isinstance(args[0], type) else type(args[0])).__mro__:
+        for member in vars(base).values():
+            if isinstance(member, classmethod | property | cached_property):
+                inside = (getattr(member, name, None) for name in ("__func__", "fget", "func"))
+                if any(getattr(item, "_definition", None) is definition for item in inside):
+                    return base
+    return None
 
 
 class _Surroundings:
@@ -145,7 +159,7 @@ def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[
             definition.source,
             definition.inner,
             dict(zip(keys, inputs, strict=True)),
-            owner=definition.owner,
+            owner=_owner_of(definition, args),
             adapt=_Surroundings(definition, args).shown,
         )
     if objection is not None:

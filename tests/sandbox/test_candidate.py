@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -13,8 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from opto.errors import IsolationError, SandboxCrashError, SandboxTimeoutError
-from opto.sandbox import Limits, Sandbox
+from opto.errors import (
+    IsolationError,
+    SandboxCrashError,
+    SandboxForbiddenError,
+    SandboxMemoryError,
+    SandboxTimeoutError,
+)
+from opto.sandbox import Limits, Sandbox, talk
 from opto.sandbox.child.offers import NOT_STARTED
 from opto.sandbox.zygote import Zygote
 
@@ -158,6 +165,18 @@ def test_a_flood_of_calls_of_the_host_ends_with_the_time(sandbox):
         candidate()
 
 
+def test_an_exception_of_the_host_that_cannot_speak_is_the_same_in_the_end(sandbox):
+    class DumbError(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def ask():
+        raise DumbError
+
+    with sandbox.load("def f():\n    ask()\n", hosts={"ask": ask}) as candidate, pytest.raises(DumbError):
+        candidate()
+
+
 def test_what_calls_of_the_host_raise_is_not_all_kept(sandbox):
     source = (
         "def f():\n    found = []\n    for number in range(300):\n        try:\n            ask(number)\n"
@@ -212,8 +231,6 @@ def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
 def test_files_without_a_name_count(sandbox):
     if sandbox.level != "landlock+seccomp":
         pytest.skip(f"the level {sandbox.level} does not hold this")
-    from opto.errors import SandboxMemoryError
-
     source = (
         "import os, time\ndef f():\n    kept = []\n    while True:\n        kept.append(open('x', 'wb', 0))\n"
         "        os.unlink('x')\n        kept[-1].write(bytes(1 << 20))\n"
@@ -221,6 +238,40 @@ def test_files_without_a_name_count(sandbox):
     limits = Limits(disk=4 << 20, seconds=5)
     with Sandbox(limits=limits).load(source) as candidate, pytest.raises(SandboxMemoryError, match="4 MiB of files"):
         candidate()
+
+
+@pytest.mark.parametrize("ask", [lambda: time.sleep(0.4), None], ids=["the host", "nobody"])
+def test_files_count_also_while_a_candidate_is_waiting(sandbox, ask):
+    source = (
+        "import _thread, os\ndef write():\n    for number in range(64):\n"
+        "        with open(str(number), 'wb') as file:\n            file.write(bytes(1 << 18))\n"
+        "def f():\n    _thread.start_new_thread(write, ())\n    _thread._count = lambda: 0\n"
+    )
+    source += "    ask()\n" if ask else "    return os.getpid()\n"
+    limits = Limits(disk=4 << 20, seconds=5)
+    with Sandbox("auto" if sandbox.level != "child" else "child", limits=limits).load(
+        source, "f", hosts={"ask": ask} if ask else (), imports=["_thread"]
+    ) as candidate:
+        if not ask:
+            candidate()
+            child = candidate._engine._pool._idle[0]
+            assert until(lambda: select.select([child._talk], [], [], 0)[0])  # its end of it is closed
+        with pytest.raises(SandboxMemoryError, match="4 MiB of files"):
+            candidate()
+
+
+def test_threads_are_counted_where_the_kernel_does_not(sandbox, monkeypatch):
+    if sandbox.level != "landlock+seccomp":
+        pytest.skip("counted with the processes")
+    monkeypatch.setattr(talk, "MOST_THREADS", 10)
+    source = (
+        "import threading\ndef f(count):\n    event = threading.Event()\n    for _ in range(count):\n"
+        "        threading.Thread(target=event.wait, args=(0.2,), daemon=True).start()\n    event.wait(0.2)\n"
+    )
+    with sandbox.load(source) as candidate:
+        assert candidate(5) is None
+        with pytest.raises(SandboxForbiddenError, match="started too many threads"):
+            candidate(20)
 
 
 def test_packages_are_looked_for_past_odd_entries_of_the_path(sandbox, monkeypatch):

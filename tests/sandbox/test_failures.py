@@ -122,6 +122,7 @@ def test_a_syntax_error_names_no_file_of_somebody_elses(sandbox, tmp_path):
         {"error": 5},
         {"ok": {"!int": 5}},
         {"ok": {"!decimal": "\x1b"}},
+        {"host": "\x1b" * 10_000, "args": [], "kwargs": {}},
         {},
     ],
     ids=repr,

@@ -69,6 +69,15 @@ def test_limits(sandbox, body, kind):
         candidate()
 
 
+def test_what_terminals_obey_is_shown(sandbox):
+    source = "def f(x):\n    print('\\x1b[31m')\n    raise ValueError('\\x07' + 'x' * x)\n"
+    with sandbox.load(source) as candidate:
+        with pytest.raises(ValueError, match=r"^\\x07x+$") as caught:
+            candidate(10_000)
+        assert len(str(caught.value)) < 5000
+        assert candidate.output == "\\x1b[31m\n"
+
+
 def test_files_are_not_there(sandbox):
     with (
         sandbox.load("def f():\n    return open('/etc/passwd').read()\n") as candidate,

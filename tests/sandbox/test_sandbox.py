@@ -505,6 +505,16 @@ class TestSource:
         with pytest.raises(SourceError):
             Sandbox().load(source, "f")
 
+    @pytest.mark.parametrize("level", ["child", "none"])
+    @pytest.mark.parametrize("source", ["def f(x, x): ...", "def f():\n    return [x := 1 for x in [1]]\n"])
+    def test_what_parses_and_does_not_compile_is_refused(self, source, level):
+        with pytest.raises(SourceError, match=r"does not compile: .*x"):
+            Sandbox(level).load(source, "f")
+
+    def test_what_is_nested_too_deeply_is_refused(self):
+        with pytest.raises(SourceError, match="nested too deeply"):
+            Sandbox("child").load(f"def f(x):\n    return {' + '.join('x' * 2500)}\n", "f")
+
 
 PROGRAM = """
 import os, sys

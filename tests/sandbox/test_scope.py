@@ -233,7 +233,7 @@ class TestSelf:
             ("return [self.size, self.fixed(1), self.greeting]", [1, 101, "hi"]),
             ("return self._Agent__secret", 5),
             ("return self.__secret", 5),
-            ("return sorted(vars(self))", ["_Agent__secret", "factor", "greeting", "memory"]),
+            ("return sorted(vars(self))", ["_Agent__secret", "factor", "memory"]),
             ("return type(self).__name__", "Agent"),
         ],
     )

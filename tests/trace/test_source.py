@@ -236,7 +236,11 @@ def test_decorators_below_bundle_stay_around_each_new_source():
 
 
 def test_decorators_below_bundle_stay_around_methods():
-    class Agent(Module):
+    class Named(Module):
+        def __repr__(self):
+            return "Agent of mine"
+
+    class Agent(Named):
         @bundle(trainable=True)
         @counting
         def act(self, x):

@@ -8,7 +8,7 @@ from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
 
-__all__ = ["Reader", "Value", "Writing", "filled", "is_instance", "named_member", "readers", "state_of"]
+__all__ = ["Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -64,14 +64,8 @@ def _holds_nothing(kind: type) -> bool:
     return True
 
 
-def filled(kind: type, state: Mapping[str, Any]) -> Any:
-    """Return an instance of *kind* with the attributes *state*."""
-    made: Any = object.__new__(kind)
-    _fill(made, state)
-    return made
-
-
-def _fill(made: Any, state: Mapping[str, Any]) -> None:
+def fill(made: Any, state: Mapping[str, Any]) -> None:
+    """Give *made* the attributes *state*, past whatever its class does about that."""
     kind = type(made)
     for name, value in state.items():
         # Past properties, which would run: what comes from the other side is data.
@@ -89,6 +83,10 @@ def _part_of(kind: type) -> type | None:
 class Writing:
     """The way of one value over to the other side.
 
+    Attributes:
+        receiver: What the other side will call a method on.
+        has_met_receiver: True if the value speaks of that.
+
     Args:
         other: Asked for what is no plain data, with this object, the encoder, the value and its depth: returns a form,
             `instance` for one, or raises `CannotCrossError`.
@@ -97,7 +95,10 @@ class Writing:
 
     def __init__(self, other: "Callable[[Writing, Encoder, Any, int], Any]", encoder: type[Encoder] = Encoder) -> None:
         self.encoder = encoder(lambda encoder, value, depth: other(self, encoder, value, depth))
+        self.receiver: Any = None
+        self.has_met_receiver = False
         self._instances: list[tuple[str, Any]] = []
+        self._rows: list[Any] = []
         self._numbers: dict[int, int] = {}
 
     def form(self, value: Any) -> Any:
@@ -120,9 +121,30 @@ class Writing:
         """Return *form* with the instances that it speaks of."""
         if not self._instances:
             return form
+        self._write_rows()
+        return {"!graph": [form, self._rows]}
+
+    def attempt(self, value: Any) -> Any:
+        """Return the form of *value*, which is a part of something: if it has none, nothing of it stays here.
+
+        Raises:
+            CannotCrossError: It has none.
+        """
+        count = len(self._instances)
+        try:
+            form = self.encoder.encode(value)
+            self._write_rows()
+        except CannotCrossError:
+            for _, instance in self._instances[count:]:
+                del self._numbers[id(instance)]
+            del self._instances[count:], self._rows[count:]
+            raise
+        return form
+
+    def _write_rows(self) -> None:
         # More are met on the way. One after the other, so that a long chain is not nested deeply.
-        table = [self._row(key, value) for key, value in self._instances]
-        return {"!graph": [form, table]}
+        while len(self._rows) < len(self._instances):
+            self._rows.append(self._row(*self._instances[len(self._rows)]))
 
     def _row(self, key: str, value: Any) -> list[Any]:
         kind, encode = type(value), self.encoder.encode
@@ -166,7 +188,7 @@ def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
     value = Decoder(read).value
     # From the last one on: what is a key somewhere has its hash by then.
     for instance, (_, state, *items) in zip(reversed(made), reversed(table), strict=True):
-        _fill(instance, {name: value(item) for name, item in state.items()})
+        fill(instance, {name: value(item) for name, item in state.items()})
         for item in items:
             _add(instance, value(item))
     return value(form)
@@ -189,7 +211,7 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseE
     if not issubclass(kind, Exception):
         raise TypeError(f"an exception of kind {name!r:.40}")
     made: BaseException = kind.__new__(kind, *map(value, args))
-    _fill(made, value(state))
+    fill(made, value(state))
     return made
 
 

@@ -6,11 +6,11 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from .codec import CannotCrossError, Encoder, in_words
+from .codec import CannotCrossError, Decoder, Encoder, in_words
 from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Value, Writing, is_instance, named_member, readers
-from .receivers import Self, forget, lost, receive
+from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive, started
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
@@ -39,24 +39,6 @@ class Host:
         return f"<{self._path}, outside>"
 
 
-class Outside:
-    """Something of the user's that could not come along. It stands where nobody may need it."""
-
-    __slots__ = ("_why",)
-
-    def __init__(self, why: str) -> None:
-        self._why = why
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(self._why)
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TypeError(self._why)
-
-    __call__ = __enter__ = __exit__ = __iter__ = __len__ = __bool__ = __contains__ = _refuse
-    __getitem__ = __setitem__ = __add__ = __sub__ = __mul__ = __truediv__ = __lt__ = __gt__ = _refuse
-
-
 class Ready:
     """The result of a coroutine of the host: awaiting it takes no time."""
 
@@ -77,13 +59,15 @@ class Objects:
         self.offered: tuple[str, ...] = ()
         self.functions = Functions()
         self._call_host = call_host
+        self._receiver: Any = None
         self.known: dict[str, Any] = {}
         self._keys: dict[Any, str] = {}
         classes = self.known
         self._readers: dict[str, _Reader] = {
             **readers(classes, self.read),
-            **READERS,
             "!self": self._read_self,
+            "!receiver": self._read_receiver,
+            "!class": lambda content, _: classes[content],
             "!host": lambda content, _: self.host(content),
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
@@ -91,6 +75,7 @@ class Objects:
             "!dispatch": _read_dispatch,
             "!pattern": lambda content, value: found("re", "compile")(value(content[0]), content[1]),
             "!inner": self.functions.read,
+            **READERS,
             "!import": lambda content, _: found(*content),
         }
 
@@ -107,6 +92,7 @@ class Objects:
 
     def begin(self) -> None:
         """Forget what was noted of the call before."""
+        self._receiver = None
         forget()
 
     def lost(self) -> list[str]:
@@ -121,15 +107,44 @@ class Objects:
         return reader(content, value)
 
     def _read_self(self, content: Any, value: Value) -> Self:
-        key, state, missing, path = content
+        key, state, missing, path, fixed, items = content
+        made = self._receiver if "." not in path else started(self.known[key], value(fixed))
+        if items is not None:
+            plain = value(items)
+            type(plain).__init__(made, plain)
         values = {name: value(form) for name, form in state.items()}
-        hosts = {name: self.host(f"{path}.{name}") for name in self._hosts_in(path)}
-        return receive(self.known[key], values, path=path, missing=missing, hosts=hosts, form=self.form)
+        return receive(made, values, path=path, missing=missing, form=self.form)
 
-    def _hosts_in(self, path: str) -> set[str]:
-        """Return the attributes of what goes by *path* that are called outside, or in which something is."""
-        start = f"{path}."
-        return {item[len(start) :].partition(".")[0] for item in self.offered if item.startswith(start)}
+    def _read_receiver(self, content: Any, value: Value) -> Any:
+        """Return what the call is made on; nothing in *content* says that this is spoken of in the middle of it."""
+        if content is not None:
+            key, fixed, form = content
+            self._receiver = started(self.known[key], value(fixed))  # before what it holds, which may speak of it
+            value(form)
+        return self._receiver
+
+    def class_for(self, entry: Mapping[str, Any], module: str, decoder: Decoder) -> type:
+        """Return an empty class in the place of one of the user's, below those that stand for its bases."""
+        bases = [self.known[base] if base in self.known else found("builtins", base) for base in entry["bases"]]
+        if not any(issubclass(base, Self) for base in bases):
+            bases = [Self, *bases]
+        names = {"__module__": module, "__qualname__": entry["qualname"]}
+        options, fields = entry["fields"] or (None, ())
+        names["__annotations__"] = {name: object for name, _ in fields}
+        made = Noting(entry["name"], tuple(bases), names)
+        if options is not None:
+            for name, settings in fields:
+                type.__setattr__(made, name, found("dataclasses", "field")(**decoder.decode(settings)))
+            found("dataclasses", "dataclass")(**options)(made)
+        complete.add(made)
+        return made
+
+    def put(self, key: str, name: str, value: Any) -> None:
+        """Make *value* what the class *key* has under *name*."""
+        kind = self.known[key]
+        type.__setattr__(kind, name, value)
+        if hasattr(type(value), "__set_name__"):
+            value.__set_name__(kind, name)
 
     def form(self, value: Any) -> Any:
         """Return the form of *value*.
@@ -145,12 +160,12 @@ class Objects:
         if isinstance(value, type | FunctionType) and value in self._keys:
             return {"!known": self._keys[value]}
         key = self._keys.get(kind)
-        if key is not None and not isinstance(value, Self):
+        if key is not None:
             if isinstance(value, Enum):
                 return named_member(key, value)
             if isinstance(value, tuple):
                 return {"!named": [key, encoder.sequence(tuple.__iter__(value), depth)]}
-            if is_instance(value):
+            if not is_given(value) and is_instance(value):
                 return writing.instance(key, value)
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             return self.functions.write(value, lambda item: encoder.encode(item, depth))

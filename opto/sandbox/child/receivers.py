@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .codec import CannotCrossError, dumps
-from .graphs import filled
+from .graphs import fill
 
-__all__ = ["PLACES", "Self", "forget", "lost", "receive"]
+__all__ = ["Noting", "Outside", "Self", "complete", "forget", "is_given", "lost", "receive", "started"]
 
 _Form = Callable[[Any], Any]
 #: What is larger as JSON is not looked through for changes.
@@ -20,37 +20,61 @@ class _Note(NamedTuple):
     Attributes:
         path: How the candidate's method speaks of it.
         missing: What stayed outside, in words.
-        hosts: What is called outside.
         before: What its attributes were when it came, as far as they can be changed in place.
     """
 
     path: str
     missing: Mapping[str, str]
-    hosts: Mapping[str, Any]
     before: Mapping[str, bytes]
 
 
 #: No attributes of theirs: what is set on an object is all its own.
 _notes: dict[int, tuple[Any, _Note]] = {}
 _assigned: dict[str, None] = {}
+complete: set[type] = set()
 
 
-#: For which classes those that are made of the one below are to be taken, where the candidate speaks of them.
-PLACES: dict[type, type] = {}
+class Outside:
+    """Something of the user's that could not come along. It stands where nobody may need it."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(self.why)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        raise AttributeError(self.why)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(self.why)
+
+    __call__ = __enter__ = __exit__ = __iter__ = __len__ = __bool__ = __contains__ = _refuse
+    __getitem__ = __setitem__ = __add__ = __sub__ = __mul__ = __truediv__ = __lt__ = __gt__ = _refuse
 
 
-class Self:
-    """Has the attributes of the object that it stands for; a class with the methods that are used is made of it."""
+class Noting(type):
+    """The type of classes that note what is assigned to them, from when all is in them that the program has there."""
 
-    __class__ = property(lambda self: PLACES.get(type(self), type(self)))
+    def __setattr__(cls, name: str, value: Any) -> None:
+        type.__setattr__(cls, name, value)
+        if cls in complete:
+            _assigned[f"{cls.__name__}.{name}"] = None
+
+
+class Self(metaclass=Noting):
+    """Has the attributes of the object that it stands for; classes with the methods that are used are made of it."""
 
     def __getattr__(self, name: str) -> Any:
         _, note = _notes.get(id(self), (None, None))
-        if note is not None and name in note.hosts:
-            return note.hosts[name]
         if note is not None and name in note.missing:
             raise AttributeError(f"{note.path}.{name} is {note.missing[name]}, which stays outside.")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # This is also called in place of what says in the class why it is outside.
+        members = (vars(base).get(name) for base in type(self).__mro__)
+        why = next((member.why for member in members if isinstance(member, Outside)), None)
+        raise AttributeError(why or f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -63,28 +87,39 @@ class Self:
 
 
 def receive(
-    kind: type,
+    made: Self,
     state: Mapping[str, Any],
     *,
     path: str,
     missing: Mapping[str, str],
-    hosts: Mapping[str, Any],
     form: _Form,
 ) -> Self:
-    """Return what stands for an object.
+    """Return what stands for an object, once it has what that has.
 
     Args:
-        kind: Its class.
+        made: What stands for it.
         state: Its attributes.
         path: How the candidate's method speaks of it.
         missing: The attributes that stayed outside, and what they are.
-        hosts: Those that are called outside.
         form: Turns values into forms.
     """
-    made: Self = filled(kind, state)
+    fill(made, state)
     before = {name: _fingerprint(value, form) for name, value in state.items() if type(value) not in _SCALARS}
-    _notes[id(made)] = (made, _Note(path, missing, hosts, {name: text for name, text in before.items() if text}))
+    _notes[id(made)] = (made, _Note(path, missing, {name: text for name, text in before.items() if text}))
     return made
+
+
+def started(kind: type, fixed: Any) -> Any:
+    """Return an instance of *kind* without attributes and items; with the text or number *fixed* if it is any."""
+    if fixed is not None:
+        return type(fixed).__new__(kind, fixed)
+    base: Any = next((base for base in (list, dict, set, bytearray) if issubclass(kind, base)), object)
+    return base.__new__(kind)
+
+
+def is_given(value: Any) -> bool:
+    """True if *value* stands for an object that the call was given."""
+    return id(value) in _notes
 
 
 def _fingerprint(value: Any, form: _Form) -> bytes:

@@ -3,7 +3,6 @@
 import __future__
 
 import ast
-import builtins
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FrameType, FunctionType, ModuleType
@@ -11,8 +10,8 @@ from typing import Any
 
 from .codec import Decoder
 from .guard import Locations, guarded_builtins
-from .objects import Objects, Outside, found, stand_in
-from .receivers import PLACES, Self
+from .objects import Objects, found, stand_in
+from .receivers import Outside, Self
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
@@ -35,7 +34,6 @@ class Spaces:
         self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
-        self._owners: dict[type, tuple[type, str | None]] = {}
 
     def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
         """Define the candidate and what it uses; *begin* is called before anything of it runs."""
@@ -60,6 +58,8 @@ class Spaces:
         if not isinstance(self.function, FunctionType):
             raise TypeError(f"{main['name']} is no function once the code has run.")
         self.function.__qualname__ = main["qualname"]
+        if main["class"] is not None:
+            self._objects.put(main["class"], main["name"], _as(main["put_as"], self.function))
         return self.function
 
     def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
@@ -68,26 +68,18 @@ class Spaces:
             if entry["do"] == "cell":
                 self._assign(entry["name"], decoder.decode(entry["value"]))
                 continue
-            if entry["do"] == "stands":
-                known = self._objects.known
-                PLACES[known[entry["key"]]] = known[entry["for"]]
-                continue
-            if entry["do"] == "main":
-                known = self._objects.known
-                self._owners[known[entry["key"]]] = known[entry["owner"]], entry["how"]
-                continue
-            value = self._value(entry, decoder)
-            if "as" in entry and value is not _NOTHING:
+            try:
+                value = self._value(entry, decoder)
+            except Exception as error:
+                if not entry.get("is_optional"):
+                    raise
+                value = Outside(f"{entry.get('member', entry.get('as'))} could not be made: {error}")
+            if "member" in entry:
+                self._objects.put(entry["put"], entry["member"], value)
+            elif "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
             if "key" in entry:
                 self._objects.learn(entry["key"], value)
-
-    def take_place_in(self, kind: type) -> None:
-        """Make the candidate the method of *kind* that it is: objects may call it, and `super` finds those above."""
-        owner, how = self._owners.get(kind, (None, None))
-        if owner is not None:
-            setattr(owner, self.function.__name__, getattr(builtins, how)(self.function) if how else self.function)
-            self._assign("__class__", owner)
 
     def _assign(self, name: str, value: Any) -> None:
         """Give the closure variable *name* of the candidate another value."""
@@ -105,10 +97,10 @@ class Spaces:
                 return self._objects.read(f"!{entry['do']}", entry["key"], decoder.value)
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
-            case "outside":
-                return Outside(entry["why"])
             case "logger":
                 return found("logging", "getLogger")(entry["name"])
+            case "outside" | "class" | "property":
+                return self._part(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
             case _:
@@ -116,6 +108,16 @@ class Spaces:
                 tree = ast.parse(entry["source"], entry["file"])
                 ast.increment_lineno(tree, entry["line"])
                 return self._made(tree, entry, decoder)
+
+    def _part(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+        match entry["do"]:
+            case "class":
+                return self._objects.class_for(entry, self._space(entry["space"])["__name__"], decoder)
+            case "property":
+                functions = (entry[part] for part in ("get", "set", "delete"))
+                return property(*(item and self._value(item, decoder) for item in functions))
+            case _:
+                return Outside(entry["why"])
 
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)
@@ -134,6 +136,8 @@ class Spaces:
         mean what they mean in the original.
         """
         free = {name: self._value(item, decoder) for name, item in entry["free"].items()}
+        if entry.get("class") is not None:
+            free["__class__"] = self._objects.known[entry["class"]]  # for super()
         around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
         make = around.body[0].body[0]  # type: ignore[attr-defined]
         make.body = [
@@ -148,7 +152,14 @@ class Spaces:
         made = vars(outside.popitem()[1])["make"](**free)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]
+        return _as(entry.get("how"), made)
+
+
+def _as(how: str | None, made: Any) -> Any:
+    """Return what the decorator *how* makes of a function in the body of a class."""
+    if how is None:
         return made
+    return found("functools" if how == "cached_property" else "builtins", how)(made)
 
 
 def _is_main_block(item: ast.stmt) -> bool:

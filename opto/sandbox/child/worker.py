@@ -18,7 +18,6 @@ from .codec import CannotCrossError, Decoder, dumps, loads
 from .guard import ForbiddenError, guard_actions
 from .objects import Objects, Ready
 from .offers import OUT_OF_MEMORY
-from .receivers import Self
 from .spaces import Spaces, find_line, frames_of
 
 __all__ = ["Worker"]
@@ -110,8 +109,6 @@ class Worker:
         decode = self._decoder.value
         arguments = [decode(form) for form in message["args"]]
         named = {name: decode(form) for name, form in message["kwargs"].items()}
-        if arguments and isinstance(arguments[0], Self):
-            self._spaces.take_place_in(type(arguments[0]))
         function = decode(message["of"]) if "of" in message else self._spaces.function
         value = _settled(function(*arguments, **named))
         try:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from . import folders, kernel
 from .keeper import Keeper, count_tasks, end_below
-from .offers import SECCOMP
+from .offers import OVER_DISK, SECCOMP
 from .walls import Walls, probe
 from .worker import Worker
 
@@ -30,6 +30,8 @@ _LENGTH = struct.Struct(">I")
 #: Where a candidate finds its socket, and where it leaves the lines it was in when it ended.
 _TALK, _TRACE = 3, 4
 _PATIENCE = 25.0
+#: How often, in seconds, it is looked how much candidates have written.
+_TICK = 0.1
 
 
 class _Zygote:
@@ -41,6 +43,8 @@ class _Zygote:
         self._harmless = frozenset(settings["harmless"])
         self._offered = probe(self._root) if settings["kernel"] else 0
         self._running: dict[int, int] = {}  # process by candidate
+        self._disk: dict[int, int] = {}  # limit by candidate
+        self._looked = 0.0
         self._ended: dict[int, int] = {}  # status by candidate
         self._keepers: dict[int, Keeper] = {}
         self._removers: set[int] = set()
@@ -60,11 +64,12 @@ class _Zygote:
         self._answer({"offered": self._offered, "python": sys.version.split()[0]})
         try:
             while True:
-                ready = {number for number, _ in poll.poll()}
+                ready = {number for number, _ in poll.poll(_TICK * 1000 if self._running else None)}
                 if woken in ready:
                     with suppress(BlockingIOError):
                         os.read(woken, 4096)
                     self._reap()
+                self._look()
                 if self._control.fileno() in ready and not self._obey():
                     return
         finally:
@@ -130,7 +135,7 @@ class _Zygote:
         if not pid:
             self._become_candidate(order, handed, walls, keeper)
         _close(handed)
-        self._running[number] = pid
+        self._running[number], self._disk[number] = pid, order["disk"]
         if keeper is not None:
             keeper.hold()
             self._keepers[number] = keeper
@@ -175,8 +180,16 @@ class _Zygote:
     def _end(self, number: int) -> int | None:
         """End a candidate if it has not ended; return how it did, or None if there is none."""
         self._reap()
+        self._kill(number)
+        status = self._ended.pop(number, None)
+        self._remove(os.path.join(self._root, str(number)))
+        return status
+
+    def _kill(self, number: int) -> None:
+        """Have a candidate ended with all that it has started; note how it did."""
         keeper = self._keepers.pop(number, None)
         pid = self._running.pop(number, None)
+        self._disk.pop(number, None)
         if pid is not None:
             if keeper is None:
                 os.kill(pid, signal.SIGKILL)
@@ -184,15 +197,25 @@ class _Zygote:
             else:
                 keeper.release()
                 self._ended[number] = _awaited(pid)
-        status = self._ended.pop(number, None)
         if keeper is not None:
             told = keeper.status()
             if told is None:
                 # It died before, and has left what it was to look after to this process.
                 end_below({*self._running.values(), *self._removers})
-            status = status if told is None else told
-        self._remove(os.path.join(self._root, str(number)))
-        return status
+            else:
+                self._ended[number] = told
+
+    def _look(self) -> None:
+        """End candidates that have filled their folders, also while nobody waits for them."""
+        now = time.monotonic()
+        if now - self._looked < _TICK:
+            return
+        self._looked = now
+        for number, disk in [*self._disk.items()]:
+            process = None if number in self._keepers else self._running.get(number)
+            if folders.is_over(os.path.join(self._root, str(number)), disk, process):
+                self._kill(number)
+                self._ended[number] = OVER_DISK
 
     def _remove(self, folder: str) -> None:
         """Remove a work folder; what is in it takes a process of its own as long as it takes."""
