@@ -65,6 +65,7 @@ BROAD_EXCEPTS = {
     "opto.sandbox.failures",
     "opto.sandbox.monty",
     "opto.sandbox.pool",
+    "opto.sandbox.sandbox",
     "opto.sandbox.receivers",
     "opto.sandbox.talk",
     "opto.sandbox.zygote",

@@ -82,7 +82,10 @@ class Receivers:
             return {"!class": self._chain.class_for(kind)}
         writing = self._scope.values.writing()
         writing.receiver = receiver
-        form = self._written(receiver, self._chain, needs, writing)
+        try:
+            form = self._written(receiver, self._chain, needs, writing)
+        finally:
+            writing.receiver = None
         if writing.has_met_receiver and not needs.is_whole:
             # By another way than `self`: nobody can tell what is looked up on it.
             found = self._chain.reach(kind, state_of(receiver), [(None, Uses(is_whole=True), False)])

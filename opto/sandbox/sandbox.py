@@ -245,6 +245,12 @@ class Sandbox(Block):
             )
         except SandboxTransferError as error:
             return error
+        except Exception:  # objects of the program may answer anything to whoever looks at them
+            import logging  # noqa: PLC0415 - few programs get here
+
+            logging.getLogger(__name__).debug(
+                "What stands against %s() could not be seen.", like.__name__, exc_info=True
+            )
         return None
 
     @property

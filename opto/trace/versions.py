@@ -108,7 +108,7 @@ class CodeVersions:
             if not definition.was_looked_at:
                 definition.was_looked_at = True
                 warn_of_borders(definition, args, kwargs)
-            self.version = self._written
+            self.version = self._written._replace(source=source)  # the very object: `run` asks for no more
             return self.version
         sandbox = sandbox_for(definition)
         confined = self.version.confined

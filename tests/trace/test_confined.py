@@ -54,6 +54,17 @@ class TestWhereCodeRuns:
         learn(work, work._definition.source)
         assert work(1).data == os.getpid()
 
+    def test_as_written_is_found_out_once(self):
+        work = make()
+        work(1)
+        version = work._code.version
+        assert version.source is work.parameter._data
+        work.parameter._set("".join([*work.parameter._data]))  # equal, and another text
+        work(1)
+        version = work._code.version
+        work(1)
+        assert work._code.version is version
+
     def test_in_this_process_if_the_user_says_so(self):
         assert learn(make(isolation="none"), WHERE)(1).data == os.getpid()
 

@@ -118,10 +118,11 @@ class Writing:
         return {"!instance": number}
 
     def whole(self, form: Any) -> Any:
-        """Return *form* with the instances that it speaks of."""
-        if not self._instances:
-            return form
+        """Return *form* with the instances that it speaks of, and hold them no longer."""
         self._write_rows()
+        self._instances.clear()  # they would live as long as this does, which the encoder refers to
+        if not self._rows:
+            return form
         return {"!graph": [form, self._rows]}
 
     def attempt(self, value: Any) -> Any:

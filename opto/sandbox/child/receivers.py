@@ -110,7 +110,7 @@ def receive(
 
 
 def started(kind: type, fixed: Any) -> Any:
-    """Return an instance of *kind* without attributes and items; with the text or number *fixed* if it is any."""
+    """Return an instance of *kind* without attributes and items, made of *fixed* if that is a text or a number."""
     if fixed is not None:
         return type(fixed).__new__(kind, fixed)
     base: Any = next((base for base in (list, dict, set, bytearray) if issubclass(kind, base)), object)
