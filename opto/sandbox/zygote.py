@@ -77,9 +77,9 @@ class Zygote:
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
         ours, theirs = _above_the_standard_ones(socket.socketpair())
         root = _make_root()
-        command = _command(variant, root, theirs.fileno(), self._first_user)
-        said = os.path.join(root, "stderr")
         try:
+            command = _command(variant, root, theirs.fileno(), self._first_user)
+            said = os.path.join(root, "stderr")
             os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
             with open(said, "wb") as errors:
                 process = subprocess.Popen(  # noqa: S603 - this very Python
@@ -275,12 +275,14 @@ def _make_root() -> str:
     name = f"opto-sandbox-{os.urandom(8).hex()}"
     places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
     for place in filter(None, places):
-        try:
+        with suppress(OSError):
             root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
-            os.mkdir(root, 0o700)
-        except OSError:
-            continue
-        return root
+            try:
+                os.mkdir(root, 0o700)
+                return root
+            except KeyboardInterrupt:
+                os.rmdir(root)
+                raise
     raise IsolationError(
         "There is no folder for temporary files that can be written to.",
         mend="Name one with TMPDIR in the environment.",
