@@ -279,7 +279,7 @@ def _make_root() -> str:
             root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
             try:
                 os.mkdir(root, 0o700)
-                return root
+                return root  # noqa: TRY300 - nothing may come in between
             except KeyboardInterrupt:
                 os.rmdir(root)
                 raise
