@@ -77,10 +77,10 @@ class Zygote:
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
         ours, theirs = _above_the_standard_ones(socket.socketpair())
         root = _make_root()
-        os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
-        command = _command(variant, root, theirs.fileno(), self._first_user)
-        said = os.path.join(root, "stderr")
         try:
+            command = _command(variant, root, theirs.fileno(), self._first_user)
+            said = os.path.join(root, "stderr")
+            os.chmod(root, 0o711)  # noqa: S103 - candidates of root are somebody else, and go through it
             with open(said, "wb") as errors:
                 process = subprocess.Popen(  # noqa: S603 - this very Python
                     command,
@@ -99,6 +99,10 @@ class Zygote:
                 f"Python could not be started as {sys.executable!r}: {error}.",
                 mend="Run with an ordinary Python, or use isolation='none'.",
             ) from error
+        except BaseException:  # Ctrl-C
+            ours.close()
+            folders.remove(root)
+            raise
         finally:
             theirs.close()
         self._socket, self.root, self.process_id = ours, root, process.pid
@@ -271,12 +275,14 @@ def _make_root() -> str:
     name = f"opto-sandbox-{os.urandom(8).hex()}"
     places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
     for place in filter(None, places):
-        try:
+        with suppress(OSError):
             root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
-            os.mkdir(root, 0o700)
-        except OSError:
-            continue
-        return root
+            try:
+                os.mkdir(root, 0o700)
+                return root  # noqa: TRY300 - nothing may come in between
+            except KeyboardInterrupt:
+                os.rmdir(root)
+                raise
     raise IsolationError(
         "There is no folder for temporary files that can be written to.",
         mend="Name one with TMPDIR in the environment.",

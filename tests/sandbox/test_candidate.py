@@ -5,7 +5,9 @@ import gc
 import os
 import resource
 import select
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -210,6 +212,7 @@ def test_whoever_stops_the_maker_of_processes_stops_it_for_a_while():
         os.kill(sandbox._level.zygote.process_id, signal.SIGSTOP)
         with sandbox.load(SAME) as other:
             assert other(2) == 2
+        assert sandbox._level.zygote.is_alive
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
@@ -226,6 +229,30 @@ def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
         os.execve(sys.executable, [sys.executable, "-W", "ignore", "-c", program], dict(os.environ))
     os.waitpid(pid, 0)
     assert said.read_text() == "5"
+
+
+UNDER_ROOT_ALONE = """
+from pathlib import Path
+from opto.sandbox import Sandbox
+
+source = "def f():\\n    with open('x', 'w') as file:\\n        return file.write('written')\\n"
+with Sandbox("child").load(source) as candidate:
+    print(candidate())
+    waiting = [candidate._engine._zygote.process_id]
+    while waiting:
+        last = waiting.pop()
+        waiting += map(int, Path(f"/proc/{last}/task/{last}/children").read_text().split())
+    print(*[line for line in Path(f"/proc/{last}/status").open() if line[:6] == "CapEff"])
+"""
+
+
+def test_where_root_can_become_nobody_else_candidates_have_none_of_its_powers():
+    unshare = shutil.which("unshare")
+    command = [unshare or "", "--user", "--map-root-user", sys.executable, "-W", "ignore", "-c"]
+    if unshare is None or subprocess.run([*command, ""], capture_output=True, check=False).returncode:
+        pytest.skip("there are no namespaces of users here")
+    done = subprocess.run([*command, UNDER_ROOT_ALONE], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["7", "CapEff:", "0" * 16], done.stderr
 
 
 def test_files_without_a_name_count(sandbox):

@@ -61,8 +61,8 @@ class _Zygote:
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(woken, select.POLLIN)
-        self._answer({"offered": self._offered, "python": sys.version.split()[0]})
         try:
+            self._answer({"offered": self._offered, "python": sys.version.split()[0]})
             while True:
                 ready = {number for number, _ in poll.poll(_TICK * 1000 if self._running else None)}
                 if woken in ready:
