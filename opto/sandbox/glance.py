@@ -14,6 +14,8 @@ _MOST = 100
 class Glance(Encoder):
     """Looks at the first items of each container only. What it returns stands for nothing."""
 
+    most = _MOST
+
     def encode(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
         if kind.__module__ == "numpy" and kind.__name__ == "ndarray":

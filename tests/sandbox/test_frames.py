@@ -108,3 +108,18 @@ def test_other_things_of_pandas_are_named(candidate):
         candidate(TABLE, "x.groupby('whole')")
     with pytest.raises(SandboxTransferError, match="a column of period"):
         candidate(pandas.Series(pandas.period_range("2024-01", periods=2, freq="M")))
+
+
+def test_a_first_look_is_a_short_one():
+    class Counting:
+        looks = 0
+
+        def __getattribute__(self, name):
+            Counting.looks += name == "__dict__"
+            return object.__getattribute__(self, name)
+
+    table = pandas.DataFrame({"a": [Counting() for _ in range(1000)]})
+    source = "def original(x):\n    return x\n"
+    for value in (table, table["a"]):
+        assert Sandbox().objection(source, original, {"x": value}) is None
+    assert 0 < Counting.looks <= 600

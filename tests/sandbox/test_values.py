@@ -361,3 +361,21 @@ def test_classes_in_functions_have_what_stands_there(sandbox):
             return self.place + step
 
     assert run(sandbox, "x.walk()", Walker(4)) == 7
+
+
+def test_a_first_look_is_a_short_one(sandbox):
+    class Counted:
+        looks = 0
+
+        def __init__(self, following):
+            self.following = following
+
+        def __getattribute__(self, name):
+            Counted.looks += name == "__dict__"
+            return object.__getattribute__(self, name)
+
+    chain = None
+    for _ in range(1000):
+        chain = Counted(chain)
+    assert sandbox.objection("def original(x):\n    return x\n", original, {"x": chain}) is None
+    assert 0 < Counted.looks <= 300

@@ -71,6 +71,9 @@ class Encoder:
             form, or raises `CannotCrossError`.
     """
 
+    #: How many rows of a table, and objects that refer to each other, are looked at.
+    most: int | None = None
+
     def __init__(self, other: Callable[["Encoder", Any, int], Any] | None = None) -> None:
         self._other = other
 

@@ -24,6 +24,8 @@ def write_table(encoder: Encoder, value: Any, depth: int) -> Any:
     pandas = sys.modules.get("pandas")
     if pandas is None or type(value).__module__.partition(".")[0] != "pandas":
         return None
+    if encoder.most is not None and isinstance(value, pandas.DataFrame | pandas.Series | pandas.Index):
+        value = value[: encoder.most]
     if isinstance(value, pandas.DataFrame):
         columns = [_column(encoder, value.iloc[:, place].array, depth) for place in range(value.shape[1])]
         return {"!frame": [encoder.encode(part, depth) for part in (value.columns, value.index)] + [columns]}

@@ -1,6 +1,7 @@
 """Instances of classes that both sides know: each goes over once, whatever refers to it, itself among them."""
 
 import builtins
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MemberDescriptorType
@@ -144,7 +145,7 @@ class Writing:
 
     def _write_rows(self) -> None:
         # More are met on the way. One after the other, so that a long chain is not nested deeply.
-        while len(self._rows) < len(self._instances):
+        while len(self._rows) < min(len(self._instances), self.encoder.most or sys.maxsize):
             self._rows.append(self._row(*self._instances[len(self._rows)]))
 
     def _row(self, key: str, value: Any) -> list[Any]:
