@@ -7,6 +7,7 @@ import enum
 import functools
 import logging
 import operator
+import os
 import random
 import threading
 from types import SimpleNamespace
@@ -207,6 +208,7 @@ def run(sandbox, expression, x):
             Team(users=[User(name="a")]),
             ["a", {"users": [{"name": "b"}]}],
         ),
+        ("Team.model_validate(x).model_dump()", {"users": [{"name": "b"}]}, {"users": [{"name": "b"}]}),
         ("[x.code, str(x), isinstance(x, RefusedError)]", RefusedError(3), [3, "no 3", True]),
         ("[str(x), x.args]", KeyError("a", 1), ["('a', 1)", ("a", 1)]),
         ("x('abc')", str.upper, "ABC"),
@@ -330,6 +332,13 @@ class TestFunctionsThatComeOut:
             assert candidate(table) == 3
         assert run(sandbox, "x['+'](5, 6)", table) == 11
         assert copy.deepcopy(table)["+"](1, 1) == 2
+
+    def test_go_back_in_as_what_they_were(self, sandbox):
+        source = "import os\n\ndef original(x):\n    return x() == os.getpid() if x else lambda: os.getpid()\n"
+        with sandbox.load(source, like=original) as candidate:
+            process = candidate(None)
+            assert candidate(process) is True
+            assert process() != os.getpid()
 
     def test_have_limits_and_lines(self):
         body = "    def work(n):\n        while n:\n            pass\n        return 1 / n\n    return work\n"
