@@ -87,7 +87,6 @@ class ChildCandidate:
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
-        failures.show_lines(self, main.file, main.source)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the function on *args* and *kwargs*, and return its result.
@@ -111,6 +110,11 @@ class ChildCandidate:
             self._run(self._nothing)
         assert self._defaults is not None
         return self._defaults
+
+    @property
+    def is_current(self) -> bool:
+        """True while the functions and classes that went along are what the program has by these names."""
+        return self._scope.is_current
 
     @property
     def content(self) -> Any:

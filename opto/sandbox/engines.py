@@ -15,10 +15,12 @@ from opto.errors import IsolationError, SourceError
 from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate, Main
 from opto.sandbox.child.offers import FILES, SECCOMP
+from opto.sandbox.failures import show_lines
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
 from opto.sandbox.monty import MontyCandidate
+from opto.sandbox.renewing import RenewedCandidate
 from opto.sandbox.written import closure_of
 from opto.sandbox.zygote import Variant, Zygote
 
@@ -96,8 +98,6 @@ def make(
         values: Mapping[str, Any] = {**like.__globals__, **closure_of(like)} if like is not None else {}
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values)
     space = space_of(like)
-    with _refusing_what_does_not_compile():
-        scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
     main = Main(
         source,
         name,
@@ -107,9 +107,16 @@ def make(
         space=space,
         parameters=positional_names(definition),
     )
-    return ChildCandidate(
-        main, scope, limits=limits, variant=level.variant, hosts=hosts, extra=imports, printed=printed
-    )
+    variant = level.variant
+
+    def made() -> ChildCandidate:
+        with _refusing_what_does_not_compile():
+            scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
+        return ChildCandidate(main, scope, limits=limits, variant=variant, hosts=hosts, extra=imports, printed=printed)
+
+    renewed = RenewedCandidate(made)
+    show_lines(renewed, file, source)
+    return renewed
 
 
 @contextmanager

@@ -92,6 +92,7 @@ class Scope:
         self.names = names_in(tree)
         self.used = {module.partition(".")[0] for module in self.names.modules}
         self.free: dict[str, _Entry] = {}
+        self._met: list[tuple[Mapping[str, Any], str, Any]] = []
         self.watched: dict[tuple[str, str], Watched] = {}
         self.receivers = Receivers(self, owner, tree, lambda item: free.get(item, values.get(item)))
         for free_name in free:
@@ -102,6 +103,7 @@ class Scope:
                     entry = self.free[free_name] = self._entry(free_name, free[free_name], space, what=name)
                 except SandboxTransferError as error:
                     raise self._advised(error, free_name) from None
+                self._note(entry, free, free_name)
                 if entry["do"] == "value":
                     change = {"do": "cell", "name": free_name, "value": entry["value"]}
                     self.watched["", free_name] = Watched(free, free_name, (entry, change))
@@ -110,6 +112,11 @@ class Scope:
             plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
             self._bring(self.names._replace(free=(*plain,)), values, space, skip=free, what=name, needed=())
         self._known = len(self.entries)
+
+    @property
+    def is_current(self) -> bool:
+        """True while names of functions, classes and modules stand for those that they stood for."""
+        return all(values.get(name, GONE) is value for values, name, value in self._met)
 
     def _bring(
         self,
@@ -142,10 +149,16 @@ class Scope:
                     if needed is None or name in needed:
                         raise self._advised(error, name) if names is self.names else error from None
                     entry = {"do": "outside", "why": error.problem}
+                self._note(entry, values, name)
                 entry = {**entry, "as": name, "into": space}
                 self.entries.append(entry)
                 if entry["do"] == "value":
                     self.watched[space, name] = Watched(values, name, (entry,))
+
+    def _note(self, entry: _Entry, values: Mapping[str, Any], name: str) -> None:
+        """Remember what *name* stands for in *values*, if that goes along as source or by its own name."""
+        if entry["do"] not in {"value", "host"}:
+            self._met.append((values, name, values[name]))
 
     def _advised(self, error: SandboxTransferError, name: str) -> SandboxTransferError:
         """Return *error* with the advice to offer what the candidate calls by *name*."""

@@ -122,7 +122,7 @@ def test_after_the_maker_of_processes_was_killed_candidates_share_a_new_one():
     for _ in range(3):
         with sandbox.load(SAME) as candidate:
             candidate(1)
-            makers.add(candidate._engine._zygote.process_id)
+            makers.add(candidate._engine.newest._zygote.process_id)
             del candidate
         gc.collect()
     assert len(makers) == 1
@@ -238,7 +238,7 @@ from opto.sandbox import Sandbox
 source = "def f():\\n    with open('x', 'w') as file:\\n        return file.write('written')\\n"
 with Sandbox("child").load(source) as candidate:
     print(candidate())
-    waiting = [candidate._engine._zygote.process_id]
+    waiting = [candidate._engine.newest._zygote.process_id]
     while waiting:
         last = waiting.pop()
         waiting += map(int, Path(f"/proc/{last}/task/{last}/children").read_text().split())
@@ -281,7 +281,7 @@ def test_files_count_also_while_a_candidate_is_waiting(sandbox, ask):
     ) as candidate:
         if not ask:
             candidate()
-            child = candidate._engine._pool._idle[0]
+            child = candidate._engine.newest._pool._idle[0]
             assert until(lambda: select.select([child._talk], [], [], 0)[0])  # its end of it is closed
         with pytest.raises(SandboxMemoryError, match="4 MiB of files"):
             candidate()

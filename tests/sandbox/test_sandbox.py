@@ -589,7 +589,7 @@ class TestNothingIsLeft:
         before = len(os.listdir("/proc/self/fd"))
         candidate = sandbox.load("import os\ndef f():\n    return os.getpid()\n")
         candidate()
-        zygote, child = sandbox._level.zygote, candidate._engine._pool._idle[0]._folder
+        zygote, child = sandbox._level.zygote, candidate._engine.newest._pool._idle[0]._folder
         assert Path(child).exists()
         before = before if len(os.listdir("/proc/self/fd")) == before + 2 else len(os.listdir("/proc/self/fd")) - 2
         candidate.function

@@ -27,6 +27,12 @@ QUICK = Sandbox(limits=Limits(seconds=0.3, memory=256 << 20, output=2000, result
 WHERE = "import os\n\ndef work(x):\n    return os.getpid()\n"
 COUNT = "seen = []\n\ndef work(x):\n    seen.append(x)\n    return len(seen)\n"
 WRITTEN = 0
+
+
+def helped(x):
+    return x * 10
+
+
 SERVICE = types.SimpleNamespace(ask=str.upper)
 
 
@@ -295,6 +301,19 @@ class TestWhatItUses:
         assert outer(1.5).data == 2
         learn(helper, "def work(x):\n    return 10 * x\n")
         assert outer(1.5).data == 16
+
+    def test_functions_that_were_defined_anew_are_the_new_ones(self, monkeypatch):
+        """As in a notebook, whose cells are run again, and under `mock.patch`."""
+
+        def outer(x):
+            return helped(x)
+
+        outer = learn(bundle(trainable=True)(outer), "def outer(x):\n    return helped(x) + 1\n")
+        assert outer(1).data == 11
+        with monkeypatch.context() as patch:
+            patch.setitem(globals(), "helped", lambda x: x * 100)
+            assert outer(1).data == 101
+        assert outer(1).data == 11
 
     def test_their_code_gets_feedback(self):
         pair = Pair()
