@@ -340,6 +340,18 @@ class TestFunctionsThatComeOut:
             assert candidate(process) is True
             assert process() != os.getpid()
 
+    def test_may_use_what_stands_beside_them_in_the_text(self, sandbox):
+        source = (
+            "import math\nimport numpy as np\n\nclass Pair:\n    def __init__(self, a):\n        self.a = a\n\n"
+            "def twice(x):\n    return 2 * x\n\n"
+            "def original(x):\n    return {'f': lambda a: math.sqrt(twice(Pair(a).a)) + x + float(np.sum([a]))}\n"
+        )
+        with sandbox.load(source, like=original) as candidate:
+            table = candidate(1)
+            assert table["f"](8) == 13
+            candidate.close()
+            assert table["f"](8) == 13
+
     def test_have_limits_and_lines(self):
         body = "    def work(n):\n        while n:\n            pass\n        return 1 / n\n    return work\n"
         source = f"def original(x):\n{body}"
