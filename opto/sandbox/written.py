@@ -54,11 +54,8 @@ def is_installed(module: ModuleType | None) -> bool:
 
 def is_of_program(kind: type) -> bool:
     """True if *kind* is a class that somebody wrote for this program, or for another that it is made of."""
-    if not kind.__flags__ & _MADE_BY_PYTHON:
-        return False
-    home = kind.__module__.partition(".")[0]
-    # Code that was run without a name for its module takes that of Python's own.
-    return home == "builtins" or not is_installed(sys.modules.get(home))
+    module = sys.modules.get(kind.__module__.partition(".")[0])
+    return bool(kind.__flags__ & _MADE_BY_PYTHON) and not is_installed(module)
 
 
 class _Closure(Mapping[str, Any]):

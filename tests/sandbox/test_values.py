@@ -7,6 +7,7 @@ import enum
 import functools
 import logging
 import operator
+import os
 import random
 import threading
 from types import SimpleNamespace
@@ -207,6 +208,7 @@ def run(sandbox, expression, x):
             Team(users=[User(name="a")]),
             ["a", {"users": [{"name": "b"}]}],
         ),
+        ("Team.model_validate(x).model_dump()", {"users": [{"name": "b"}]}, {"users": [{"name": "b"}]}),
         ("[x.code, str(x), isinstance(x, RefusedError)]", RefusedError(3), [3, "no 3", True]),
         ("[str(x), x.args]", KeyError("a", 1), ["('a', 1)", ("a", 1)]),
         ("x('abc')", str.upper, "ABC"),
@@ -330,6 +332,25 @@ class TestFunctionsThatComeOut:
             assert candidate(table) == 3
         assert run(sandbox, "x['+'](5, 6)", table) == 11
         assert copy.deepcopy(table)["+"](1, 1) == 2
+
+    def test_go_back_in_as_what_they_were(self, sandbox):
+        source = "import os\n\ndef original(x):\n    return x() == os.getpid() if x else lambda: os.getpid()\n"
+        with sandbox.load(source, like=original) as candidate:
+            process = candidate(None)
+            assert candidate(process) is True
+            assert process() != os.getpid()
+
+    def test_may_use_what_stands_beside_them_in_the_text(self, sandbox):
+        source = (
+            "import math\nimport numpy as np\n\nclass Pair:\n    def __init__(self, a):\n        self.a = a\n\n"
+            "def twice(x):\n    return 2 * x\n\n"
+            "def original(x):\n    return {'f': lambda a: math.sqrt(twice(Pair(a).a)) + x + float(np.sum([a]))}\n"
+        )
+        with sandbox.load(source, like=original) as candidate:
+            table = candidate(1)
+            assert table["f"](8) == 13
+            candidate.close()
+            assert table["f"](8) == 13
 
     def test_have_limits_and_lines(self):
         body = "    def work(n):\n        while n:\n            pass\n        return 1 / n\n    return work\n"

@@ -142,14 +142,14 @@ class Spaces:
         make = around.body[0].body[0]  # type: ignore[attr-defined]
         make.body = [
             *(item for item in tree.body if not isinstance(item, ast.ImportFrom) or item.module != "__future__"),
-            *ast.parse(f"return {entry['name']}").body,
+            *ast.parse(f"return {entry['name']}, locals()").body,
         ]
         flags = __future__.annotations.compiler_flag
         code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
-        self._objects.functions.add(entry["source"], code, self._space(entry["space"]))
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
-        made = vars(outside.popitem()[1])["make"](**free)
+        made, names = vars(outside.popitem()[1])["make"](**free)
+        self._objects.functions.add(entry["source"], code, self._space(entry["space"]), names)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]
         return _as(entry.get("how"), made)
