@@ -351,14 +351,12 @@ class ChildCandidate:
         return _Outcome(None, error)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
-        host = described.get("host")
-        if type(host) is int and host in child.errors:
-            return child.errors[host]  # the very exception that a function of the user's raised
         main, decoder = self._main, self._scope.values.decoder
         sent = [(main.file, 0, main.source)]
         sent += [(entry["file"], entry["line"], entry["source"]) for entry in self._scope.entries if "file" in entry]
         lines = {(file, first + line) for file, first, text in sent for line in range(1, text.count("\n") + 2)}
-        return failures.raised(main.name, described, self._limits, file=main.file, lines=lines, decoder=decoder)
+        options: Any = {"file": main.file, "lines": lines, "decoder": decoder, "errors": child.errors}
+        return failures.raised(main.name, described, self._limits, **options)
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""

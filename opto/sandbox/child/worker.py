@@ -15,10 +15,11 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, dumps, loads
-from .guard import ForbiddenError, guard_actions
+from .errors import Describer
+from .guard import guard_actions
 from .objects import Objects, Ready
 from .offers import OUT_OF_MEMORY
-from .spaces import Spaces, find_line, frames_of
+from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
 
@@ -47,7 +48,13 @@ class Worker:
         self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
         self._number = 0
         self._talking = _thread.RLock()
-        self._errors: dict[int, tuple[int, BaseException]] = {}
+        self._of_hosts: dict[int, tuple[int, BaseException]] = {}
+        self._errors = Describer(
+            self._spaces.files,
+            key_of=self._objects.key_of,
+            number_of=lambda error: self._of_hosts.get(id(error), (None,))[0],
+            encode=self._encode,
+        )
         # Address space, which is what is limited; not memory, which would take time.
         self._spare = mmap.mmap(-1, _RESERVE)
 
@@ -75,7 +82,7 @@ class Worker:
         except BaseException as error:  # anything may come out of code that somebody else wrote
             if isinstance(error, MemoryError):
                 self._spare.close()
-            answer = {"error": self._describe(error)}
+            answer = {"error": self._errors.describe(error)}
             del error
         answer["n"] = message["n"]
         if text := self._output.text():
@@ -105,7 +112,7 @@ class Worker:
     def _call(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._spaces.define(message.get("classes", ()), self._decoder)
         self._objects.begin()
-        self._errors.clear()
+        self._of_hosts.clear()
         decode = self._decoder.value
         arguments = [decode(form) for form in message["args"]]
         named = {name: decode(form) for name, form in message["kwargs"].items()}
@@ -133,30 +140,10 @@ class Worker:
                 error: BaseException = kind(reply["error"]["text"])
             except TypeError:  # it wants more than a text
                 error = RuntimeError(reply["error"]["text"])
-            self._errors[id(error)] = (reply["error"]["id"], error)
+            self._of_hosts[id(error)] = (reply["error"]["id"], error)
             raise error
         value = self._decoder.value(reply["ok"])
         return Ready(value) if reply.get("awaited") else value
-
-    def _describe(self, error: BaseException) -> dict[str, Any]:
-        """Return *error* as data."""
-        frames = frames_of(error, self._spaces.files)
-        kind = type(error)
-        base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-        described: dict[str, Any] = {"type": kind.__name__[:100], "base": base.__name__, "frames": frames}
-        described["text"] = _text_of(error)
-        if isinstance(error, PermissionError) and error.errno in {1, 13}:
-            described["forbidden"] = error.strerror if isinstance(error, ForbiddenError) else described["text"]
-        if (host := self._errors.get(id(error))) is not None:
-            described["host"] = host[0]
-        if (key := self._objects.key_of(kind)) is not None:
-            described["key"] = key
-        for name, values in (("args", error.args), ("state", error.__dict__)):
-            try:
-                described[name] = self._encode(values)
-            except BaseException:  # a class of its own may do anything here
-                described[name] = None
-        return described
 
     def _say_too_much(self) -> NoReturn:
         line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it
@@ -213,13 +200,6 @@ class _Output(io.StringIO):
         if self._size > self._limit:
             self._is_over()
         return super().write(text)
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str.__str__(str(error))[:_LONGEST_TEXT]
-    except BaseException:  # a class of its own may do anything here
-        return ""
 
 
 def _settled(value: Any) -> Any:
