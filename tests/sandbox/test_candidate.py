@@ -215,7 +215,7 @@ def test_whoever_stops_the_maker_of_processes_stops_it_for_a_while():
         assert sandbox._level.zygote.is_alive
 
 
-@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1", "0, 2", "1, 2", "0, 1, 2"])
 def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
     said = tmp_path / "said"
     pid = os.fork()

@@ -191,6 +191,8 @@ def test_ipython_shows_functions_of_cells_and_of_files(tmp_path):
     script = f"""
 import sys; sys.path.insert(0, {str(tmp_path)!r})
 from IPython.core.interactiveshell import InteractiveShell
+from ipykernel.compiler import XCachingCompiler
+InteractiveShell.compiler_class = XCachingCompiler  # as notebooks name their cells
 shell = InteractiveShell.instance(colors="nocolor")
 shell.run_cell('''from opto.sandbox import Sandbox
 from helping import inner
