@@ -313,3 +313,32 @@ def test_an_argument_is_not_called_in_place_of_the_candidate(sandbox):
         assert candidate.function(5) == [5, 1, 2]
         candidate.function(lambda *args: called.append(args))
     assert called == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import asyncio\n    await asyncio.sleep(0)\n    return x",
+        "from asyncio import sleep\n    await sleep(0)\n    return x",
+        "import asyncio\n    async def g(): return x\n    return (await asyncio.gather(g(), g()))[1]",
+        "from asyncio import TaskGroup, sleep, timeout\n    async with timeout(5), TaskGroup() as group:\n"  # noqa: ISC004
+        "        task = group.create_task(sleep(0, x))\n    return task.result()",
+        "await pause()\n    return x\nasync def pause():\n    import asyncio\n    await asyncio.sleep(0)",
+        "from waiting_for import pause\n    await pause()\n    return x",
+    ],
+)
+def test_coroutines_may_import_what_they_wait_with_when_they_run(sandbox, body, tmp_path, monkeypatch):
+    (tmp_path / "waiting_for.py").write_text("import asyncio\nasync def pause():\n    await asyncio.sleep(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "waiting_for", raising=False)
+    import waiting_for  # noqa: F401 - a module of the program's
+
+    with sandbox.load(f"async def f(x):\n    {body}\n", "f", imports=["waiting_for"]) as candidate:
+        assert asyncio.run(candidate.function(3)) == 3
+        assert candidate(4) == 4
+
+
+def test_coroutines_that_wait_for_nothing_have_no_loop_made_for_them(sandbox):
+    source = "import sys\nasync def f():\n    import json\n    return 'asyn' + 'cio' in sys.modules\n"
+    with sandbox.load(source) as candidate:
+        assert candidate() is False

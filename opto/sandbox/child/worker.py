@@ -117,7 +117,7 @@ class Worker:
         arguments = [decode(form) for form in message["args"]]
         named = {name: decode(form) for name, form in message["kwargs"].items()}
         function = decode(message["of"]) if "of" in message else self._spaces.function
-        value = _settled(function(*arguments, **named))
+        value = _settled(function(*arguments, **named), needs_loop=self._spaces.needs_loop)
         try:
             answer = {"ok": self._encode(value)}
         except CannotCrossError as error:
@@ -202,10 +202,10 @@ class _Output(io.StringIO):
         return super().write(text)
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: Any, *, needs_loop: bool) -> Any:
     """Return what comes of *value* in the end, if it is still to be run."""
     if isinstance(value, CoroutineType):
-        return _awaited(value)
+        return _awaited(value, needs_loop=needs_loop)
     if isinstance(value, GeneratorType):
         return [*value]
     if isinstance(value, AsyncGeneratorType):
@@ -213,14 +213,16 @@ def _settled(value: Any) -> Any:
         async def gathered() -> list[Any]:
             return [item async for item in value]
 
-        return _awaited(gathered())
+        return _awaited(gathered(), needs_loop=needs_loop)
     return value
 
 
-def _awaited(coroutine: "Coroutine[Any, Any, Any]") -> Any:
+def _awaited(coroutine: "Coroutine[Any, Any, Any]", *, needs_loop: bool) -> Any:
     # Most await nothing but calls of hosts, which are over when they return; an event loop takes long to import.
-    if "asyncio" in sys.modules:
-        return sys.modules["asyncio"].run(coroutine)
+    if needs_loop or "asyncio" in sys.modules:
+        import asyncio  # noqa: PLC0415 - as just said
+
+        return asyncio.run(coroutine)
     try:
         coroutine.send(None)
     except StopIteration as end:
