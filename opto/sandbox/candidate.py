@@ -331,7 +331,11 @@ class ChildCandidate:
             elif "error" in reply:
                 error = self._raised(child, reply["error"])
             else:
-                value = self._scope.values.decoder.decode(reply["ok"])
+                try:
+                    value = self._scope.values.decoder.decode(reply["ok"])
+                except MalformedError as malformed:
+                    child.is_loaded = False
+                    return _Outcome(None, failures.unreadable(name, str(malformed)))
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)

@@ -19,7 +19,7 @@ from opto.errors import (
     StoppingError,
 )
 from opto.sandbox.child.codec import Decoder
-from opto.sandbox.child.offers import OUT_OF_MEMORY
+from opto.sandbox.child.offers import OUT_OF_MEMORY, TOO_LARGE
 from opto.sandbox.limits import Limits
 from opto.sandbox.remaking import LONGEST_TEXT, class_of, remade, shortened, text_of, visible
 
@@ -33,6 +33,7 @@ __all__ = [
     "shortened",
     "show_lines",
     "text_of",
+    "unreadable",
     "visible",
     "with_line",
 ]
@@ -105,6 +106,11 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
             mend = "Recurse less deeply, and leave memory and libraries in C alone."
     elif status >> 8 == OUT_OF_MEMORY:
         return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
+    elif status >> 8 == TOO_LARGE:
+        return SandboxMemoryError(
+            f"What {name}() was given does not fit into its {_size(limits.memory)} of memory.",
+            mend="Give it less, or allow more (Limits(memory=…)).",
+        )
     else:
         code = status >> 8
         how = f"ended its process with exit code {code}"
@@ -136,12 +142,20 @@ def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> Sandbox
         case "type":
             return SandboxTransferError(
                 f"{name}() returned {visible(str(reply.get('what'))[:200])}, which cannot leave the sandbox.",
-                mend="Return plain data: numbers, texts, lists, dicts, arrays, or what it was given.",
+                mend=_PLAIN,
             )
         case _:
             return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
 
 
+def unreadable(name: str, reason: str) -> SandboxError:
+    """Return the error for a result that is no value here."""
+    return SandboxTransferError(
+        f"{name}() returned a value that cannot be read outside the sandbox ({visible(reason[:200])}).", mend=_PLAIN
+    )
+
+
+_PLAIN = "Return plain data: numbers, texts, lists, dicts, arrays, or what it was given."
 _USE_LESS = "Work on less at once."
 
 
@@ -225,7 +239,7 @@ def _frames_in(described: Mapping[str, Any], lines: Collection[tuple[str, int]])
 
 def _passed(name: str, described: Mapping[str, Any], limits: Limits, line: int | None) -> SandboxError | None:
     """Return the error for an exception that says that a limit was passed."""
-    if described.get("type") == "MemoryError":
+    if described.get("type") == "MemoryError" or "memory" in described:
         return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
     if "large" in described:
         return over_disk(name, limits, line, is_one=True)

@@ -50,6 +50,8 @@ class Describer:
             described["forbidden"] = error.strerror if isinstance(error, ForbiddenError) else described["text"]
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             described["large"] = True
+        if _is_for_want_of_memory(error):
+            described["memory"] = True
         if (number := self._number_of(error)) is not None:
             described["host"] = number
         described["args"] = self._forms({"args": error.args}).get("args")
@@ -85,6 +87,14 @@ class Describer:
             except BaseException:  # a class of its own may do anything here  # noqa: S112
                 continue
         return forms
+
+
+def _is_for_want_of_memory(error: BaseException) -> bool:
+    """True if the system had no memory to give, also where that kept a library from being loaded."""
+    if isinstance(error, ImportError):
+        origin = error.__cause__ or error.__context__
+        return "failed to map segment" in _text_of(error) or (origin is not None and _is_for_want_of_memory(origin))
+    return isinstance(error, OSError) and error.errno == errno.ENOMEM
 
 
 def _state_of(error: BaseException) -> dict[str, Any]:

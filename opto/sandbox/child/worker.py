@@ -2,6 +2,7 @@
 
 import _thread
 import builtins
+import gc
 import io
 import mmap
 import os
@@ -14,11 +15,11 @@ from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
-from .codec import CannotCrossError, Decoder, dumps, loads
+from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
 from .errors import Describer
 from .guard import guard_actions
 from .objects import Objects, Ready
-from .offers import OUT_OF_MEMORY
+from .offers import LARGE, OUT_OF_MEMORY, SLOWEST, TOO_LARGE
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
@@ -46,7 +47,8 @@ class Worker:
         self._decoder = Decoder(self._objects.read)
         self._encode = self._objects.form
         self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
-        self._number = 0
+        self._number = self._size = 0
+        self._is_reading = True
         self._talking = _thread.RLock()
         self._of_hosts: dict[int, tuple[int, BaseException]] = {}
         self._errors = Describer(
@@ -66,21 +68,22 @@ class Worker:
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
         try:
             while True:
+                self._is_reading = True
                 message = self._receive()
                 self._number = message["n"]
                 self._send(self._answer(message))
         except MemoryError:  # arguments or a result that are too large to be read or written
-            os._exit(OUT_OF_MEMORY)
+            os._exit(TOO_LARGE if self._is_reading else OUT_OF_MEMORY)
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._output.begin()
-        with suppress(ValueError, OSError):
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + message["seconds"]) + 2, hard))
+        _limit_time(message["seconds"] + self._size / SLOWEST)
         try:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
         except BaseException as error:  # anything may come out of code that somebody else wrote
             if isinstance(error, MemoryError):
+                if self._is_reading:
+                    raise
                 self._spare.close()
             answer = {"error": self._errors.describe(error)}
             del error
@@ -93,6 +96,7 @@ class Worker:
         return answer
 
     def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._is_reading = False
         function = self._spaces.load(message["scope"], self._decoder, self._begin)
         names = function.__code__.co_varnames
         defaults = function.__defaults__ or ()
@@ -114,9 +118,15 @@ class Worker:
         self._objects.begin()
         self._of_hosts.clear()
         decode = self._decoder.value
-        arguments = [decode(form) for form in message["args"]]
-        named = {name: decode(form) for name, form in message["kwargs"].items()}
+        with _Uncollected(self._size):
+            arguments = [decode(form) for form in message["args"]]
+            named = {name: decode(form) for name, form in message["kwargs"].items()}
         function = decode(message["of"]) if "of" in message else self._spaces.function
+        self._is_reading = False
+        if self._size > LARGE:
+            # Only what follows takes of its time.
+            self._send({"n": self._number, "has_read": True})
+            _limit_time(message["seconds"])
         value = _settled(function(*arguments, **named), needs_loop=self._spaces.needs_loop)
         try:
             answer = {"ok": self._encode(value)}
@@ -133,6 +143,7 @@ class Worker:
             forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
+            _limit_time(self._size / SLOWEST, is_more=True)
             self._spaces.define(reply.get("classes", ()), self._decoder)
         if "error" in reply:
             kind = getattr(builtins, reply["error"]["type"], RuntimeError)
@@ -163,7 +174,13 @@ class Worker:
 
     def _receive(self) -> Any:
         head = self._read(_LENGTH.size)
-        return loads(self._read(*_LENGTH.unpack(head)))
+        (self._size,) = _LENGTH.unpack(head)
+        data = self._read(self._size)
+        try:
+            with _Uncollected(self._size):
+                return loads(data)
+        except MalformedError:  # what comes is well-formed: there was no room
+            raise MemoryError from None
 
     def _read(self, size: int) -> bytes:
         data = os.read(self._talk, min(size, 1 << 20))
@@ -177,6 +194,28 @@ class Worker:
         if left:
             os._exit(0)
         return b"".join(parts)
+
+
+def _limit_time(seconds: float, *, is_more: bool = False) -> None:
+    """Let this process compute for *seconds* from now on, or for so many more."""
+    with suppress(ValueError, OSError):
+        until, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int((until if is_more else time.process_time() + 2) + seconds), hard))
+
+
+class _Uncollected:
+    """Around what makes many objects from *size* bytes, none of which is garbage: nobody looks for any meanwhile."""
+
+    def __init__(self, size: int) -> None:
+        self._is_worth_it = size > LARGE and gc.isenabled()
+
+    def __enter__(self) -> None:
+        if self._is_worth_it:
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_worth_it:
+            gc.enable()
 
 
 class _Output(io.StringIO):
