@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
+from opto.callers import user_level
 from opto.forks import renew_after_fork
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Blocks:
                 f" Open the block with {name}(…).in_all_threads(), {mend}, or begin what runs in the thread with"
                 " contextvars.copy_context().run.",
                 UnknowingThreadWarning,
-                stacklevel=2,
+                stacklevel=user_level(),
             )
 
 

@@ -175,3 +175,15 @@ def _text_lines(tree: ast.AST) -> set[int]:
         if id(part) not in docstrings
         for number in range(part.lineno + 1, (part.end_lineno or part.lineno) + 1)
     }
+
+
+def is_generator(definition: ast.AST) -> bool:
+    """True if *definition* itself yields, not a function inside it."""
+    waiting = [*ast.iter_child_nodes(definition)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            waiting += ast.iter_child_nodes(part)
+    return False

@@ -23,7 +23,7 @@ ALLOWED = {
     "hooks": set(),
     "forks": set(),
     "callers": set(),
-    "blocks": {"forks"},
+    "blocks": {"callers", "forks"},
     "splice": set(),
     "structure": set(),
     "nodes": {"structure"},

@@ -5,6 +5,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from opto.sandbox.glance import Glance
+from opto.sandbox.offering import check_found
 from opto.sandbox.scope import Scope
 from opto.sandbox.written import closure_of
 
@@ -33,12 +34,29 @@ def look(
         scope.encode(name, value)
 
 
-def scope_of(source: str, name: str, *, like: FunctionType | None, owner: type | None, **settings: Any) -> Scope:
+def scope_of(
+    source: str,
+    name: str,
+    *,
+    like: FunctionType | None,
+    owner: type | None,
+    hosts: Mapping[str, Any],
+    **settings: Any,
+) -> Scope:
+    """Return what *source* may use of the program, in the place of *like*. See `Scope` for the rest.
+
+    Raises:
+        SandboxTransferError: Something of it cannot enter.
+    """
+    values: Mapping[str, Any] = like.__globals__ if like is not None else {}
+    free: Mapping[str, Any] = closure_of(like) if like is not None else {}
+    check_found(hosts, {**values, **free}, name)
     return Scope(
         source,
         name,
-        values=like.__globals__ if like is not None else {},
-        free=closure_of(like) if like is not None else {},
+        values=values,
+        free=free,
+        hosts=hosts,
         space=space_of(like),
         owner=owner,
         # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.

@@ -7,7 +7,9 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from opto.callers import user_level
 from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
@@ -84,6 +86,7 @@ class ChildCandidate:
         self._zygote: Zygote | None = None
         self._pool = Pool(limits.children)
         self._defaults: dict[str, Any] | None = None
+        self._births = count()
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
@@ -247,7 +250,7 @@ class ChildCandidate:
             "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
             "places": imports.places,
             "entries": self._scope.entries[: child.known],
-            "seeds": seeds_for(self._scope.used),
+            "seeds": seeds_for(self._scope.used, (crc32(main.source.encode("utf-8", "replace")), next(self._births))),
             "main": {
                 "source": main.source,
                 "name": main.name,

@@ -19,7 +19,7 @@ from opto.sandbox.failures import show_lines
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
-from opto.sandbox.monty import MontyCandidate
+from opto.sandbox.monty import MontyCandidate, find_monty
 from opto.sandbox.renewing import RenewedCandidate
 from opto.sandbox.written import closure_of
 from opto.sandbox.zygote import Variant, Zygote
@@ -52,7 +52,10 @@ def prepare(isolation: str) -> Level:
 
     Raises:
         IsolationError: Not what was asked for.
+        MissingDependencyError: A package that it needs is not installed.
     """
+    if isolation == "monty":
+        find_monty()
     if isolation in {"none", "monty"}:
         return Level(isolation)
     if not _HAS_CHILDREN:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Protocol
 
+from opto.splice import is_generator
+
 __all__ = ["KEPT", "Engine", "find_definition", "forwarding", "positional_names"]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
@@ -79,7 +81,7 @@ def forwarding(definition: Definition, engine: Engine, defaults: Mapping[str, An
     while any(name.startswith(own) for name in _all_names(definition)):
         own += "_"  # an argument is not called in place of the candidate
     body = f"{'await ' if is_async else ''}{own}call({passed})"
-    body = f"for {own}item in {body}: yield {own}item" if _is_generator(definition) else f"return {body}"
+    body = f"for {own}item in {body}: yield {own}item" if is_generator(definition) else f"return {body}"
     text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
     space: dict[str, Any] = {
         f"{own}call": _Passing(engine, engine.acall if is_async else engine.__call__, leading, defaults)
@@ -127,15 +129,3 @@ def _all_names(definition: Definition) -> list[str]:
     args = definition.args
     given = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]
     return [definition.name, *(item.arg for item in given)]
-
-
-def _is_generator(definition: ast.AST) -> bool:
-    """True if *definition* itself yields, not a function inside it."""
-    waiting = [*ast.iter_child_nodes(definition)]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            waiting += ast.iter_child_nodes(part)
-    return False

@@ -24,7 +24,7 @@ class Limits(NamedTuple):
         2
         >>> Limits(memory=0).checked()
         Traceback (most recent call last):
-        opto.errors.IsolationError: The limit memory=0 is no positive number. Give one.
+        opto.errors.IsolationError: The limit memory=0 is no whole, positive number of bytes. Give one.
     """
 
     seconds: float = 10.0
@@ -38,7 +38,22 @@ class Limits(NamedTuple):
     def checked(self) -> "Limits":
         """Return these limits, if they are limits."""
         for name, value in self._asdict().items():
-            kinds: Any = (int, float) if name in {"seconds", "start"} else int
+            is_time = name in {"seconds", "start"}
+            kinds: Any = (int, float) if is_time else int
             if not isinstance(value, kinds) or isinstance(value, bool) or not 0 < value < 1 << 62:
-                raise IsolationError(f"The limit {name}={value!r:.80} is no positive number.", mend="Give one.")
+                kind = "finite" if is_time else "whole"
+                unit = "seconds" if is_time else "processes" if name == "children" else "bytes"
+                raise IsolationError(
+                    f"The limit {name}={value!r:.80} is no {kind}, positive number of {unit}.", mend="Give one."
+                )
+            least, most = _BOUNDS.get(name, (0, value))
+            if not least <= value <= most:
+                raise IsolationError(
+                    f"The limit {name}={value} is too {'small' if value < least else 'large'}.",
+                    mend=f"Give at least {least}." if value < least else f"Give at most {most}.",
+                )
         return self
+
+
+#: Below these, Python itself does not start, or no answer is short enough; above, there are no more processes.
+_BOUNDS = {"memory": (16 << 20, 1 << 62), "result": (1 << 8, 1 << 62), "disk": (1 << 16, 1 << 62), "children": (1, 64)}

@@ -19,7 +19,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, Malform
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.limits import Limits
 
-__all__ = ["MontyCandidate"]
+__all__ = ["MontyCandidate", "find_monty"]
 
 #: What the first snippet of a session is called in its frames.
 _FIRST = "<python-input-0>"
@@ -41,7 +41,7 @@ class MontyCandidate:
         hosts: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> None:
-        self._monty = _imported()
+        self._monty = find_monty()
         self.output = ""
         self._source, self._definition, self._limits = source, definition, limits
         self._file = f"<{definition.name}, monty>"
@@ -189,7 +189,12 @@ class MontyCandidate:
         return failures.with_frames(made, frames)
 
 
-def _imported() -> Any:
+def find_monty() -> Any:
+    """Return the package.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         return import_module("pydantic_monty")
     except ImportError as error:

@@ -13,13 +13,13 @@ from opto.blocks import Block
 from opto.errors import IsolationError, SandboxTransferError, SourceError
 from opto.sandbox.forwarding import Definition, Engine, find_definition, forwarding
 from opto.sandbox.limits import Limits
+from opto.sandbox.offering import Hosts, checked_hosts, checked_imports
 
 __all__ = ["Candidate", "Hosts", "Isolation", "Sandbox", "current_sandbox", "levels_in_use"]
 
 Isolation = Literal["auto", "strict", "child", "monty", "none"]
 _ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 _VARIABLE = "OPTO_ISOLATION"
-Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 _version = count(1).__next__
 #: In order of first use; a fact about the process.
 _levels_in_use: dict[str, None] = {}
@@ -115,7 +115,7 @@ class Sandbox(Block):
             argument, ``"self.llm.ask"``.
 
     Raises:
-        IsolationError: There is no such level, or no such limit.
+        IsolationError: There is no such level, no such limit, or what is offered has no name.
 
     Example:
         >>> from opto.trace import bundle
@@ -149,8 +149,14 @@ class Sandbox(Block):
                 f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}."
             )
         self.isolation = cast("Isolation", asked)
+        if limits is not None and not isinstance(limits, Limits):
+            raise IsolationError(f"limits={limits!r:.80} are no Limits.", mend="Write Limits(seconds=2), for instance.")
+        if isolation == "none" and limits is not None:
+            raise IsolationError(
+                "Nothing keeps to limits at the level 'none'.", mend="Leave limits= out, or the level."
+            )
         self.limits = (limits or Limits()).checked()
-        self._imports, self._hosts = tuple(imports), _by_name(hosts)
+        self._imports, self._hosts = checked_imports(imports), checked_hosts(hosts)
         self._prepared: Any = None
 
     @property
@@ -212,12 +218,21 @@ class Sandbox(Block):
             like=like,
             owner=owner,
             file=file,
-            hosts={**self._hosts, **_by_name(hosts)},
-            imports=(*self._imports, *imports),
+            hosts={**self._hosts, **checked_hosts(hosts)},
+            imports=(*self._imports, *checked_imports(imports)),
             adapt=adapt,
             printed=printed,
         )
         return Candidate(source, definition, engine, like)
+
+    def prepare(self) -> None:
+        """Find out now, and not at the first candidate, whether the level is to be had.
+
+        Raises:
+            IsolationError: It is not.
+            MissingDependencyError: A package that it needs is not installed.
+        """
+        _ = self._level
 
     def enter_into_use(self) -> None:
         """Note that code runs at this level. `load` does; whoever runs code at the level ``none`` without it should."""
@@ -260,7 +275,9 @@ class Sandbox(Block):
         return self._prepared
 
     def __repr__(self) -> str:
-        return f"Sandbox({self.isolation!r}, limits={self.limits})"
+        more = f", imports={self._imports}" if self._imports else ""
+        more += f", hosts={[*self._hosts]}" if self._hosts else ""
+        return f"Sandbox({self.isolation!r}, limits={self.limits}{more})"
 
 
 def current_sandbox() -> Sandbox:
@@ -283,10 +300,6 @@ def levels_in_use() -> tuple[str, ...]:
 @cache
 def _default(_: str | None) -> Sandbox:
     return Sandbox()
-
-
-def _by_name(hosts: Hosts) -> dict[str, Callable[..., Any] | None]:
-    return dict(hosts) if isinstance(hosts, Mapping) else dict.fromkeys(hosts)
 
 
 def _engines() -> Any:

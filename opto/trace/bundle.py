@@ -8,7 +8,7 @@ from functools import cached_property, partial, partialmethod, update_wrapper
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from opto.errors import ExecutionError, GraphError, MissingInputsError
+from opto.errors import ExecutionError, GraphError, IsolationError, MissingInputsError
 from opto.nodes import ExceptionNode, ParameterNode, unpack
 from opto.sandbox import Isolation, Sandbox
 from opto.trace.calls import Options
@@ -341,7 +341,7 @@ def bundle(
         domain=domain,
         memo=memo if isinstance(memo, Memo) else Memo() if memo else None,
         output_name=output_name,
-        sandbox=Sandbox(isolation) if isinstance(isolation, str) else isolation,
+        sandbox=_sandbox_of(isolation),
     )
     if isolation is not None and not trainable:
         raise GraphError(
@@ -350,6 +350,17 @@ def bundle(
         )
 
     return partial(_bundled, options) if function is None else _bundled(options, function)
+
+
+def _sandbox_of(isolation: Any) -> Sandbox | None:
+    if isolation is None or isinstance(isolation, Sandbox):
+        return isolation
+    if isinstance(isolation, str):
+        return Sandbox(isolation)  # type: ignore[arg-type] # which looks whether it is a level
+    raise IsolationError(
+        f"isolation={isolation!r:.80} is neither a level nor a Sandbox.",
+        mend="Write isolation='strict', for instance, or isolation=Sandbox(limits=…).",
+    )
 
 
 def _bundled(options: Options, function: Any) -> Any:

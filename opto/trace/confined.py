@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from opto.callers import user_level
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
-from opto.trace.binding import make_binder
+from opto.trace.binding import argument_names
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
 from opto.trace.source import compile_source, keep_defaults, version_name
@@ -147,18 +147,32 @@ def sandbox_for(definition: Definition) -> Sandbox:
     return definition.options.sandbox or current_sandbox()
 
 
+def note_of_borders(definition: Definition) -> str | None:
+    """Return what whoever writes a new text of a function has to know of where it will run."""
+    sandbox = definition.options.sandbox
+    return None if sandbox is not None and sandbox.isolation == "none" else _NOTE
+
+
+_NOTE = (
+    "It may run in a process of its own: return what it computes, because what it assigns to attributes, arguments or "
+    "global names may be lost, and files, network and other processes may be out of reach"
+)
+
+
 def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Say what of a function, and of the arguments that it is called with, could not enter a sandbox.
 
     Before an optimizer changes it: then it is too late for those who pay for each step.
     """
     assert definition.source is not None
+    sandbox = sandbox_for(definition)
+    if sandbox.isolation in {"strict", "monty"}:
+        sandbox.prepare()  # whoever asks for a level by name wants to know now whether it is to be had
     with _unread():
-        keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
-        objection = sandbox_for(definition).objection(
+        objection = sandbox.objection(
             definition.source,
             definition.inner,
-            dict(zip(keys, inputs, strict=True)),
+            {**dict(zip(argument_names(definition.function), args, strict=False)), **kwargs},
             owner=_owner_of(definition, args),
             adapt=_Surroundings(definition, args).shown,
         )

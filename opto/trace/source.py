@@ -14,6 +14,7 @@ from typing import Any
 
 from opto.errors import DomainError, SourceError
 from opto.nodes import Domain, Frozen, ParameterNode, unfenced
+from opto.splice import is_generator
 
 __all__ = [
     "Code",
@@ -156,6 +157,7 @@ class Code(Frozen, Domain):
         free: Names of the closure variables of the original, which new code may use and assign.
         assigns: Global names that the original assigns. New code may not assign others: candidates would meet there.
         also: What else must hold of the text.
+        yields: True if the original is a generator function, as new code then has to be.
 
     Example:
         >>> code = Code.of("def double(x):\n    return x + x\n", "double")
@@ -171,6 +173,7 @@ class Code(Frozen, Domain):
     free: tuple[str, ...]
     assigns: frozenset[str]
     also: Domain | None
+    yields: bool
 
     def __init__(
         self,
@@ -179,8 +182,10 @@ class Code(Frozen, Domain):
         free: tuple[str, ...] = (),
         assigns: frozenset[str] = frozenset(),
         also: Domain | None = None,
+        *,
+        yields: bool = False,
     ) -> None:
-        self._hold(name=name, head=head, free=free, assigns=assigns, also=also)
+        self._hold(name=name, head=head, free=free, assigns=assigns, also=also, yields=yields)
 
     @classmethod
     def of(cls, source: str, name: str, free: tuple[str, ...] = (), also: Domain | None = None) -> "Code":
@@ -190,7 +195,8 @@ class Code(Frozen, Domain):
             SourceError: *source* does not define it.
         """
         _, definition = parse(source, name)
-        return cls(name, signature_line(definition), free, _globals_in(definition), also)
+        yields = is_generator(definition)
+        return cls(name, signature_line(definition), free, _globals_in(definition), also, yields=yields)
 
     def read(self, raw: Any) -> str:
         """Return *raw* without a Markdown fence or an indentation of all lines around it."""
@@ -226,6 +232,11 @@ class Code(Frozen, Domain):
                 f"The arguments of {'async ' * isinstance(definition, ast.AsyncFunctionDef)}{self.name}() "
                 f"are ({arguments}).",
                 mend=f"Keep the signature `{self.head}`.",
+            )
+        if is_generator(definition) != self.yields:
+            raise DomainError(
+                f"{self.name}() {'returns a value' if self.yields else 'yields'}, and the original does not.",
+                mend="Yield items, as it does." if self.yields else "Return one value, as it does.",
             )
         if self.also is not None:
             self.also.check(value)

@@ -8,7 +8,7 @@ from opto.errors import DomainError, SourceError
 from opto.nodes import ParameterNode
 from opto.trace.binding import make_binder, with_names
 from opto.trace.calls import Call, make_runner
-from opto.trace.confined import Confined, sandbox_for, warn_of_borders
+from opto.trace.confined import Confined, note_of_borders, sandbox_for, warn_of_borders
 from opto.trace.definition import Definition
 from opto.trace.source import CodeParameter, rewrapped
 
@@ -54,6 +54,7 @@ class CodeVersions:
         self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
             name=definition.code.name,
+            description=note_of_borders(definition),
             domain=definition.domain,
             projections=definition.options.projections,
         )
@@ -111,6 +112,7 @@ class CodeVersions:
             self.version = self._written._replace(source=source)  # the very object: `run` asks for no more
             return self.version
         sandbox = sandbox_for(definition)
+        sandbox.prepare()  # what is not to be had is no fault of the code
         confined = self.version.confined
         if confined is not None and confined.is_current(source, sandbox, args):
             return self.version

@@ -215,6 +215,37 @@ def test_whoever_stops_the_maker_of_processes_stops_it_for_a_while():
         assert sandbox._level.zygote.is_alive
 
 
+WITHOUT_READERS = """
+import os, select, signal, sys
+from opto.sandbox import Sandbox
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+sandbox = Sandbox(sys.argv[1])
+later = "import os, signal\\ndef f(x):\\n    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))\\n"
+later += "    signal.alarm(1)\\n"
+with sandbox.load(later, imports=["signal"]) as candidate:
+    candidate(1)
+    select.select([candidate._engine._pool._idle[0]._talk], [], [])
+    try:
+        candidate(2)
+    except Exception as error:
+        print(type(error).__name__)
+with sandbox.load("def f(x):\\n    return x\\n") as candidate:
+    candidate(3)
+    talk = candidate._engine._pool._idle[0]._talk
+    os.kill(sandbox._level.zygote.process_id, signal.SIGKILL)
+    select.select([talk], [], [])
+    print(candidate(4))
+"""
+
+
+@pytest.mark.parametrize("level", ["auto", "child"])
+def test_no_process_that_ends_ends_a_program_that_heeds_pipes(level):
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_READERS, level]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["SandboxCrashError", "4"], (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
 def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
     said = tmp_path / "said"

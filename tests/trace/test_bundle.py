@@ -766,15 +766,6 @@ def test_a_bound_method_stays_bound_wherever_it_is_put():
     assert Other().act(1).data == ("Agent", 1)
 
 
-def test_a_new_source_may_yield_its_results():
-    @bundle(trainable=True)
-    def count(n):
-        return range(n)
-
-    count.parameter._set("def count(n):\n    for number in range(n):\n        yield number\n")
-    assert [item.data for item in count(3)] == [0, 1, 2]
-
-
 def test_arguments_may_have_the_names_of_python_s_own():
     source = "def pick({names}): return [{names}]"
     names = "map, next, len, isinstance, hasattr, Exception, tuple, list, dict, type, zip"

@@ -12,14 +12,23 @@ import threading
 import traceback
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from opto.errors import ExecutionError, GraphError, IsolationError, SandboxTimeoutError
+from opto.errors import (
+    DomainError,
+    ExecutionError,
+    GraphError,
+    IsolationError,
+    MissingDependencyError,
+    SandboxTimeoutError,
+)
 from opto.llm import ScriptedLLM
 from opto.nodes import TraceGraph, node
 from opto.optimizers import CodeSearch, OptoPrime
+from opto.optimizers.prompts import describe_variables
 from opto.sandbox import Limits, Sandbox
 from opto.trace import Memo, Module, bundle
 
@@ -139,6 +148,21 @@ class TestWhereCodeRuns:
             make(isolation="strictly")
         with pytest.raises(GraphError, match="is not trainable"):
             bundle(isolation="strict")(lambda x: x)
+        for wrong in (Limits(seconds=1), Sandbox, True):
+            with pytest.raises(IsolationError, match="is neither a level nor a Sandbox"):
+                make(isolation=wrong)
+
+    def test_a_level_that_is_not_to_be_had_is_said_before_anything_is_paid(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+        work = make(isolation="monty")
+        with pytest.raises(MissingDependencyError, match="pip install 'opto-trace.monty.'"):
+            work(1)
+        with pytest.raises(MissingDependencyError):
+            learn(work, WHERE)(1)
+
+    def test_whoever_writes_code_is_told(self):
+        assert "may run in a process of its own" in describe_variables({"work": make().parameter})
+        assert "process" not in describe_variables({"work": make(isolation="none").parameter})
 
     def test_what_a_checkpoint_brings_is_changed_code_too(self, tmp_path):
         class Agent(Module):
@@ -424,6 +448,10 @@ class TestWhatTheProgramNotices:
         assert first == again
         assert first != other
         assert len({*first, *other}) == 12
+        with ThreadPoolExecutor(4) as pool:
+            work = learn(make(), source.replace("return", "import time; time.sleep(0.1); return"))
+            together = [*pool.map(work, [3] * 4)]
+        assert len({number for result in together for number in result.data}) == 12
         random.seed(0)
         expected = random.random()
         random.seed(0)
@@ -443,6 +471,20 @@ class TestKindsOfFunctions:
             return [item.data for item in await asyncio.gather(work(1), work(2))]
 
         assert asyncio.run(main()) == [2, 3]
+
+    def test_neither_becomes_a_generator_nor_stops_being_one(self):
+        work, source = make(), "def work(x):\n    yield x\n"
+        with pytest.raises(DomainError, match=r"work\(\) yields, and the original does not. Return one value"):
+            work.parameter.domain.accept(source)
+        with pytest.raises(ExecutionError, match=r"work\(\) yields"):
+            learn(work, source)(1)
+
+        @bundle(trainable=True)
+        def items(x):
+            yield x
+
+        with pytest.raises(DomainError, match=r"items\(\) returns a value, and the original does not. Yield items"):
+            items.parameter.domain.accept("def items(x):\n    return [x]\n")
 
     def test_generators(self):
         @bundle(trainable=True)

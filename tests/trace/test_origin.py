@@ -139,7 +139,8 @@ def test_in_notebooks():
     with client.setup_kernel(env={**os.environ, "PYTHONPATH": str(Path(opto.__file__).parents[1])}):
         for number, cell in enumerate(notebook.cells):
             client.execute_cell(cell, number)
-    shown = [cell.outputs[0]["text"].splitlines()[0] for cell in notebook.cells[1:]]
+    texts = ["".join(output["text"] for output in cell.outputs) for cell in notebook.cells[1:]]
+    shown = [text.splitlines()[0] for text in texts]
     assert shown == [
         "'def work(x):\\n    return x + 1\\n' 2",
         "'def work(x):\\n    return x + 2\\n' 3",
