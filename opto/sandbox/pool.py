@@ -43,7 +43,7 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Child] = []
         # Weakly: whoever was interrupted as it had something may not have come to give it back.
-        self._out: weakref.WeakSet[_Given] = weakref.WeakSet()
+        self._out: list[weakref.ref[_Given]] = []
         self._waiting: deque[_Waiter] = deque()
 
     def take(self, *, waiter: _Waiter | None = None, is_inside: bool = False) -> _Given | None:
@@ -61,7 +61,7 @@ class Pool:
         with self._lock:
             if self._idle:
                 child = self._idle.pop()
-                self._out.add(child)
+                self._out.append(weakref.ref(child))
                 return child
             if is_inside or self._has_room:
                 return self._place()
@@ -71,12 +71,15 @@ class Pool:
 
     @property
     def _has_room(self) -> bool:
-        return len(self._idle) + len(self._out) < self._most
+        return len(self._idle) + sum([lent() is not None for lent in self._out]) < self._most
 
     def _place(self) -> _Place:
         place = _Place()
-        self._out.add(place)
+        self._out.append(weakref.ref(place))
         return place
+
+    def _take_back(self, given: _Given) -> None:
+        self._out = [lent for lent in self._out if lent() not in (None, given)]
 
     def forget(self, waiter: _Waiter) -> bool:
         """Take *waiter* off the list; False if it has been given something already."""
@@ -89,9 +92,9 @@ class Pool:
     def give(self, child: Child, given: _Given) -> None:
         """Take back *child*, which is fit for the next call, from whoever was given *given*."""
         with self._lock:
-            self._out.discard(given)
+            self._take_back(given)
             if self._waiting:
-                self._out.add(child)
+                self._out.append(weakref.ref(child))
             else:
                 self._idle.append(child)
                 return
@@ -105,7 +108,7 @@ class Pool:
                 child.end()
         finally:
             with self._lock:
-                self._out.discard(given)
+                self._take_back(given)
             self.look_again()
 
     def look_again(self) -> None:

@@ -89,6 +89,7 @@ def test_whoever_cancels_a_call_that_has_just_begun_leaves_nothing(sandbox):
     assert until(lambda: files() <= before)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nor is there room to clean up
 def test_a_call_that_had_no_room_to_recurse_takes_no_place_from_others():
     def call_below(depth):
         return call_below(depth - 1) if depth else candidate(1)
