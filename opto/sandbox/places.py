@@ -82,7 +82,7 @@ def resolve(asked: Iterable[str], used: Iterable[str]) -> Imports:
     places: dict[str, tuple[str | None, list[str] | None]] = {}
     preload = []
     wanted = {*asked}
-    for name in sorted({item.partition(".")[0] for item in wanted}):
+    for name in sorted({item.partition(".")[0] for item in wanted} | {*used}):
         module = sys.modules.get(name)
         if name in sys.stdlib_module_names or module is None:
             continue

@@ -15,7 +15,7 @@ from opto.sandbox.child.codec import MalformedError, dumps, loads
 from opto.sandbox.child.folders import is_over
 from opto.sandbox.child.offers import SLOWEST
 from opto.sandbox.limits import Limits
-from opto.sandbox.zygote import Zygote
+from opto.sandbox.zygote import QUIETLY, Zygote, quiet
 
 __all__ = [
     "MOST_THREADS",
@@ -111,19 +111,20 @@ class Child:
         self._has_asked = False
         self._zygote, self._limits = zygote, limits
         self._talk = -1
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        self._socket, theirs = quiet(socket.socketpair())
+        with theirs:
             reader, writer = os.pipe()
             try:
-                ours.setblocking(False)
+                self._socket.setblocking(False)
                 os.set_blocking(reader, False)
                 self._number, self._folder, self._process = zygote.start(order, [theirs.fileno(), writer])
             except BaseException:
+                self._socket.close()
                 os.close(reader)
                 raise
             finally:
                 os.close(writer)
-            self._talk, self._trace = ours.detach(), reader
+            self._talk, self._trace = self._socket.fileno(), reader
         self._seen = time.monotonic()
         self._rest = b""
 
@@ -188,7 +189,7 @@ class Child:
         rest = memoryview(_LENGTH.pack(len(data)) + data)
         while True:
             try:
-                rest = rest[os.write(self._talk, rest) :]
+                rest = rest[self._socket.send(rest, QUIETLY) :]
             except BlockingIOError:
                 pass
             except OSError:
@@ -277,8 +278,8 @@ class Child:
         """
         if self.is_ended:
             return None
-        talk, self._talk = self._talk, -1
-        os.close(talk)
+        self._talk = -1
+        self._socket.close()
         os.close(self._trace)
         if self.owner != os.getpid():
             return None

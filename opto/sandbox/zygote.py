@@ -19,7 +19,7 @@ from opto.errors import IsolationError
 from opto.sandbox.child import folders
 from opto.sandbox.places import harmless, site_folders, standard_folders
 
-__all__ = ["Variant", "Zygote", "ZygoteDiedError"]
+__all__ = ["QUIETLY", "Variant", "Zygote", "ZygoteDiedError", "quiet"]
 
 _LENGTH = struct.Struct(">I")
 _PACKAGE = str(Path(__file__).parent / "child")
@@ -75,7 +75,7 @@ class Zygote:
         self._unwanted: list[int] = []
         self._asking: int | None = None  # the thread
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
-        ours, theirs = _above_the_standard_ones(socket.socketpair())
+        ours, theirs = quiet(_above_the_standard_ones(socket.socketpair()))
         root = _make_root()
         try:
             command = _command(variant, root, theirs.fileno(), self._first_user)
@@ -213,8 +213,8 @@ class Zygote:
 
         data = json.dumps(order).encode()
         data = _LENGTH.pack(len(data)) + data
-        sent = socket.send_fds(self._socket, [data], [*handed]) if handed else 0
-        self._socket.sendall(data[sent:])
+        sent = socket.send_fds(self._socket, [data], [*handed], QUIETLY) if handed else 0
+        self._socket.sendall(data[sent:], QUIETLY)
         return self._read()
 
     def _read(self) -> Any:
@@ -235,6 +235,20 @@ class Zygote:
                 raise EOFError
             data += more
         return data
+
+
+#: For what is sent: if nobody reads it any more, that is an error, and no signal, which might end the program. Linux
+#: has a flag for it, and macOS an option of sockets.
+QUIETLY = 0x4000 if sys.platform == "linux" else 0
+_NO_SIGNAL = 0x1022
+
+
+def quiet(pair: Any) -> Any:
+    """Return *pair*, sockets that send no signal when nobody reads what is written to them."""
+    if sys.platform == "darwin":
+        for each in pair:
+            each.setsockopt(0xFFFF, _NO_SIGNAL, 1)
+    return pair
 
 
 def _above_the_standard_ones(pair: Any) -> Any:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_whoever_cancels_a_call_that_has_just_begun_leaves_nothing(sandbox):
     asyncio.run(main())
     gc.collect()
     assert until(lambda: files() <= before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nor is there room to clean up
+def test_a_call_that_had_no_room_to_recurse_takes_no_place_from_others():
+    def call_below(depth):
+        return call_below(depth - 1) if depth else candidate(1)
+
+    with Sandbox("child", limits=Limits(children=1)).load(SAME) as candidate:
+        candidate(1)
+        depth = len(traceback.extract_stack())
+        found = set()
+        for left in range(60):
+            try:
+                found.add(call_below(sys.getrecursionlimit() - depth - left))
+            except RecursionError:
+                found.add("none")
+        assert found == {1, "none"}
+        assert candidate(2) == 2
 
 
 def test_the_program_may_be_forked_while_a_candidate_starts(sandbox):
@@ -213,6 +232,37 @@ def test_whoever_stops_the_maker_of_processes_stops_it_for_a_while():
         with sandbox.load(SAME) as other:
             assert other(2) == 2
         assert sandbox._level.zygote.is_alive
+
+
+WITHOUT_READERS = """
+import os, select, signal, sys
+from opto.sandbox import Sandbox
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+sandbox = Sandbox(sys.argv[1])
+later = "import os, signal\\ndef f(x):\\n    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))\\n"
+later += "    signal.alarm(1)\\n"
+with sandbox.load(later, imports=["signal"]) as candidate:
+    candidate(1)
+    select.select([candidate._engine.newest._pool._idle[0]._talk], [], [])
+    try:
+        candidate(2)
+    except Exception as error:
+        print(type(error).__name__)
+with sandbox.load("def f(x):\\n    return x\\n") as candidate:
+    candidate(3)
+    talk = candidate._engine.newest._pool._idle[0]._talk
+    os.kill(sandbox._level.zygote.process_id, signal.SIGKILL)
+    select.select([talk], [], [])
+    print(candidate(4))
+"""
+
+
+@pytest.mark.parametrize("level", ["auto", "child"])
+def test_no_process_that_ends_ends_a_program_that_heeds_pipes(level):
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_READERS, level]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["SandboxCrashError", "4"], (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1", "0, 2", "1, 2", "0, 1, 2"])

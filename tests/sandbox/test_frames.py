@@ -4,6 +4,7 @@ import pytest
 
 from opto.errors import SandboxTransferError
 from opto.sandbox import Sandbox
+from opto.sandbox.child.frames import READERS
 
 pandas = pytest.importorskip("pandas")
 numpy = pytest.importorskip("numpy")
@@ -123,3 +124,25 @@ def test_a_first_look_is_a_short_one():
     for value in (table, table["a"]):
         assert Sandbox().objection(source, original, {"x": value}) is None
     assert 0 < Counting.looks <= 600
+
+
+@pytest.mark.parametrize(
+    ("tag", "content"),
+    [
+        ("!range-index", [0, 10**12, 1, [None]]),
+        ("!moment", ["Timestamp", 0, "dateutil//etc/passwd"]),
+        ("!column", ["zone", numpy.array([0], "M8[ns]"), "dateutil//etc/passwd"]),
+        ("!column", ["geometry", []]),
+    ],
+)
+def test_what_is_no_honest_form_is_refused(tag, content):
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        READERS[tag](content, lambda form: form)
+
+
+def test_what_takes_long_to_import_is_there_before_the_call():
+    source = "import sys\n\nSEEN = 'pandas' in sys.modules\n\ndef f(x):\n    return SEEN\n"
+    with Sandbox().load(source) as seeing:
+        assert seeing(TABLE["whole"]) is True
+    with Sandbox().load(source) as seeing:
+        assert seeing(1) is False

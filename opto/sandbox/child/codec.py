@@ -262,7 +262,7 @@ class Decoder:
         """
         try:
             return self.value(form)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+        except _WHAT_READING_COMES_TO as error:
             raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def value(self, form: Any) -> Any:
@@ -307,6 +307,18 @@ class Decoder:
         return value if value is None else _checked(value, int)
 
 
+#: Files of zones that are folders, letters that are none, and whatever else has another form than it should.
+_WHAT_READING_COMES_TO = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    OSError,
+    SystemError,
+    MemoryError,
+)
 _ATOMS = frozenset({type(None), bool, str, float, int})
 
 
@@ -341,7 +353,13 @@ def _read_array(_: Decoder, content: Any) -> Any:
     kind = _of("numpy", "dtype")(dtype)
     if kind.kind not in _KINDS_OF_ARRAYS:
         raise TypeError(f"arrays of {dtype[:40]}")
-    return _of("numpy", "frombuffer")(bytearray(_bytes(data)), kind).reshape([_checked(size, int) for size in shape])
+    content = bytearray(_bytes(data))
+    if kind.kind == "U" and content:
+        # Or each look at them would fail.
+        letters = _of("numpy", "frombuffer")(content, _of("numpy", "dtype")("u4").newbyteorder(kind.byteorder))
+        if letters.max() > sys.maxunicode:
+            raise ValueError("an array of what are no characters")
+    return _of("numpy", "frombuffer")(content, kind).reshape([_checked(size, int) for size in shape])
 
 
 def _read_objects(decoder: Decoder, content: Any) -> Any:

@@ -98,7 +98,7 @@ class Functions:
 
 def _path_to(code: CodeType, root: CodeType) -> list[int] | None:
     for index, item in enumerate(root.co_consts):
-        if item == code:  # which may have been compiled once more
+        if item is code:
             return [index]
         if isinstance(item, CodeType) and (path := _path_to(code, item)) is not None:
             return [index, *path]
