@@ -403,7 +403,8 @@ class ChildCandidate:
             self._is_warned = True
             shown = failures.visible(", ".join(str(name)[:80] for name in names[:10]))
             warnings.warn(
-                f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
+                f"{self._main.name}() changed {shown}, but what changed code changes stays in its process, and the "
+                "next call begins with the old value. Return it instead.",
                 RuntimeWarning,
                 stacklevel=user_level(),
             )

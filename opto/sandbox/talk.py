@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
 from opto.sandbox.child.folders import is_over
-from opto.sandbox.child.offers import SLOWEST
+from opto.sandbox.child.offers import seconds_to_read
 from opto.sandbox.limits import Limits
 from opto.sandbox.zygote import QUIETLY, Zygote, quiet
 
@@ -164,7 +164,7 @@ class Child:
         """
         number = int.from_bytes(os.urandom(6), "big")
         data = dumps({**message, "n": number, "seconds": seconds})
-        until = time.monotonic() + seconds + len(data) / SLOWEST
+        until = time.monotonic() + seconds + seconds_to_read(len(data))
         self.is_busy, self._has_asked = True, False
         yield from self._write(data, until)
         while True:
@@ -182,7 +182,7 @@ class Child:
             self._has_asked = True
             left = until - time.monotonic()
             data = dumps((yield from serve(reply)))
-            until = time.monotonic() + left + len(data) / SLOWEST
+            until = time.monotonic() + left  # what is read now counts: it can ask for more again and again
             yield from self._write(data, until)
 
     def _write(self, data: bytes, until: float) -> Steps:

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from opto.errors import SandboxCrashError, StoppingError
+from opto.errors import SandboxCrashError, SandboxForbiddenError, SandboxTransferError, StoppingError
 from opto.sandbox import Sandbox
 from opto.sandbox.failures import visible
 
@@ -136,3 +136,16 @@ def test_forged_answers_are_errors_of_the_sandbox(sandbox, answer):
     assert type(error).__name__.startswith("Sandbox")
     assert len(str(error)) < 600
     assert "\x1b" not in str(error)
+
+
+def test_a_result_that_cannot_be_read_is_one(sandbox):
+    error = says(sandbox, {"ok": {"!member": ["nobody's", "UP"]}})
+    assert type(error) is SandboxTransferError
+    assert str(error).startswith("f() returned a value that cannot be read outside the sandbox (KeyError")
+
+
+def test_imports_that_are_allowed_are_named(sandbox):
+    error = caught(sandbox.load("def f():\n    import numpy\n", imports=["attrs", "rich.text"]))
+    assert type(error) is SandboxForbiddenError
+    assert "import numpy is not allowed here; what is, is the harmless part of the standard library and " in str(error)
+    assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)

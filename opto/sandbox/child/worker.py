@@ -19,7 +19,7 @@ from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
 from .errors import Describer
 from .guard import guard_actions
 from .objects import Objects, Ready
-from .offers import LARGE, OUT_OF_MEMORY, SLOWEST, TOO_LARGE
+from .offers import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
@@ -77,7 +77,7 @@ class Worker:
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._output.begin()
-        _limit_time(message["seconds"] + self._size / SLOWEST)
+        _limit_time(message["seconds"] + seconds_to_read(self._size))
         try:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
         except BaseException as error:  # anything may come out of code that somebody else wrote
@@ -143,7 +143,6 @@ class Worker:
             forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
-            _limit_time(self._size / SLOWEST, is_more=True)
             self._spaces.define(reply.get("classes", ()), self._decoder)
         if "error" in reply:
             kind = getattr(builtins, reply["error"]["type"], RuntimeError)
@@ -196,11 +195,11 @@ class Worker:
         return b"".join(parts)
 
 
-def _limit_time(seconds: float, *, is_more: bool = False) -> None:
-    """Let this process compute for *seconds* from now on, or for so many more."""
+def _limit_time(seconds: float) -> None:
+    """Let this process compute for *seconds* from now on."""
     with suppress(ValueError, OSError):
-        until, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int((until if is_more else time.process_time() + 2) + seconds), hard))
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 2, hard))
 
 
 class _Uncollected:
