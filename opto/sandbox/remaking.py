@@ -83,6 +83,8 @@ def remade(
         is_exact: False if *kind* is only a base of its class.
         inner: Of a group: what it is made of.
     """
+    if is_exact and described.get("found") and (made := _of_pydantic(kind, described["found"], decoder)) is not None:
+        return made
     base = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
     try:
         given = decoder.decode(described.get("args"))
@@ -101,6 +103,25 @@ def remade(
         error = _made(_speaking(kind, kind.__module__, kind.__name__, text), base, args, text)
         _complete(error, described.get("state") or {}, decoder)
     return error
+
+
+def _of_pydantic(kind: Any, found: Any, decoder: Decoder) -> Exception | None:
+    """Return an error of validation, if *kind* is pydantic's: that is made of what was found, and of nothing else."""
+    core: Any = sys.modules.get("pydantic_core")
+    if core is None or kind is not core.ValidationError:
+        return None
+    title, lines = found
+    details = []
+    for what, place, text, *forms in lines:
+        given, context = map(decoder.decode, forms)
+        detail = {"type": what, "loc": decoder.decode(place), "input": given, **({"ctx": context} if context else {})}
+        try:
+            kind.from_exception_data("", [detail])
+        except Exception:  # a type of error of the program's own, or of another version
+            detail["type"] = core.PydanticCustomError(visible(str(what)[:100]), visible(str(text)[:LONGEST_TEXT]))
+        details.append(detail)
+    made: Exception = kind.from_exception_data(visible(str(title)[:LONGEST_TEXT]), details)
+    return made
 
 
 def _speaking(kind: type[Exception], module: str, name: str, text: str) -> type[Exception]:

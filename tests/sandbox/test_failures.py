@@ -122,6 +122,7 @@ def test_a_syntax_error_names_no_file_of_somebody_elses(sandbox, tmp_path):
         {"error": 5},
         {"error": {"type": "X", "kinds": [5]}},
         {"error": {"type": "X", "kinds": [["builtins", "len", "x"]]}},
+        {"error": {"type": "X", "kinds": [["pydantic_core._pydantic_core", "ValidationError"]], "found": [5, [5]]}},
         {"error": {"type": "X", "kinds": [["builtins", "Exception"]], "inner": [5]}},
         {"error": {"type": "X", "kinds": [["builtins", "Exception"]], "cause": 5}},
         {"ok": {"!int": 5}},

@@ -12,6 +12,7 @@ import traceback
 import zoneinfo
 
 import numpy as np
+import pydantic
 import pytest
 
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
@@ -83,6 +84,35 @@ def test_classes_that_the_program_has_are_those(sandbox, source, kind, attribute
     with pytest.raises(kind) as original:
         exec(source, {})
     assert str(error) == str(original.value)
+
+
+VALIDATING = """
+import pydantic, pydantic_core
+class Point(pydantic.BaseModel):
+    x: int
+    y: str = ""
+    @pydantic.field_validator("y")
+    def check(cls, value):
+        if value == "a": raise ValueError("is {a}")
+        raise pydantic_core.PydanticCustomError("of_mine", "no {what}", {"what": 3})
+def f(x):
+    return Point(**x)
+"""
+
+
+@pytest.mark.parametrize("given", [{"x": "q"}, {}, {"x": 1, "y": "a"}, {"x": 1, "y": "b"}, {"x": [1], "y": 5}])
+def test_errors_of_validation_are_those(sandbox, given):
+    names = {}
+    exec(VALIDATING, names)
+    loaded = sandbox.load(VALIDATING, "f", imports=["pydantic_core"])
+    with loaded as candidate, pytest.raises(pydantic.ValidationError) as error:
+        candidate(given)
+    with pytest.raises(pydantic.ValidationError) as original:
+        names["f"](given)
+    assert str(error.value) == str(original.value)
+    kept = ("type", "loc", "input", "msg")
+    said, expected = ([[item[name] for name in kept] for item in each.value.errors()] for each in (error, original))
+    assert said == expected
 
 
 def test_classes_of_the_candidates_own_are_below_those(sandbox):

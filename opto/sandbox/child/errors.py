@@ -54,6 +54,8 @@ class Describer:
             described["memory"] = True
         if (number := self._number_of(error)) is not None:
             described["host"] = number
+        if type(error).__module__ == "pydantic_core._pydantic_core":
+            described["found"] = self._found_by_pydantic(error)
         described["args"] = self._forms({"args": error.args}).get("args")
         described["state"] = self._forms(_state_of(error))
         if depth < _DEEPEST:
@@ -77,6 +79,21 @@ class Describer:
             if base.__module__ == "builtins":
                 break
         return kinds
+
+    def _found_by_pydantic(self, error: Any) -> list[Any] | None:
+        """Return what an error of validation is made of, which it keeps where nobody else can put it."""
+        try:
+            lines = [
+                [item["type"], self._encode(item["loc"]), item["msg"], *self._inputs(item)]
+                for item in error.errors(include_url=False)[:_MOST]
+            ]
+        except BaseException:  # another kind of error, or of pydantic
+            return None
+        return [error.title, lines]
+
+    def _inputs(self, item: Mapping[str, Any]) -> list[Any]:
+        forms = self._forms({"input": item["input"], "ctx": item.get("ctx", {})})
+        return [forms.get("input", repr(item["input"])[:100]), forms.get("ctx", {})]
 
     def _forms(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the forms of those values that have one."""
