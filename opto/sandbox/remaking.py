@@ -1,4 +1,4 @@
-"""Exceptions of candidates, made again as instances of the classes that they are of. No code of those runs for it."""
+"""Exceptions of candidates, made again as instances of the classes that they are of, whose `__init__` does not run."""
 
 import builtins
 import sys
@@ -61,7 +61,7 @@ def _loaded(module: str, name: str) -> Any:
     for part in name.split("."):
         # Not by asking for the attribute: modules and classes may do anything then.
         found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
-    return found
+    return None if hasattr(found, "__del__") else found
 
 
 def remade(
