@@ -225,14 +225,14 @@ later = "import os, signal\\ndef f(x):\\n    signal.signal(signal.SIGALRM, lambd
 later += "    signal.alarm(1)\\n"
 with sandbox.load(later, imports=["signal"]) as candidate:
     candidate(1)
-    select.select([candidate._engine._pool._idle[0]._talk], [], [])
+    select.select([candidate._engine.newest._pool._idle[0]._talk], [], [])
     try:
         candidate(2)
     except Exception as error:
         print(type(error).__name__)
 with sandbox.load("def f(x):\\n    return x\\n") as candidate:
     candidate(3)
-    talk = candidate._engine._pool._idle[0]._talk
+    talk = candidate._engine.newest._pool._idle[0]._talk
     os.kill(sandbox._level.zygote.process_id, signal.SIGKILL)
     select.select([talk], [], [])
     print(candidate(4))
