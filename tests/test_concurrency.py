@@ -83,7 +83,7 @@ async def program(number):
         record = optimizer.step()
         assert all(item is weight for item in record)
         assert len(record) == (record.before != record.after)
-        seen.append(record.model_dump(exclude={"seconds", "at"}))
+        seen.append(record.model_dump(exclude={"seconds", "at", "isolation"}))
         seen.append(await talk(agent, number, step))
     seen.append([call.messages for call in llm.calls])
     return seen

@@ -172,9 +172,9 @@ class ChildCandidate:
         finally:
             # In the middle of a talk it would take the next message for an answer.
             if child is not None and child.is_loaded and not child.is_busy:
-                self._pool.give(child)
+                self._pool.give(child, given)
             else:
-                self._pool.drop(child)
+                self._pool.drop(child, given)
         return outcome
 
     def _failure(self, child: Child, what: Exception) -> BaseException:

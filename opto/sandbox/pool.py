@@ -9,17 +9,18 @@ from typing import Any, Protocol
 
 from opto.sandbox.talk import Child
 
-__all__ = ["PLACE", "Pool", "TaskWaiter", "ThreadWaiter"]
+__all__ = ["Pool", "TaskWaiter", "ThreadWaiter"]
 
 
 class _Place:
     """Leave to start one more child."""
 
 
-PLACE = _Place()
 _Given = Child | _Place
 
 
+#: How often, in seconds, a thread that waits looks whether others were interrupted before they could say that they end.
+_PATIENCE = 1.0
 #: Of all candidates together. Each costs some memory, and two descriptors of the user's process.
 _MOST_IDLE = 64
 
@@ -74,7 +75,8 @@ class Pool:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._idle: list[Child] = []
-        self._count = 0
+        # Weakly: whoever was interrupted as it had something may not have come to give it back.
+        self._out: list[weakref.ref[_Given]] = []
         self._waiting: deque[_Waiter] = deque()
 
     def take(self, *, waiter: _Waiter | None = None, is_inside: bool = False) -> _Given | None:
@@ -93,13 +95,25 @@ class Pool:
             if self._idle:
                 child = self._idle.pop()
                 _idle.remove(child)
+                self._out.append(weakref.ref(child))
                 return child
-            if is_inside or self._count < self._most:
-                self._count += 1
-                return PLACE
+            if is_inside or self._has_room:
+                return self._place()
             if waiter is not None:
                 self._waiting.append(waiter)
             return None
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._idle) + sum([lent() is not None for lent in self._out]) < self._most
+
+    def _place(self) -> _Place:
+        place = _Place()
+        self._out.append(weakref.ref(place))
+        return place
+
+    def _take_back(self, given: _Given) -> None:
+        self._out = [lent for lent in self._out if lent() not in (None, given)]
 
     def forget(self, waiter: _Waiter) -> bool:
         """Take *waiter* off the list; False if it has been given something already."""
@@ -109,11 +123,14 @@ class Pool:
             self._waiting.remove(waiter)
             return True
 
-    def give(self, child: Child) -> None:
-        """Take back *child*, which is fit for the next call."""
+    def give(self, child: Child, given: _Given) -> None:
+        """Take back *child*, which is fit for the next call, from whoever was given *given*."""
         with self._lock:
+            self._take_back(given)
             waiter = self._waiting.popleft() if self._waiting else None
-            if waiter is None:
+            if waiter is not None:
+                self._out.append(weakref.ref(child))
+            else:
                 self._idle.append(child)
         if waiter is not None:
             waiter.give(child)
@@ -126,19 +143,27 @@ class Pool:
             if child not in self._idle:
                 return
             self._idle.remove(child)
-        self.drop(child)
+        child.end()
+        self.look_again()
 
-    def drop(self, child: Child | None) -> None:
-        """End *child*, or take back the leave to start one."""
-        if child is not None:
-            child.end()
+    def drop(self, child: Child | None, given: _Given) -> None:
+        """End *child*, if there is one, and take back *given*."""
+        try:
+            if child is not None:
+                child.end()
+        finally:
+            with self._lock:
+                self._take_back(given)
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Give leave to whoever waits if there is room."""
         with self._lock:
-            self._count -= 1
-            if not self._waiting or self._count >= self._most:
+            if not self._waiting or not self._has_room:
                 return
-            self._count += 1
+            place = self._place()
             waiter = self._waiting.popleft()
-        waiter.give(PLACE)
+        waiter.give(place)
 
     def close(self, *, is_last: bool = False) -> None:
         """End all children that are free. *is_last*: from wherever the garbage is collected, so without waiting."""
@@ -146,7 +171,6 @@ class Pool:
             return
         with self._lock:
             idle, self._idle = self._idle, []
-            self._count -= len(idle)
         for child in idle:
             child.end(may_wait=not is_last)
 
@@ -164,7 +188,8 @@ class ThreadWaiter:
 
     def result(self, pool: Pool) -> _Given:
         try:
-            self._event.wait()
+            while not self._event.wait(_PATIENCE):
+                pool.look_again()
         except BaseException:  # Ctrl-C: what comes too late is not lost
             _hand_on(pool, self, lambda: self._given)
             raise
@@ -201,8 +226,8 @@ class TaskWaiter:
 def _hand_on(pool: Pool, waiter: Any, given: Callable[[], Any]) -> None:
     """Give back what *waiter* has no use for any more."""
     if not pool.forget(waiter):
-        child = given()
-        if isinstance(child, Child):
-            pool.give(child)
+        found = given()
+        if isinstance(found, Child):
+            pool.give(found, found)
         else:
-            pool.drop(None)
+            pool.drop(None, found)

@@ -153,10 +153,7 @@ def note_of_borders(definition: Definition) -> str | None:
     return None if sandbox is not None and sandbox.isolation == "none" else _NOTE
 
 
-_NOTE = (
-    "It may run in a process of its own: return what it computes, because what it assigns to attributes, arguments or "
-    "global names may be lost, and files, network and other processes may be out of reach"
-)
+_NOTE = "May run in a process of its own: what it does not return may be lost, and files and network out of reach"
 
 
 def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_whoever_cancels_a_call_that_has_just_begun_leaves_nothing(sandbox):
     asyncio.run(main())
     gc.collect()
     assert until(lambda: files() <= before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nor is there room to clean up
+def test_a_call_that_had_no_room_to_recurse_takes_no_place_from_others():
+    def call_below(depth):
+        return call_below(depth - 1) if depth else candidate(1)
+
+    with Sandbox("child", limits=Limits(children=1)).load(SAME) as candidate:
+        candidate(1)
+        depth = len(traceback.extract_stack())
+        found = set()
+        for left in range(60):
+            try:
+                found.add(call_below(sys.getrecursionlimit() - depth - left))
+            except RecursionError:
+                found.add("none")
+        assert found == {1, "none"}
+        assert candidate(2) == 2
 
 
 def test_the_program_may_be_forked_while_a_candidate_starts(sandbox):

@@ -161,7 +161,7 @@ class TestWhereCodeRuns:
             learn(work, WHERE)(1)
 
     def test_whoever_writes_code_is_told(self):
-        assert "may run in a process of its own" in describe_variables({"work": make().parameter})
+        assert "May run in a process of its own" in describe_variables({"work": make().parameter})
         assert "process" not in describe_variables({"work": make(isolation="none").parameter})
 
     def test_what_a_checkpoint_brings_is_changed_code_too(self, tmp_path):

@@ -262,9 +262,7 @@ class Decoder:
         """
         try:
             return self.value(form)
-        except MalformedError:
-            raise
-        except Exception as error:  # whatever reading may come to: files of zones that are folders, for one
+        except _WHAT_READING_COMES_TO as error:
             raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def value(self, form: Any) -> Any:
@@ -309,6 +307,18 @@ class Decoder:
         return value if value is None else _checked(value, int)
 
 
+#: Files of zones that are folders, letters that are none, and whatever else has another form than it should.
+_WHAT_READING_COMES_TO = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    OSError,
+    SystemError,
+    MemoryError,
+)
 _ATOMS = frozenset({type(None), bool, str, float, int})
 
 
