@@ -117,8 +117,8 @@ class Values:
         adapted = source.adapt(value)
         if isinstance(adapted, _FUNCTIONS):
             return self._function(value)
-        if adapted is not value:
-            return encoder.encode(adapted, depth)
+        if adapted is not value:  # it holds that, and programs ask it for its `data`
+            return {"!held": encoder.encode(adapted, depth)}
         if isinstance(value, type):
             found = source.importable(value)
             return {"!import": [*found.values()]} if found else {"!known": source.key_of(value)}

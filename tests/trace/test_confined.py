@@ -15,6 +15,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy as np
 import pytest
 
 from opto.errors import (
@@ -360,6 +361,34 @@ class TestWhatItUses:
             assert pair.factor in [*TraceGraph([result]).parameters]
         pair.factor._set(5)
         assert pair.scaled(2).data == 11
+
+    @pytest.mark.parametrize(
+        "value", ["Be", 2, 2.5, True, False, None, (1, "a"), [1, [2]], {"a": 1}, {1}, b"x", np.arange(3), 1j]
+    )
+    def test_nodes_have_their_values_under_data(self, value):
+        agent, table = Pair(), {"key": node(value)}
+        agent.factor = node(value)
+
+        @bundle(trainable=True, allow_external_dependencies=True)
+        def whole(agent):
+            return [table["key"].data, agent.factor.data, bool(np.all(agent.factor.data == table["key"].data))]
+
+        def told(result):
+            return [(type(item), repr(item)) for item in result.data]
+
+        own = told(whole(agent))
+        learn(whole, whole.parameter.data.replace("agent.factor.data, ", "agent.factor, "))
+        assert told(whole(agent)) == own
+
+    def test_containers_in_nodes_are_the_same_object_at_each_look(self):
+        memory = node([1])
+
+        @bundle(trainable=True, allow_external_dependencies=True)
+        def noted(x):
+            return memory
+
+        learn(noted, "def noted(x):\n    memory.data.append(x)\n    return memory.data + [str(memory), len(memory)]\n")
+        assert noted(2).data == [1, 2, "[1, 2]", 2]
 
 
 class TestBorders:
