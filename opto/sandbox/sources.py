@@ -202,7 +202,7 @@ class Sources:
         try:
             self.class_(kind)
         except SandboxTransferError as error:
-            raise CannotCrossError(f"{in_words(kind)} ({error.problem.rstrip('.')})") from None
+            raise CannotCrossError(f"{in_words(kind)}{self._reason(error, kind.__name__)}") from None
         return self._keys[kind]
 
     def _bring_class(self, kind: type) -> None:
@@ -256,10 +256,18 @@ class Sources:
             try:
                 entry = self._scope.entry(name, function, key, what=self._scope.name)
             except SandboxTransferError as error:
-                raise CannotCrossError(f"the function {name} ({error.problem.rstrip('.')})") from None
+                raise CannotCrossError(f"the function {name}{self._reason(error, name)}") from None
             self._keys[function], self._scope.values.known[key] = key, function
             self._scope.entries.append({**entry, "key": key})
         return key
+
+    def _reason(self, error: SandboxTransferError, name: str) -> str:
+        """Return why *name* cannot enter, for a sentence that says that it cannot."""
+        reason = error.problem.rstrip(".")
+        for end in (", so it cannot enter the sandbox", ", which cannot enter the sandbox"):
+            reason = reason.removesuffix(end)
+        known = f"{self._scope.name}() uses {name}, "
+        return f", {reason.removeprefix(known)}" if reason.startswith(known) else f" ({reason})"
 
     def _note_state(self, entry: _Entry, values: Mapping[str, Any], names: Collection[str]) -> None:
         self._states += [({**entry, "member": name}, values, name) for name in names]

@@ -2,6 +2,7 @@
 
 import functools
 import linecache
+import re
 import sys
 import types
 import xml.etree.ElementTree  # noqa: ICN001 - looked up by the name of the package
@@ -319,3 +320,30 @@ class TestCells:
         assert str(caught.value).startswith(
             "original() uses Counter, whose source cannot be found, so it cannot enter the sandbox."
         )
+
+    def test_nor_of_arguments(self, sandbox, like):
+        linecache.cache.pop(like.__code__.co_filename)
+        counter = like.__globals__["Counter"](1)
+        with (
+            sandbox.load("def original(x):\n    return x\n", like=like) as candidate,
+            pytest.raises(SandboxTransferError, match=r"is or holds a Counter, whose source cannot be found, which"),
+        ):
+            candidate(counter)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("re.match('a', 'a')", "a re.Match, which"),
+        ("io.StringIO()", "an io.StringIO, which"),
+        ("type('Own', (), {})()", "an Own, a class of its own, which"),
+        ("iter([])", "a list_iterator, which"),
+    ],
+)
+def test_what_cannot_leave_is_named_as_its_users_know_it(sandbox, expression, said):
+    source = f"def original(x):\n    import io, re\n    return {expression}\n"
+    with (
+        sandbox.load(source, like=original) as candidate,
+        pytest.raises(SandboxTransferError, match=rf"returned {re.escape(said)}"),
+    ):
+        candidate(1)

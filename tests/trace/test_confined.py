@@ -15,7 +15,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy as np
 import pytest
 
 from opto.errors import (

@@ -6,7 +6,7 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from .codec import CannotCrossError, Decoder, Encoder, in_words
+from .codec import CannotCrossError, Decoder, Encoder, in_full, in_words
 from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Value, Writing, is_instance, named_member, readers
@@ -188,6 +188,8 @@ class Objects:
         try:
             return encoder.base(value, depth)
         except CannotCrossError:
+            if str(kind.__module__).partition(".")[0] != "candidate":
+                raise CannotCrossError(in_full(kind)) from None
             raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 
