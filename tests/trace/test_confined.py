@@ -409,6 +409,38 @@ class TestBorders:
         with pytest.raises(ExecutionError, match=r"uses lock.*hosts=\[.*isolation='none'"):
             work(1)
 
+    def test_so_is_what_will_be_lost(self):
+        class Agent(Module):
+            def __init__(self):
+                self.count, self.seen = 0, []
+
+            @bundle(trainable=True)
+            def act(self, x):
+                self.count += 1
+                self.seen.append(x)
+                return x
+
+        agent = Agent()
+        with pytest.warns(
+            RuntimeWarning,
+            match=r"act\(\) changes self.count, self.seen, which is lost.*each call begins with what the",
+        ) as caught:
+            agent.act(1)
+        assert caught[0].filename == __file__
+        assert agent.act(2).data == 2
+        assert (agent.count, agent.seen) == (2, [1, 2])
+
+    def test_nothing_is_lost_without_a_sandbox(self):
+        calls = []
+
+        @bundle(trainable=True, isolation="none")
+        def work(x):
+            calls.append(x)
+            return x
+
+        work(1)
+        assert calls == [1]
+
     def test_of_arguments_too(self):
         work = make()
         with pytest.warns(RuntimeWarning, match=r"The argument x of work\(\) is or holds a lock"):
