@@ -75,6 +75,7 @@ def scope_of(
         free=free,
         hosts=hosts,
         space=space_of(like),
+        like=like,
         owner=owner,
         # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.
         looks_up=like is not None and _looks_up(like.__code__),

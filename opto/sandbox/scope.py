@@ -40,6 +40,7 @@ class Scope:
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
         names: What the source speaks of.
+        defaults: How its default values are made that are those of the function whose place it takes, by their numbers.
         values: Turns arguments into forms, and forms of results into values.
         receivers: What it may be called on.
 
@@ -49,6 +50,7 @@ class Scope:
         values: What global names stand for there.
         space: The module that they belong to.
         hosts: What is called outside, by name.
+        like: The function whose place it takes.
         owner: The class that it is a method of.
         adapt: Maps each value of the program before it is looked at.
         looks_up: True if plain data is found by names that stand nowhere in the text, too.
@@ -64,6 +66,7 @@ class Scope:
         free: Mapping[str, Any],
         space: str,
         hosts: Collection[str],
+        like: FunctionType | None = None,
         owner: type | None = None,
         adapt: Callable[[Any], Any] | None = None,
         looks_up: bool = False,
@@ -76,17 +79,20 @@ class Scope:
         self.hosts, self._values, self._free = hosts, values, free
         self.sources = Sources(self)
         self.key_of, self.key_of_function = self.sources.key_of, self.sources.key_of_function
+        self.key_of_mark = self.sources.key_of_mark
         self.modules = of_module(values, space)
         tree = ast.parse(source)
         without_decorators(tree, name)
         self._called = called_in(tree)
-        self.names = names_in(tree)
-        self.used = {module.partition(".")[0] for module in self.names.modules}
+        self.used: set[str] = set()
         self.free: dict[str, _Entry] = {}
         self._met: list[tuple[Mapping[str, Any], str, Any]] = []
         self._below: set[str] = set()  # modules inside others
         self.watched: dict[tuple[str, str], Watched] = {}
         self.receivers = Receivers(self, owner, tree, lambda item: free.get(item, values.get(item)))
+        self.defaults = {} if like is None else self.sources.defaults(like, source, tree, space)
+        self.names = names_in(tree)
+        self.used |= {module.partition(".")[0] for module in self.names.modules}
         for free_name in free:
             if self.is_host(free_name):
                 self.free[free_name] = {"do": "host", "key": free_name}
@@ -189,7 +195,7 @@ class Scope:
     @property
     def content(self) -> Any:
         """What the source speaks of, as it was looked at last. Classes that arguments brought are not among it."""
-        return [self.entries[: self._known], self.free]
+        return [self.entries[: self._known], self.free, self.defaults]
 
     def look_again(self) -> None:
         """Note which of the data that the candidate uses has another value now.

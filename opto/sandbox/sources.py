@@ -1,5 +1,6 @@
 """How functions and classes of the user's are made inside: by their source, with what they hold besides."""
 
+import ast
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FunctionType
@@ -13,7 +14,7 @@ from opto.sandbox.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.places import of_module
 from opto.sandbox.receivers import Receivers
 from opto.sandbox.states import is_data, state_of_class, state_of_function
-from opto.sandbox.texts import NoTextError, Text, defaults_of, methods_of, name_of, text_of
+from opto.sandbox.texts import NoTextError, Text, classes_in, defaults_of, methods_of, name_of, text_of
 from opto.sandbox.values import Values
 from opto.sandbox.watched import Watched
 from opto.sandbox.written import closure_of, closures_in, stand_in_for
@@ -63,6 +64,8 @@ class Sources:
         self._scope = scope
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
+        self._making: set[type] = set()
+        self._of_source: set[str] = set()  # keys of classes
         self._states: list[tuple[_Entry, Mapping[str, Any], str]] = []
 
     def function(
@@ -153,6 +156,10 @@ class Sources:
             )
         return written
 
+    def defaults(self, function: FunctionType, source: str, tree: ast.Module, space: str) -> dict[str, _Entry]:
+        """Return the default values of *function* that *source*, in its place, has as well. See `_defaults`."""
+        return self._defaults(function, Text(source, tree, 1, ""), space, is_rewritten=True)
+
     def _defaults(self, value: Any, text: Text, space: str, *, is_rewritten: bool) -> dict[str, _Entry]:
         """Return the default values in *text*, by their numbers, and take them out of its tree.
 
@@ -215,23 +222,49 @@ class Sources:
             home = {"of": "", "name": key}  # a space where nothing else can have the name
         self._homes[kind] = home
         self.done.add((home["of"], home["name"]))
+        self._making.add(kind)
         try:
             parts = [*self._class_entries(kind, vars(module) if module else {})]
         except SandboxTransferError:
             self.done.discard((home["of"], home["name"]))
             del self._keys[kind], scope.values.known[key], self._homes[kind]
             raise
+        finally:
+            self._making.discard(kind)
         entry, *members = parts
         scope.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         scope.entries += [{**member, "put": key} for member in members]
-        if entry["do"] == "source":
+        if entry["do"] in {"source", "inside"}:
+            self._of_source.add(key)
             self._note_state({"do": "value", "put": key}, vars(kind), state_of_class(kind))
+            for inner in classes_in(kind):
+                self.class_(inner)
+
+    def _outer_of(self, kind: type) -> str | None:
+        """Return the key of the class whose source makes *kind*; None if there is none, or it is in the making."""
+        path, _, name = kind.__qualname__.rpartition(".")
+        outer: Any = sys.modules.get(kind.__module__)
+        for part in path.split("."):
+            outer = getattr(outer, part, None)
+        if not isinstance(outer, type) or vars(outer).get(name) is not kind or outer in self._making:
+            return None
+        if outer not in self._keys and (is_own(outer, self._scope.adapt) or self._scope.importable(outer)):
+            return None
+        try:
+            key = self.key_of(outer)
+        except CannotCrossError:
+            return None
+        return key if key in self._of_source else None
 
     def _class_entries(self, kind: type, values: Mapping[str, Any]) -> Iterator[_Entry]:
         """Yield how a class is made, and what of it is not made by that."""
         found = self._scope.importable(kind)
         if found is not None:
             yield {"do": "import", **found}
+            return
+        outer = self._outer_of(kind)
+        if outer is not None:
+            yield {"do": "inside", "of": outer, "name": kind.__name__}
             return
         try:
             yield self._by_source(kind, values, closures_in(kind), kind.__module__)
@@ -260,6 +293,15 @@ class Sources:
             self._keys[function], self._scope.values.known[key] = key, function
             self._scope.entries.append({**entry, "key": key})
         return key
+
+    def key_of_mark(self, mark: object) -> str:
+        """Return the key of an object that is nothing but itself."""
+        if mark not in self._keys:
+            key = self._keys[mark] = f"mark:{len(self._keys)}"
+            self._scope.values.known[key] = mark
+            made = {"!made": ["builtins", "object", [], {}]}
+            self._scope.entries.append({"do": "value", "value": made, "key": key})
+        return self._keys[mark]
 
     def _reason(self, error: SandboxTransferError, name: str) -> str:
         """Return why *name* cannot enter, for a sentence that says that it cannot."""

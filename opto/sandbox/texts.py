@@ -8,10 +8,20 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from opto.sandbox.child.defaults import Slot, slots_in
-from opto.sandbox.written import depth_of, lines_above
+from opto.sandbox.written import depth_of, is_of_program, lines_above
 from opto.splice import cut
 
-__all__ = ["NoTextError", "Text", "defaults_of", "is_own_text", "lambda_text", "methods_of", "name_of", "text_of"]
+__all__ = [
+    "NoTextError",
+    "Text",
+    "classes_in",
+    "defaults_of",
+    "is_own_text",
+    "lambda_text",
+    "methods_of",
+    "name_of",
+    "text_of",
+]
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -96,6 +106,21 @@ def methods_of(kind: type) -> Iterator[tuple[str, FunctionType]]:
             yield name, inner
 
 
+def classes_in(kind: type) -> Iterator[type]:
+    """Yield the classes that stand in the body of *kind*."""
+    for inner in [*vars(kind).values()]:
+        if isinstance(inner, type) and inner.__qualname__ == f"{kind.__qualname__}.{inner.__name__}":
+            yield inner
+
+
+def _all_methods(kind: type) -> dict[str | None, FunctionType]:
+    """Return the methods of *kind* and of classes in it, each with the names of those."""
+    found: dict[str | None, FunctionType] = dict(methods_of(kind))
+    for inner in classes_in(kind):
+        found.update({f"{inner.__name__}.{name}": method for name, method in _all_methods(inner).items()})
+    return found
+
+
 def _lines_of_class(kind: type) -> tuple[list[str], int, str]:
     """Return the lines of a class whose module has no file: those of a cell.
 
@@ -175,9 +200,9 @@ def _tree_of(file: str, values: dict[str, Any] | None = None) -> ast.Module | No
 
 
 def is_own_text(value: Any) -> bool:
-    """True if the function *value* is not what decorators made of the one that it wraps, but one that says so."""
-    inner = inspect.unwrap(value)
-    if inner is value or not isinstance(value, FunctionType):
+    """True if *value* is not what the decorators of the function made of it that it says it wraps."""
+    inner: Any = inspect.unwrap(value)
+    if inner is value or not (isinstance(value, FunctionType) or is_of_program(type(value))):
         return False
     try:
         tree = text_of(inner).tree
@@ -198,7 +223,9 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
     """
     name = name_of(value)
     slots = slots_in(text.tree, name)
-    functions: dict[str | None, FunctionType] = dict(methods_of(value)) if isinstance(value, type) else {None: value}
+    functions: dict[str | None, FunctionType] = (
+        {None: value} if not isinstance(value, type) else {**_all_methods(value)}
+    )
     written: dict[str, str] | None = None
     if is_rewritten:
         try:

@@ -1,5 +1,6 @@
 """What a candidate uses of the program is what it is there now, and not what its source would make of it anew."""
 
+import enum
 import functools
 import linecache
 import re
@@ -75,6 +76,49 @@ class Registry:
 
     def __init_subclass__(cls):
         Registry.KINDS[cls.__name__] = cls
+
+
+class Outer:
+    class Inner:
+        HELD: ClassVar = [1]
+
+        def more(self, x=SIZE):
+            return x, self.HELD
+
+    class Kind(enum.Enum):
+        ONE = 1
+
+
+Outer.Inner.HELD.append(2)
+SIZE = 100
+MISSING = object()
+
+
+def given(x=MISSING):
+    return "nothing" if x is MISSING else x
+
+
+class Calls:
+    def __init__(self, function, times):
+        functools.update_wrapper(self, function)
+        self.function, self.times = function, times
+
+    def __call__(self, x):
+        return self.function(x) * self.times
+
+
+def times(number):
+    def decorate(function):
+        @functools.wraps(function)
+        def called(x):
+            return function(x) * number
+
+        return called
+
+    return decorate
+
+
+TRIPLED, CALLED = times(3)(scaled), Calls(scaled, 2)
 
 
 class Listed(Registry):
@@ -156,6 +200,8 @@ class TestDefaults:
             ("HELPER(2)", 7),
             ("[f(2) for f in TABLE]", [2, 3, 4]),
             ("with_client(2)", 2),
+            ("[given(), given(1)]", ["nothing", 1]),
+            ("Outer.Inner().more()", (1, [1, 2])),
         ],
     )
     def test_are_the_objects_that_the_functions_have(self, sandbox, expression, expected):
@@ -163,6 +209,28 @@ class TestDefaults:
 
     def test_of_arguments(self, sandbox):
         assert run(sandbox, "[f(1) for f in x]", [*TABLE, HELPER]) == [1, 2, 3, 6]
+
+    def test_of_the_function_itself(self, sandbox):
+        made = []
+        for i in range(3):
+
+            def work(x, i=i):
+                return x + i
+
+            made.append(work)
+        source = "def work(x, i=i):\n    return x + i + 10\n"
+        results = []
+        for work in made:
+            with sandbox.load(source, like=work) as candidate:
+                results.append(candidate(1))
+        assert results == [11, 12, 13]
+
+    def test_that_are_new_are_computed(self, sandbox):
+        def work(x, n=SIZE):
+            return x + n
+
+        with sandbox.load("def work(x, n=SIZE + 1, *, m=2):\n    return x, n, m\n", like=work) as candidate:
+            assert candidate(1) == (1, 101, 2)
 
     def test_that_cannot_enter_say_so_when_they_are_used(self, sandbox):
         with pytest.raises(AttributeError, match=r"with_client\(\) uses client, a NeverEqual"):
@@ -199,6 +267,16 @@ class TestAttributes:
     def test_that_cannot_enter_say_so_when_they_are_used(self, sandbox):
         with pytest.raises(AttributeError, match="client is a NeverEqual"):
             run(sandbox, "counted.client.ask()")
+
+    def test_classes_in_classes_are_the_same_by_all_ways(self, sandbox):
+        assert run(sandbox, "[x is Outer.Kind.ONE, x]", Outer.Kind.ONE) == [True, Outer.Kind.ONE]
+        assert run(sandbox, "isinstance(x, Outer.Inner)", Outer.Inner()) is True
+
+    def test_marks_are_the_same_object_on_both_sides(self, sandbox):
+        assert run(sandbox, "[x is MISSING, given(x), x]", MISSING) == [True, "nothing", MISSING]
+
+    def test_wrappers_that_are_made_by_a_call_are_there(self, sandbox):
+        assert run(sandbox, "[TRIPLED(2), CALLED(2), scaled(2)]") == [63, 42, 21]
 
 
 class TestLambdas:

@@ -11,7 +11,8 @@ class Slot:
 
     Attributes:
         number: Of it in its text.
-        method: The function in the body of a class that it belongs to; None for the function itself.
+        method: The function in the body of a class that it belongs to, after the names of classes in that; None for the
+            function itself.
         argument: Its name.
     """
 
@@ -59,10 +60,19 @@ def _functions_in(tree: ast.Module, name: str) -> list[tuple[str | None, ast.arg
         if isinstance(item, ast.Assign) and isinstance(item.value, ast.Lambda):
             return [(None, item.value.args)]
         if isinstance(item, ast.ClassDef) and item.name == name:
-            inside = [part for part in item.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
-            names = [part.name for part in inside]
-            return [(part.name, part.args) for part in inside if names.count(part.name) == 1]
+            return _methods_in(item, "")
     return []
+
+
+def _methods_in(tree: ast.ClassDef, path: str) -> list[tuple[str | None, ast.arguments]]:
+    found: list[tuple[str | None, ast.arguments]] = []
+    names = [getattr(part, "name", None) for part in tree.body]
+    for part in tree.body:
+        if isinstance(part, ast.ClassDef):
+            found += _methods_in(part, f"{path}{part.name}.")
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and names.count(part.name) == 1:
+            found.append((f"{path}{part.name}", part.args))
+    return found
 
 
 def put_names(tree: ast.Module, name: str, numbers: dict[str, Any]) -> dict[str, Any]:

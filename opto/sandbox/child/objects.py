@@ -162,7 +162,7 @@ class Objects:
         if (plain := plain_of(value)) is not value:
             return encoder.encode(plain, depth)
         kind = type(value)
-        if isinstance(value, type | FunctionType) and value in self._keys:
+        if (kind is object or isinstance(value, type | FunctionType)) and value in self._keys:
             return {"!known": self._keys[value]}
         key = self._keys.get(kind)
         if key is not None:

@@ -103,7 +103,7 @@ class Spaces:
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
                 return found("logging", "getLogger")(entry["name"])
-            case "outside" | "class" | "property":
+            case "outside" | "class" | "property" | "inside":
                 return self._part(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
@@ -120,6 +120,8 @@ class Spaces:
             case "property":
                 functions = (entry[part] for part in ("get", "set", "delete"))
                 return property(*(item and self._value(item, decoder) for item in functions))
+            case "inside":
+                return vars(self._objects.known[entry["of"]])[entry["name"]]
             case _:
                 return Outside(entry["why"])
 
