@@ -275,6 +275,7 @@ class ChildCandidate:
                 "owner": main.owner,
                 "space": main.space,
                 "free": self._scope.free,
+                "defaults": self._scope.defaults,
                 **self._scope.receivers.main,
             },
         }
