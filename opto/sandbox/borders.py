@@ -5,14 +5,16 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from opto.sandbox.glance import Glance
+from opto.sandbox.losses import losses_in
 from opto.sandbox.offering import check_found
 from opto.sandbox.scope import Scope
 from opto.sandbox.written import closure_of
 
-__all__ = ["look", "scope_of", "space_of"]
+__all__ = ["look", "lost", "scope_of", "space_of"]
 
 #: What finds names that stand nowhere in the text.
 _LOOK_UP = frozenset({"eval", "exec", "globals"})
+_MOST_NAMED = 4
 
 
 def look(
@@ -32,6 +34,21 @@ def look(
     scope = scope_of(source, like.__name__, like=like, owner=owner, hosts=hosts, adapt=adapt, encoder=Glance)
     for name, value in arguments.items():
         scope.encode(name, value)
+
+
+def lost(
+    source: str, arguments: Mapping[str, Any], *, like: FunctionType, owner: type | None, hosts: Any
+) -> str | None:
+    """Return what *source* changes of the program, in one sentence; None if that is nothing, or called outside."""
+    found = losses_in(source, like, arguments, is_method=owner is not None)
+    found = [path for path in found if not any(host == path or host.startswith(f"{path}.") for host in hosts)]
+    if not found:
+        return None
+    named = ", ".join(found[:_MOST_NAMED]) + (" and more" if len(found) > _MOST_NAMED else "")
+    return (
+        f"{like.__name__}() changes {named}, which is lost in a sandbox. Return what it computes instead, or use "
+        "isolation='none'."
+    )
 
 
 def scope_of(
@@ -58,6 +75,7 @@ def scope_of(
         free=free,
         hosts=hosts,
         space=space_of(like),
+        like=like,
         owner=owner,
         # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.
         looks_up=like is not None and _looks_up(like.__code__),

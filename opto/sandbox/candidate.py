@@ -22,7 +22,20 @@ from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
 from opto.sandbox.seeds import seeds_for
-from opto.sandbox.talk import Child, Do, Ended, HostCall, Late, Misbehaved, Overcrowded, OverDisk, Steps, run, run_async
+from opto.sandbox.talk import (
+    Child,
+    Do,
+    Ended,
+    HostCall,
+    Late,
+    Misbehaved,
+    Overasked,
+    Overcrowded,
+    OverDisk,
+    Steps,
+    run,
+    run_async,
+)
 from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
 __all__ = ["ChildCandidate", "Main"]
@@ -158,11 +171,12 @@ class ChildCandidate:
                     child = yield Do(self._start)
                 try:
                     child.errors.clear()
+                    child.served = 0
                     outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
                     if outcome.error is None:
                         outcome = yield from work(child)
                     break
-                except (Late, Ended, OverDisk, Overcrowded, Misbehaved) as what:
+                except (Late, Ended, OverDisk, Overasked, Overcrowded, Misbehaved) as what:
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
                         outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break
@@ -190,6 +204,8 @@ class ChildCandidate:
             what = OverDisk()
         if isinstance(what, Late):
             error: SandboxError = failures.late(name, limits, line, is_load=is_load)
+        elif isinstance(what, Overasked):
+            error = failures.overasked(name, limits, line)
         elif isinstance(what, OverDisk):
             error = failures.over_disk(name, limits)
         elif isinstance(what, Overcrowded):
@@ -259,6 +275,7 @@ class ChildCandidate:
                 "owner": main.owner,
                 "space": main.space,
                 "free": self._scope.free,
+                "defaults": self._scope.defaults,
                 **self._scope.receivers.main,
             },
         }
@@ -364,6 +381,9 @@ class ChildCandidate:
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""
+        child.served += 1
+        if child.served > self._limits.calls:
+            raise Overasked
         try:
             function = self._offered(asked["host"], given)
             decode = self._scope.values.decoder.decode

@@ -39,6 +39,15 @@ _NEVER = frozenset(
 _MAKING = frozenset({"__init__", "__post_init__"})
 
 
+class _Maker(Protocol):
+    """What makes entries of functions and classes."""
+
+    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None: ...
+    def method(
+        self, value: FunctionType, free: _Values, space: str, *, kept: int | None, text: str | None
+    ) -> _Entry: ...
+
+
 class ChainScope(Protocol):
     """What the rest of a scope does for this part."""
 
@@ -49,12 +58,10 @@ class ChainScope(Protocol):
     watched: dict[tuple[str, str], Watched]
     adapt: Callable[[Any], Any]
 
+    @property
+    def sources(self) -> _Maker: ...
     def is_host(self, path: str) -> bool: ...
-    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None: ...
     def member(self, name: str, value: Any, space: str) -> _Entry: ...
-    def method(
-        self, value: FunctionType, free: _Values, space: str, *, kept: int | None, text: str | None
-    ) -> _Entry: ...
 
 
 class _Placed(NamedTuple):
@@ -260,7 +267,7 @@ class Chain:
         # Which of its decorators made what is around it cannot be told, unless all above were unwrapped.
         kept = None if function is given and depth and how != "" else depth
         free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}
-        entry: _Entry = self._scope.method(inner, free, base.__module__, kept=kept, text=text)
+        entry: _Entry = self._scope.sources.method(inner, free, base.__module__, kept=kept, text=text)
         entry["class"], entry["owner"] = self.class_for(base), base.__name__
         entry["how"] = None if kept is None else how or None
         receiver = None if how == "staticmethod" else first_argument(ast.parse(entry["source"]), inner.__name__)
@@ -298,7 +305,7 @@ class Chain:
             "fields": None if self.is_outside(kind) else self._fields(kind),
             "space": kind.__module__,
         }
-        self._scope.learn(kind, key, entry, is_named=self.is_named and not self.is_outside(kind))
+        self._scope.sources.learn(kind, key, entry, is_named=self.is_named and not self.is_outside(kind))
         return key
 
     def _fields(self, kind: type) -> Any:

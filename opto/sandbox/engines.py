@@ -99,7 +99,7 @@ def make(
             return InProcessCandidate(source, name, file=file, like=like, hosts=hosts)
     if level.variant is None:
         values: Mapping[str, Any] = {**like.__globals__, **closure_of(like)} if like is not None else {}
-        return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values)
+        return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values, printed=printed)
     space = space_of(like)
     main = Main(
         source,

@@ -28,6 +28,7 @@ __all__ = [
     "late",
     "limit_passed",
     "over_disk",
+    "overasked",
     "overcrowded",
     "raised",
     "shortened",
@@ -68,6 +69,15 @@ def late(name: str, limits: Limits, line: int | None, *, is_load: bool) -> Sandb
 
 def _at(line: int | None) -> str:
     return "" if line is None else f"; it was in line {line}"
+
+
+def overasked(name: str, limits: Limits, line: int | None) -> SandboxError:
+    """Return the error for code that called what is offered to it too often."""
+    return SandboxForbiddenError(
+        f"{name}() called what it is offered more than {limits.calls} times in one call{_at(line)}.",
+        mend="Call it less often, and let every loop come to an end.",
+        line=line,
+    )
 
 
 def over_disk(name: str, limits: Limits, line: int | None = None, *, is_one: bool = False) -> SandboxError:

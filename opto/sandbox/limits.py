@@ -18,6 +18,7 @@ class Limits(NamedTuple):
         output: What one call may print, in characters.
         result: What one call may return, as JSON.
         disk: All of its files. One file may be a quarter of that.
+        calls: How often one call may call what is offered to it: that may cost money, and its time is not counted.
         children: Processes for calls at the same time. Each keeps what it keeps for itself.
 
     Example:
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
     output: int = 1 << 16
     result: int = 16 << 20
     disk: int = 64 << 20
+    calls: int = 1000
     children: int = 8
 
     def checked(self) -> "Limits":
@@ -43,7 +45,7 @@ class Limits(NamedTuple):
             kinds: Any = (int, float) if is_time else int
             if not isinstance(value, kinds) or isinstance(value, bool) or not 0 < value < 1 << 62:
                 kind = "finite" if is_time else "whole"
-                unit = "seconds" if is_time else "processes" if name == "children" else "bytes"
+                unit = "seconds" if is_time else _UNITS.get(name, "bytes")
                 raise IsolationError(
                     f"The limit {name}={value!r:.80} is no {kind}, positive number of {unit}.", mend="Give one."
                 )
@@ -56,5 +58,6 @@ class Limits(NamedTuple):
         return self
 
 
+_UNITS = {"children": "processes", "calls": "calls"}
 #: Below these, Python itself does not start, or no answer is short enough; above, there are no more processes.
 _BOUNDS = {"memory": (16 << 20, 1 << 62), "result": (1 << 8, 1 << 62), "disk": (1 << 16, 1 << 62), "children": (1, 64)}

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -40,7 +40,9 @@ class MontyCandidate:
         limits: Limits,
         hosts: Mapping[str, Any],
         values: Mapping[str, Any],
+        printed: Callable[[str], object] | None = None,
     ) -> None:
+        self._printed = printed
         self._monty = find_monty()
         self.output = ""
         self._source, self._definition, self._limits = source, definition, limits
@@ -49,7 +51,8 @@ class MontyCandidate:
         for name, value in values.items():
             if _crosses(value):
                 self._known[name] = value
-        self._known.update({path: value for path, value in hosts.items() if value is not None and "." not in path})
+        self._hosts = {path: value for path, value in hosts.items() if value is not None and "." not in path}
+        self._served = 0
         self._lock = threading.Lock()
         self._open: list[Any] = []  # the pool and the session
         weakref.finalize(self, _leave, self._open)
@@ -58,7 +61,7 @@ class MontyCandidate:
     @property
     def content(self) -> Any:
         """Its text, and what that may use of the program."""
-        return [self._source, self._known]
+        return [self._source, self._known, self._hosts]
 
     @property
     def defaults(self) -> Mapping[str, Any]:
@@ -83,11 +86,17 @@ class MontyCandidate:
                     self._begin()
                 value = self._feed(call, {"opto_args": [*args], "opto_kwargs": kwargs})
             except self._monty.MontyError as error:
+                self._look_at_calls()
                 raise self._failure(error) from None
             except BaseException:
                 _leave(self._open)
                 raise
+        self._look_at_calls()
         return self._plain(value)
+
+    def _look_at_calls(self) -> None:
+        if self._served > self._limits.calls:
+            raise failures.overasked(self._definition.name, self._limits, None)
 
     async def acall(self, /, *args: Any, **kwargs: Any) -> Any:
         """Do as a call does, in another thread."""
@@ -119,10 +128,25 @@ class MontyCandidate:
 
     def _feed(self, text: str, inputs: dict[str, Any]) -> Any:
         printed = self._monty.CollectString(max_bytes=self._limits.output)
+        self._served = 0
+        known = {**self._known, **{path: self._counted(function) for path, function in self._hosts.items()}}
         try:
-            return self._open[-1].feed_run(text, inputs=inputs, external_lookup=self._known, print_callback=printed)
+            return self._open[-1].feed_run(text, inputs=inputs, external_lookup=known, print_callback=printed)
         finally:
             self.output = failures.visible(printed.output)
+            if self.output and self._printed is not None:
+                self._printed(self.output)
+
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *function* for as many calls as one call may make."""
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._served += 1
+            if self._served > self._limits.calls:
+                raise RuntimeError("There are no more calls.")
+            return function(*args, **kwargs)
+
+        return counted
 
     def _plain(self, value: Any) -> Any:
         """Return *value* as plain data of a size that is allowed."""

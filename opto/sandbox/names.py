@@ -16,10 +16,12 @@ class Names(NamedTuple):
     Attributes:
         free: Names that it uses and does not define, built-in ones among them.
         modules: Modules that it imports.
+        paths: Names with those of the attributes that it looks up: ``package.module.function``.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
 
 def names_in(tree: ast.Module) -> Names:
@@ -28,7 +30,7 @@ def names_in(tree: ast.Module) -> Names:
     top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules)
+    return Names((*free,), modules, _paths(tree))
 
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
@@ -50,13 +52,24 @@ def called_in(tree: ast.AST) -> Mapping[str, str]:
     """Return how *tree* calls what it finds by a name first: ``client.ask``, by ``client``."""
     found: dict[str, str] = {}
     for part in ast.walk(tree):
-        path, target = [], part.func if isinstance(part, ast.Call) else None
-        while isinstance(target, ast.Attribute):
-            path.append(target.attr)
-            target = target.value
-        if isinstance(target, ast.Name):
-            found.setdefault(target.id, ".".join((target.id, *reversed(path))))
+        path = _path_of(part.func) if isinstance(part, ast.Call) else None
+        if path is not None:
+            found.setdefault(path.partition(".")[0], path)
     return found
+
+
+def _path_of(target: ast.AST) -> str | None:
+    """Return how *target* is looked up, from a name on; None if that is no name."""
+    path: list[str] = []
+    while isinstance(target, ast.Attribute):
+        path.insert(0, target.attr)
+        target = target.value
+    return ".".join((target.id, *path)) if isinstance(target, ast.Name) else None
+
+
+def _paths(tree: ast.AST) -> tuple[str, ...]:
+    found = (_path_of(part) for part in ast.walk(tree) if isinstance(part, ast.Attribute))
+    return (*dict.fromkeys(path for path in found if path is not None),)
 
 
 def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:

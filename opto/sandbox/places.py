@@ -51,18 +51,22 @@ def site_folders() -> tuple[str, ...]:
     )
 
 
+_Place = tuple[str | None, list[str] | None, str | None]
+
+
 class Imports(NamedTuple):
     """What a child is told of modules.
 
     Attributes:
         names: Those that may be imported besides the harmless ones, with what is below them.
-        places: Where those are that stand in no folder for modules: file, and folders of what is below.
+        places: Where those are that stand in no folder for modules: file, folders of what is below, and the path in an
+            archive, if that is where it was found.
         readable: The files and folders that may be read for their sake.
         preload: Those that are worth being loaded once for all children.
     """
 
     names: tuple[str, ...]
-    places: Mapping[str, tuple[str | None, list[str] | None]]
+    places: Mapping[str, "_Place"]
     readable: tuple[str, ...]
     preload: tuple[str, ...]
 
@@ -79,8 +83,8 @@ def of_module(names: Mapping[str, Any], own: str) -> set[str]:
 
 def resolve(asked: Iterable[str], used: Iterable[str]) -> Imports:
     """Return what a child must know to import *asked*, of which it will certainly need *used*."""
-    places: dict[str, tuple[str | None, list[str] | None]] = {}
-    preload = []
+    places: dict[str, _Place] = {}
+    preload, readable = [], []
     wanted = {*asked}
     for name in sorted({item.partition(".")[0] for item in wanted} | {*used}):
         module = sys.modules.get(name)
@@ -90,14 +94,20 @@ def resolve(asked: Iterable[str], used: Iterable[str]) -> Imports:
         origin = getattr(spec, "origin", None)
         below = getattr(spec, "submodule_search_locations", None)
         where = origin or next(iter(below or ()), None)
+        loader = getattr(spec, "loader", None)
+        archive = getattr(loader, "archive", None)
+        if isinstance(archive, str) and os.path.isfile(archive):
+            archive = os.path.abspath(archive)
+            places[name] = (None, None, os.path.join(archive, getattr(loader, "prefix", "")).rstrip(os.sep))
+            readable.append(archive)
+            continue
         if where is None or not os.path.exists(where):
             continue  # made in memory
         if any(where.startswith(folder + os.sep) for folder in site_folders()):
             if name in used:
                 preload.append(name)
             continue
-        places[name] = (origin, None if below is None else [*map(os.path.abspath, below)])
-    readable = [
-        path for origin, below in places.values() for path in (below if below is not None else [origin]) if path
-    ]
+        folders = None if below is None else [*map(os.path.abspath, below)]
+        places[name] = (origin, folders, None)
+        readable += [path for path in (folders if folders is not None else [origin]) if path]
     return Imports((*sorted(wanted),), places, (*readable,), (*preload,))

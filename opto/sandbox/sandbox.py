@@ -258,19 +258,32 @@ class Sandbox(Block):
         """
         if self.isolation in {"none", "monty"}:
             return None
+        borders = import_module("opto.sandbox.borders")
         try:
-            import_module("opto.sandbox.borders").look(
-                source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt
-            )
+            borders.look(source, arguments, like=like, owner=owner, hosts=self._hosts, adapt=adapt)
         except SandboxTransferError as error:
             return error
-        except Exception:  # objects of the program may answer anything to whoever looks at them
-            import logging  # noqa: PLC0415 - few programs get here
-
-            logging.getLogger(__name__).debug(
-                "What stands against %s() could not be seen.", like.__name__, exc_info=True
-            )
+        except Exception as error:  # objects of the program may answer anything to whoever looks at them
+            _note_unseen(like, error)
         return None
+
+    def losses(
+        self, source: str, like: FunctionType, arguments: Mapping[str, Any], *, owner: type | None = None
+    ) -> str | None:
+        """Return what of the program *source* would change to no avail, in the place of *like*, as its text tells.
+
+        That is what it assigns to attributes of the object that it is called on, to global names and closure variables,
+        and what it changes in plain containers there.
+        """
+        if self.isolation == "none":
+            return None
+        borders = import_module("opto.sandbox.borders")
+        try:
+            said: str | None = borders.lost(source, arguments, like=like, owner=owner, hosts=self._hosts)
+        except Exception as error:  # as above
+            _note_unseen(like, error)
+            return None
+        return said
 
     @property
     def _level(self) -> Any:
@@ -304,6 +317,12 @@ def levels_in_use() -> tuple[str, ...]:
 @cache
 def _default(_: str | None) -> Sandbox:
     return Sandbox()
+
+
+def _note_unseen(like: FunctionType, error: Exception) -> None:
+    import logging  # noqa: PLC0415 - few programs get here
+
+    logging.getLogger(__name__).debug("What stands against %s() could not be seen.", like.__name__, exc_info=error)
 
 
 def _engines() -> Any:

@@ -27,6 +27,7 @@ __all__ = [
     "Late",
     "Misbehaved",
     "OverDisk",
+    "Overasked",
     "Overcrowded",
     "Steps",
     "Wait",
@@ -76,6 +77,10 @@ class Ended(Exception):  # noqa: N818
     """The child is gone."""
 
 
+class Overasked(Exception):  # noqa: N818
+    """The child has called what is offered to it more often than it may."""
+
+
 class OverDisk(Exception):  # noqa: N818
     """The child has filled its work folder."""
 
@@ -97,6 +102,7 @@ class Child:
         versions: Which of the values there.
         is_loaded: True once it has the candidate.
         is_busy: True from a message to the answer.
+        served: How many calls of the host it has asked for in this call.
         errors: What calls of the host raised in this call, by what the child calls it; the last of them.
     """
 
@@ -104,6 +110,7 @@ class Child:
         import socket  # noqa: PLC0415 - only where a candidate runs
 
         self.owner = os.getpid()
+        self.served = 0
         self.known = 0
         self.versions: dict[tuple[str, str], int] = {}
         self.is_loaded = self.is_busy = False

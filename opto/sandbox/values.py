@@ -42,6 +42,7 @@ class _Source(Protocol):
     def importable(self, value: Any, /) -> dict[str, str] | None: ...
     def key_of(self, kind: type, /) -> str: ...
     def key_of_function(self, function: Any, /) -> str: ...
+    def key_of_mark(self, mark: object, /) -> str: ...
 
 
 class Inner:
@@ -117,8 +118,8 @@ class Values:
         adapted = source.adapt(value)
         if isinstance(adapted, _FUNCTIONS):
             return self._function(value)
-        if adapted is not value:
-            return encoder.encode(adapted, depth)
+        if adapted is not value:  # it holds that, and programs ask it for its `data`
+            return {"!held": encoder.encode(adapted, depth)}
         if isinstance(value, type):
             found = source.importable(value)
             return {"!import": [*found.values()]} if found else {"!known": source.key_of(value)}
@@ -136,6 +137,8 @@ class Values:
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         kind, key_of = type(value), self._source.key_of
+        if kind is object:
+            return {"!known": self._source.key_of_mark(value)}
         if (known := self._of_library(encoder, value, depth)) is not None:
             return known
         if isinstance(value, BaseException):
@@ -200,7 +203,7 @@ class Values:
                     return getattr(import_module(module), name)
             case "!inner":
                 return self._out(tag, content, str(content[2])[:100])
-            case "!known" if not isinstance(self.known[content], type):
+            case "!known" if callable(self.known[content]) and not isinstance(self.known[content], type):
                 # One of the program's, which the candidate chose: it may be called as the candidate may call it.
                 return self._out(tag, content, self.known[content].__name__)
             case _ if tag in self._readers:

@@ -21,16 +21,21 @@ class Watched:
         name: In *values*.
         entry: How a child is told that it has changed.
         version: How often it has.
+        is_optional: True if nobody knows whether it is used: it may become what cannot enter.
 
     Args:
         values: Where the value is found under *name*.
         name: Of it.
         entries: What holds its form; the last one is sent when that changes.
+        is_optional: As above.
     """
 
-    __slots__ = ("_entries", "_text", "_value", "_values", "entry", "name", "version")
+    __slots__ = ("_entries", "_text", "_value", "_values", "entry", "is_optional", "name", "version")
 
-    def __init__(self, values: Mapping[str, Any], name: str, entries: tuple[dict[str, Any], ...]) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], name: str, entries: tuple[dict[str, Any], ...], *, is_optional: bool = False
+    ) -> None:
+        self.is_optional = is_optional
         self._values, self.name, self._entries, self.entry = values, name, entries, entries[-1]
         self._value = values[name]
         self._text = dumps(self.entry["value"])

@@ -1,7 +1,6 @@
 """How functions and classes of the user's are written, and what they hold."""
 
 import ast
-import linecache
 import sys
 from collections.abc import Iterator, Mapping
 from enum import EnumMeta
@@ -15,7 +14,6 @@ __all__ = [
     "depth_of",
     "is_installed",
     "is_of_program",
-    "lambda_text",
     "lines_above",
     "stand_in_for",
 ]
@@ -96,35 +94,6 @@ def closures_in(kind: type) -> dict[str, Any]:
         if isinstance(function, FunctionType):
             found.update(closure_of(function))
     return {name: value for name, value in found.items() if name != "__class__" and value is not kind}
-
-
-def lambda_text(function: FunctionType) -> str | None:
-    """Return how a lambda function is written, by the place of its code; None if it cannot be told."""
-    code = function.__code__
-    tree = _tree_of(code.co_filename)
-    if tree is None:
-        return None
-    # What Python puts in front of the body has a line, and no columns.
-    inside = [
-        (line, column)
-        for line, _, column, end in code.co_positions()
-        if line is not None and column is not None and column != end
-    ]
-    for part in ast.walk(tree):
-        if not isinstance(part, ast.Lambda) or part.lineno != code.co_firstlineno:
-            continue
-        body = part.body
-        begin, end = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
-        if inside and all(begin <= place < end for place in inside):
-            return ast.unparse(part)
-    return None
-
-
-def _tree_of(file: str) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return None
 
 
 def stand_in_for(kind: type, values: Any) -> dict[str, Any] | None:

@@ -165,17 +165,19 @@ def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[
     sandbox = sandbox_for(definition)
     if sandbox.isolation in {"strict", "monty"}:
         sandbox.prepare()  # whoever asks for a level by name wants to know now whether it is to be had
+    source, inner, owner = definition.source, definition.inner, _owner_of(definition, args)
+    arguments = {**dict(zip(argument_names(definition.function), args, strict=False)), **kwargs}
     with _unread():
-        objection = sandbox.objection(
-            definition.source,
-            definition.inner,
-            {**dict(zip(argument_names(definition.function), args, strict=False)), **kwargs},
-            owner=_owner_of(definition, args),
-            adapt=_Surroundings(definition, args).shown,
-        )
+        shown = _Surroundings(definition, args).shown
+        objection = sandbox.objection(source, inner, arguments, owner=owner, adapt=shown)
+        losses = sandbox.losses(source, inner, arguments, owner=owner) if objection is None else None
     if objection is not None:
-        warnings.warn(
-            f"{objection} It runs as you wrote it; once an optimizer has changed it, its calls will fail.",
-            RuntimeWarning,
-            stacklevel=user_level(),
+        said = f"{objection} It runs as you wrote it; once an optimizer has changed it, its calls will fail."
+    elif losses is not None:
+        said = (
+            f"{losses} It runs as you wrote it; once an optimizer has changed it, each call begins with what the "
+            "program has."
         )
+    else:
+        return
+    warnings.warn(said, RuntimeWarning, stacklevel=user_level())

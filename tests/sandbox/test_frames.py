@@ -105,7 +105,7 @@ def test_what_was_changed_comes_out_and_the_original_stays(candidate):
 
 
 def test_other_things_of_pandas_are_named(candidate):
-    with pytest.raises(SandboxTransferError, match="a DataFrameGroupBy"):
+    with pytest.raises(SandboxTransferError, match=r"a pandas\.DataFrameGroupBy"):
         candidate(TABLE, "x.groupby('whole')")
     with pytest.raises(SandboxTransferError, match="a column of period"):
         candidate(pandas.Series(pandas.period_range("2024-01", periods=2, freq="M")))

@@ -4,6 +4,7 @@ import pytest
 
 from opto.errors import (
     MissingDependencyError,
+    SandboxForbiddenError,
     SandboxMemoryError,
     SandboxOutputError,
     SandboxTimeoutError,
@@ -76,6 +77,19 @@ def test_what_terminals_obey_is_shown(sandbox):
             candidate(10_000)
         assert len(str(caught.value)) < 5000
         assert candidate.output == "\\x1b[31m\n"
+
+
+def test_calls_of_hosts_come_to_an_end_and_prints_are_handed_on():
+    asked, printed = [], []
+    source = "def spends(x):\n    print('begins')\n    while True:\n        ask(x)\n"
+    sandbox = Sandbox("monty", limits=Limits(calls=25))
+    with (
+        sandbox.load(source, hosts={"ask": asked.append}, printed=printed.append) as spends,
+        pytest.raises(SandboxForbiddenError, match="more than 25 times in one call"),
+    ):
+        spends(1)
+    assert len(asked) == 25
+    assert printed == ["begins\n"]
 
 
 def test_files_are_not_there(sandbox):

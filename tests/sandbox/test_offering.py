@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from opto.errors import IsolationError, SandboxTransferError
+from opto.errors import IsolationError, SandboxForbiddenError, SandboxTransferError
 from opto.sandbox import Limits, Sandbox
 
 CLIENT = types.SimpleNamespace(ask=len)
@@ -65,6 +65,22 @@ def test_the_smallest_limits_are_enough_to_start():
     limits = Limits(memory=16 << 20, result=1 << 8, disk=1 << 16, children=1)
     with Sandbox(limits=limits).load("def f(x):\n    return x\n") as f:
         assert f(1) == 1
+
+
+def test_calls_that_may_cost_money_come_to_an_end():
+    asked = []
+    source = "def spends(x):\n    while True:\n        ask(x)\n"
+    with Sandbox(limits=Limits(calls=25)).load(source, hosts={"ask": asked.append}) as spends:
+        for count in (25, 50):
+            with pytest.raises(
+                SandboxForbiddenError, match=r"more than 25 times in one call; it was in line 3"
+            ) as caught:
+                spends(1)
+            assert caught.value.line == 3
+            assert len(asked) == count
+    with Sandbox(limits=Limits(calls=2)).load("def f(x):\n    ask(x)\n    ask(x)\n", hosts={"ask": len}) as within:
+        for _ in range(3):
+            within("a")
 
 
 def test_limits_that_nobody_keeps():

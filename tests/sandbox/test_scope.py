@@ -26,7 +26,7 @@ TABLE = {"a": [1, 2], ("b", 1): {3}}
 PATTERN = re.compile(r"(\d+)", re.MULTILINE)
 ARRAY = np.arange(3)
 LOGGER = logging.getLogger("opto.test")
-CLIENT = object()
+CLIENT = threading.Lock()
 
 
 def triple(x):
@@ -100,7 +100,7 @@ class Agent:
     def __init__(self):
         self.memory = ["first"]
         self.factor = 2
-        self.client = object()
+        self.client = threading.Lock()
         self.__secret = 5
 
     def helper(self, x):
@@ -182,7 +182,7 @@ def test_exceptions_of_the_module_are_its_own(sandbox):
 
 
 def test_closures_are_copied_and_may_be_assigned(sandbox):
-    count, unused = 5, object()
+    count, unused = 5, threading.Lock()
 
     def add(x):
         nonlocal count
@@ -211,7 +211,7 @@ def test_data_of_the_program_is_what_it_is_at_each_call(sandbox, monkeypatch):
         candidate.close()
         assert candidate(1) == [20, ["a", "b"], 5, TABLE, 5]
         monkeypatch.setitem(globals(), "FACTOR", CLIENT)
-        with pytest.raises(SandboxTransferError, match=r"work\(\) uses FACTOR, an object"):
+        with pytest.raises(SandboxTransferError, match=r"work\(\) uses FACTOR, a lock"):
             candidate(1)
 
 
@@ -247,7 +247,7 @@ class TestSelf:
             sandbox.load(
                 "def act(self, x):\n    return self.client.ask(x)\n", like=Agent.act, owner=Agent
             ) as candidate,
-            pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, an object.*\['self.client.ask'\]"),
+            pytest.raises(SandboxTransferError, match=r"act\(\) uses self.client, a lock.*\['self.client.ask'\]"),
         ):
             candidate(Agent(), 1)
 
@@ -263,7 +263,7 @@ class TestSelf:
 
 
 def test_what_cannot_enter_is_said_at_once(sandbox):
-    said = r"original\(\) uses CLIENT, an object, which cannot enter the sandbox. Pass it as plain data"
+    said = r"original\(\) uses CLIENT, a lock, which cannot enter the sandbox. Pass it as plain data"
     with pytest.raises(SandboxTransferError, match=said):
         load(sandbox, "return [CLIENT, x]")
 
@@ -318,7 +318,7 @@ def test_the_advice_helps(sandbox, expression):
     assert run([re.search(r"hosts=\['(.+?)'\]", str(caught.value))[1]]) == "answer to a"
 
 
-@pytest.mark.parametrize("value", [object(), iter([1]), sys.modules["re"], [CLIENT], {"a": CLIENT}])
+@pytest.mark.parametrize("value", [threading.Lock(), iter([1]), sys.modules["re"], [CLIENT], {"a": CLIENT}])
 def test_arguments_that_cannot_enter_are_named(sandbox, value):
     said = r"The argument x of original\(\) is or holds"
     with load(sandbox, "return x") as candidate, pytest.raises(SandboxTransferError, match=said):

@@ -361,6 +361,34 @@ class TestWhatItUses:
         pair.factor._set(5)
         assert pair.scaled(2).data == 11
 
+    @pytest.mark.parametrize(
+        "value", ["Be", 2, 2.5, True, False, None, (1, "a"), [1, [2]], {"a": 1}, {1}, b"x", np.arange(3), 1j]
+    )
+    def test_nodes_have_their_values_under_data(self, value):
+        agent, table = Pair(), {"key": node(value)}
+        agent.factor = node(value)
+
+        @bundle(trainable=True, allow_external_dependencies=True)
+        def whole(agent):
+            return [table["key"].data, agent.factor.data, bool(np.all(agent.factor.data == table["key"].data))]
+
+        def told(result):
+            return [(type(item), repr(item)) for item in result.data]
+
+        own = told(whole(agent))
+        learn(whole, whole.parameter.data.replace("agent.factor.data, ", "agent.factor, "))
+        assert told(whole(agent)) == own
+
+    def test_containers_in_nodes_are_the_same_object_at_each_look(self):
+        memory = node([1])
+
+        @bundle(trainable=True, allow_external_dependencies=True)
+        def noted(x):
+            return memory
+
+        learn(noted, "def noted(x):\n    memory.data.append(x)\n    return memory.data + [str(memory), len(memory)]\n")
+        assert noted(2).data == [1, 2, "[1, 2]", 2]
+
 
 class TestBorders:
     def test_are_told_of_at_the_first_call(self):
@@ -380,6 +408,38 @@ class TestBorders:
         learn(work, "def work(x):\n    with lock:\n        return x + 1\n")
         with pytest.raises(ExecutionError, match=r"uses lock.*hosts=\[.*isolation='none'"):
             work(1)
+
+    def test_so_is_what_will_be_lost(self):
+        class Agent(Module):
+            def __init__(self):
+                self.count, self.seen = 0, []
+
+            @bundle(trainable=True)
+            def act(self, x):
+                self.count += 1
+                self.seen.append(x)
+                return x
+
+        agent = Agent()
+        with pytest.warns(
+            RuntimeWarning,
+            match=r"act\(\) changes self.count, self.seen, which is lost.*each call begins with what the",
+        ) as caught:
+            agent.act(1)
+        assert caught[0].filename == __file__
+        assert agent.act(2).data == 2
+        assert (agent.count, agent.seen) == (2, [1, 2])
+
+    def test_nothing_is_lost_without_a_sandbox(self):
+        calls = []
+
+        @bundle(trainable=True, isolation="none")
+        def work(x):
+            calls.append(x)
+            return x
+
+        work(1)
+        assert calls == [1]
 
     def test_of_arguments_too(self):
         work = make()

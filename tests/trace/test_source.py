@@ -394,7 +394,7 @@ def test_the_function_as_written_runs_until_it_is_changed():
         calls.append(sys._getframe().f_code)
         return x
 
-    trainable = bundle(trainable=True)(work)
+    trainable = bundle(trainable=True, isolation="none")(work)
     trainable(1)
     assert calls[0] is work.__code__
     assert trainable.fun is work

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .codec import CannotCrossError, Encoder, in_words
+from .codec import CannotCrossError, Encoder, in_full
 
 __all__ = ["READERS", "write_table"]
 
@@ -41,7 +41,7 @@ def write_table(encoder: Encoder, value: Any, depth: int) -> Any:
         return {"!moment": [type(value).__name__, int(value.value), None if zone is None else _name_of(zone)]}
     if isinstance(value, pandas.Categorical):
         return {"!column": _column(encoder, value, depth)}
-    raise CannotCrossError(in_words(type(value)))
+    raise CannotCrossError(in_full(type(value)))
 
 
 def _index(encoder: Encoder, value: Any, depth: int) -> Any:

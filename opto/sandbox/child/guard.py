@@ -86,7 +86,9 @@ class Locations:
     ) -> importlib.machinery.ModuleSpec | None:
         if name not in self._places:
             return None
-        origin, below = self._places[name]
+        origin, below, archive = self._places[name]
+        if archive is not None:
+            return importlib.machinery.PathFinder.find_spec(name, [archive])
         if origin is None:
             spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
             spec.submodule_search_locations = list(below)

@@ -6,10 +6,11 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from .codec import CannotCrossError, Decoder, Encoder, in_words
+from .codec import CannotCrossError, Decoder, Encoder, in_full, in_words
 from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Value, Writing, is_instance, named_member, readers
+from .held import held, plain_of
 from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive, started
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
@@ -68,6 +69,8 @@ class Objects:
             "!self": self._read_self,
             "!receiver": self._read_receiver,
             "!class": lambda content, _: classes[content],
+            "!held": lambda content, value: held(value(content)),
+            "!outside": lambda content, _: Outside(content),
             "!host": lambda content, _: self.host(content),
             "!bound": lambda content, value: getattr(value(content[0]), content[1]),
             "!made": _read_made,
@@ -156,8 +159,10 @@ class Objects:
 
     def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of *value*, which is no plain data."""
+        if (plain := plain_of(value)) is not value:
+            return encoder.encode(plain, depth)
         kind = type(value)
-        if isinstance(value, type | FunctionType) and value in self._keys:
+        if (kind is object or isinstance(value, type | FunctionType)) and value in self._keys:
             return {"!known": self._keys[value]}
         key = self._keys.get(kind)
         if key is not None:
@@ -183,6 +188,8 @@ class Objects:
         try:
             return encoder.base(value, depth)
         except CannotCrossError:
+            if str(kind.__module__).partition(".")[0] != "candidate":
+                raise CannotCrossError(in_full(kind)) from None
             raise CannotCrossError(in_words(kind) + (", a class of its own" if key is None else "")) from None
 
 

@@ -9,6 +9,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from .codec import Decoder
+from .defaults import put_names
 from .guard import Locations, guarded_builtins
 from .objects import Objects, found, stand_in
 from .receivers import Outside, Self
@@ -36,6 +37,7 @@ class Spaces:
         self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
+        self._functions: dict[str, Any] = {}  # those that have attributes, by what the other side calls them
 
     def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
         """Define the candidate and what it uses; *begin* is called before anything of it runs."""
@@ -76,7 +78,9 @@ class Spaces:
                 if not entry.get("is_optional"):
                     raise
                 value = Outside(f"{entry.get('member', entry.get('as'))} could not be made: {error}")
-            if "member" in entry:
+            if entry["do"] == "state":
+                setattr(self._functions[entry["of"]], entry["member"], value)
+            elif "member" in entry:
                 self._objects.put(entry["put"], entry["member"], value)
             elif "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
@@ -93,7 +97,7 @@ class Spaces:
         match entry["do"]:
             case "import":
                 return found(entry["module"], entry["name"])
-            case "value":
+            case "value" | "state":
                 return decoder.decode(entry["value"])
             case "known" | "host":
                 return self._objects.read(f"!{entry['do']}", entry["key"], decoder.value)
@@ -101,7 +105,7 @@ class Spaces:
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
                 return found("logging", "getLogger")(entry["name"])
-            case "outside" | "class" | "property":
+            case "outside" | "class" | "property" | "inside":
                 return self._part(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
@@ -118,6 +122,8 @@ class Spaces:
             case "property":
                 functions = (entry[part] for part in ("get", "set", "delete"))
                 return property(*(item and self._value(item, decoder) for item in functions))
+            case "inside":
+                return vars(self._objects.known[entry["of"]])[entry["name"]]
             case _:
                 return Outside(entry["why"])
 
@@ -138,7 +144,8 @@ class Spaces:
         mean what they mean in the original.
         """
         self.needs_loop = self.needs_loop or _asks_for_loop(entry["source"], tree)
-        free = {name: self._value(item, decoder) for name, item in entry["free"].items()}
+        given = {**entry["free"], **put_names(tree, entry["name"], entry.get("defaults", {}))}
+        free = {name: self._value(item, decoder) for name, item in given.items()}
         if entry.get("class") is not None:
             free["__class__"] = self._objects.known[entry["class"]]  # for super()
         around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
@@ -155,6 +162,8 @@ class Spaces:
         self._objects.functions.add(entry["source"], code, self._space(entry["space"]), names)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]
+        if "id" in entry:
+            self._functions[entry["id"]] = made
         return _as(entry.get("how"), made)
 
 
