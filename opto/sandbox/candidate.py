@@ -348,7 +348,11 @@ class ChildCandidate:
             elif "error" in reply:
                 error = self._raised(child, reply["error"])
             else:
-                value = self._scope.values.decoder.decode(reply["ok"])
+                try:
+                    value = self._scope.values.decoder.decode(reply["ok"])
+                except MalformedError as malformed:
+                    child.is_loaded = False
+                    return _Outcome(None, failures.unreadable(name, str(malformed)))
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
                 return _Outcome(value, None)
@@ -368,14 +372,12 @@ class ChildCandidate:
         return _Outcome(None, error)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
-        host = described.get("host")
-        if type(host) is int and host in child.errors:
-            return child.errors[host]  # the very exception that a function of the user's raised
         main, decoder = self._main, self._scope.values.decoder
         sent = [(main.file, 0, main.source)]
         sent += [(entry["file"], entry["line"], entry["source"]) for entry in self._scope.entries if "file" in entry]
         lines = {(file, first + line) for file, first, text in sent for line in range(1, text.count("\n") + 2)}
-        return failures.raised(main.name, described, self._limits, file=main.file, lines=lines, decoder=decoder)
+        options: Any = {"file": main.file, "lines": lines, "decoder": decoder, "errors": child.errors}
+        return failures.raised(main.name, described, self._limits, **options)
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""
@@ -421,7 +423,8 @@ class ChildCandidate:
             self._is_warned = True
             shown = failures.visible(", ".join(str(name)[:80] for name in names[:10]))
             warnings.warn(
-                f"{self._main.name}() changed {shown}, which stays in its process: return it instead.",
+                f"{self._main.name}() changed {shown}, but what changed code changes stays in its process, and the "
+                "next call begins with the old value. Return it instead.",
                 RuntimeWarning,
                 stacklevel=user_level(),
             )

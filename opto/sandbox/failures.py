@@ -1,6 +1,5 @@
 """What happened to a candidate, as an exception: its own as it would have been raised here, a limit as a sentence."""
 
-import builtins
 import linecache
 import signal
 import sys
@@ -19,9 +18,10 @@ from opto.errors import (
     SandboxTransferError,
     StoppingError,
 )
-from opto.sandbox.child.codec import Decoder, MalformedError
-from opto.sandbox.child.offers import OUT_OF_MEMORY
+from opto.sandbox.child.codec import Decoder
+from opto.sandbox.child.offers import OUT_OF_MEMORY, TOO_LARGE
 from opto.sandbox.limits import Limits
+from opto.sandbox.remaking import LONGEST_TEXT, class_of, remade, shortened, text_of, visible
 
 __all__ = [
     "crashed",
@@ -34,31 +34,14 @@ __all__ = [
     "shortened",
     "show_lines",
     "text_of",
+    "unreadable",
     "visible",
     "with_line",
 ]
 
 _MOST_FRAMES = 40
-_LONGEST_TEXT = 4000
-#: What terminals obey instead of showing it, and what turns the direction of text, as Python would write it.
-_UNSEEN = {
-    number: ascii(chr(number))[1:-1]
-    for number in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-    if chr(number) not in "\n\t"
-}
-
-
-def text_of(error: BaseException) -> str:
-    """Return what *error* says, or nothing if it cannot."""
-    try:
-        return str(error)[:_LONGEST_TEXT]
-    except Exception:  # a class of the user's may do anything here
-        return ""
-
-
-def visible(text: str) -> str:
-    """Return *text*, which is somebody else's, so that it can be shown in terminals and sent anywhere."""
-    return text.translate(_UNSEEN).encode("utf-8", "backslashreplace").decode("utf-8")
+#: How many exceptions are believed that one came from, and how many of a group.
+_DEEPEST, _MOST_INNER = 3, 20
 
 
 def _in(line: int | None) -> str:
@@ -97,11 +80,11 @@ def overasked(name: str, limits: Limits, line: int | None) -> SandboxError:
     )
 
 
-def over_disk(name: str, limits: Limits) -> SandboxError:
-    """Return the error for code that filled its work folder."""
-    return SandboxMemoryError(
-        f"{name}() wrote more than {_size(limits.disk)} of files, or too many.", mend="Write less, or nothing."
-    )
+def over_disk(name: str, limits: Limits, line: int | None = None, *, is_one: bool = False) -> SandboxError:
+    """Return the error for code that filled its work folder, or one file."""
+    what = f"a file of more than {_size(limits.disk // 4)}, a quarter of what it may write{_in(line)}"
+    problem = f"{name}() wrote {what if is_one else f'more than {_size(limits.disk)} of files, or too many'}."
+    return SandboxMemoryError(problem, mend="Write less, or nothing.", line=line)
 
 
 def overcrowded(name: str) -> SandboxError:
@@ -133,6 +116,11 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
             mend = "Recurse less deeply, and leave memory and libraries in C alone."
     elif status >> 8 == OUT_OF_MEMORY:
         return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
+    elif status >> 8 == TOO_LARGE:
+        return SandboxMemoryError(
+            f"What {name}() was given does not fit into its {_size(limits.memory)} of memory.",
+            mend="Give it less, or allow more (Limits(memory=…)).",
+        )
     else:
         code = status >> 8
         how = f"ended its process with exit code {code}"
@@ -164,12 +152,20 @@ def limit_passed(name: str, reply: Mapping[str, Any], limits: Limits) -> Sandbox
         case "type":
             return SandboxTransferError(
                 f"{name}() returned {visible(str(reply.get('what'))[:200])}, which cannot leave the sandbox.",
-                mend="Return plain data: numbers, texts, lists, dicts, arrays, or what it was given.",
+                mend=_PLAIN,
             )
         case _:
             return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
 
 
+def unreadable(name: str, reason: str) -> SandboxError:
+    """Return the error for a result that is no value here."""
+    return SandboxTransferError(
+        f"{name}() returned a value that cannot be read outside the sandbox ({visible(reason[:200])}).", mend=_PLAIN
+    )
+
+
+_PLAIN = "Return plain data: numbers, texts, lists, dicts, arrays, or what it was given."
 _USE_LESS = "Work on less at once."
 
 
@@ -182,9 +178,17 @@ def _too_much(name: str, limits: Limits, line: int | None) -> str:
 
 
 def raised(
-    name: str, described: Any, limits: Limits, *, file: str, lines: Collection[tuple[str, int]], decoder: Decoder
+    name: str,
+    described: Any,
+    limits: Limits,
+    *,
+    file: str,
+    lines: Collection[tuple[str, int]],
+    decoder: Decoder,
+    errors: Mapping[int, Exception],
+    depth: int = 0,
 ) -> BaseException:
-    """Return the exception that a candidate let out, with the lines that it came through.
+    """Return the exception that a candidate let out, with the lines that it came through, and what it came from.
 
     Args:
         name: Of the function.
@@ -194,30 +198,26 @@ def raised(
         lines: Those of all code that it may have come through, with their files. Others are left out: whoever shows
             the lines of an exception would read them.
         decoder: Reads its arguments.
+        errors: What functions of the user's raised in this call, by what the child calls it.
+        depth: How many exceptions came from this one.
     """
-    frames = [
-        (found, line, visible(str(where)[:100]))
-        for found, line, where in described.get("frames", ())[:_MOST_FRAMES]
-        if type(line) is int and type(found) is str and (found, line) in lines
-    ]
-    reached = [line for found, line, _ in frames if found == file]
-    line = reached[-1] if reached else None
-    text = visible(str(described.get("text", ""))[:_LONGEST_TEXT])
-    if described.get("type") == "MemoryError":
-        error: BaseException = SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
-    elif "forbidden" in described:
-        said = visible(str(described["forbidden"])[:1000]).rstrip(".")
-        error = SandboxForbiddenError(
-            f"{name}() did what it may not{_in(line)}: {said}.",
-            mend="Compute the result from the arguments.",
-            line=line,
-        )
+    host = described.get("host")
+    if type(host) is int and host in errors:
+        return errors[host]  # the very exception
+
+    def origin(other: Any) -> BaseException:
+        options: Any = {"file": file, "lines": lines, "decoder": decoder, "errors": errors}
+        return raised(name, other, limits, **options, depth=depth + 1)
+
+    frames = _frames_in(described, lines)
+    line = next((line for found, line, _ in reversed(frames) if found == file), None)
+    text = visible(str(described.get("text", ""))[:LONGEST_TEXT])
+    passed = _passed(name, described, limits, line)
+    if passed is not None:
+        error: BaseException = passed
     else:
-        base = getattr(builtins, str(described.get("base")), None)
-        if not isinstance(base, type) or not issubclass(base, BaseException):
-            base = Exception
-        kind = decoder.decode({"!known": described["key"]}) if "key" in described else base
-        if not issubclass(base, Exception) or not issubclass(kind, Exception) or issubclass(kind, StoppingError):
+        kind, is_exact = class_of(described["kinds"], decoder)
+        if not issubclass(kind, Exception) or issubclass(kind, StoppingError):
             # It would end the user's program or its loop, or cancel a task.
             error = SandboxCrashError(
                 f"{name}() raised {visible(str(described.get('type'))[:100])}{_in(line)}, which ends programs.",
@@ -225,43 +225,42 @@ def raised(
                 line=line,
             )
         else:
-            error = _remade(base, kind, described, text, decoder)
+            others = [origin(item) for item in described.get("inner", ())[:_MOST_INNER]] if depth < _DEEPEST else []
+            inner = [item for item in others if isinstance(item, Exception)]
+            error = remade(kind, described, text, decoder, is_exact=is_exact, inner=inner)
             if isinstance(error, SyntaxError) and all(found != error.filename for found, _ in lines):
                 error.filename = None  # some show its lines
+    if depth < _DEEPEST:
+        if "cause" in described:
+            error.__cause__ = origin(described["cause"])
+        if "context" in described:
+            error.__context__ = origin(described["context"])
+        error.__suppress_context__ = described.get("is_suppressed") is True
     return with_frames(error, frames)
 
 
-def _remade(base: type[Exception], kind: Any, described: Mapping[str, Any], text: str, decoder: Decoder) -> Exception:
-    """Return an exception of a class that was raised over there, as nearly as it is known here."""
-    try:
-        args = decoder.decode(described.get("args"))
-        args = (*map(shortened, args),) if isinstance(args, tuple) else (text,)
-        state = decoder.decode(described.get("state") or {})
-    except MalformedError:
-        args, state = (text,), {}
-    name = visible(str(described.get("type"))[:100])
-    if "key" not in described and name != base.__name__:
-        # A class of the candidate's own: its name and its text are all that matters of it.
-        kind = type(name, (base,), {"__module__": "candidate", "__str__": lambda _: text})
-    if issubclass(kind, BaseExceptionGroup):
-        kind, args = Exception, (text,)
-    try:
-        error: Exception = kind(*args) if kind is base else kind.__new__(kind, *args)
-    except Exception:  # it wants other arguments than it keeps
-        error = Exception.__new__(type(name, (Exception,), {"__str__": lambda _: text}))
-    if kind is not base:
-        error.args = args
-    if isinstance(state, dict):
-        notes = state.pop("__notes__", None)
-        error.__dict__.update({name: item for name, item in state.items() if type(name) is str and name[:2] != "__"})
-        for note in notes if isinstance(notes, list) else ():
-            error.add_note(shortened(str(note)))
-    return error
+def _frames_in(described: Mapping[str, Any], lines: Collection[tuple[str, int]]) -> list[tuple[str, int, str]]:
+    return [
+        (found, line, visible(str(where)[:100]))
+        for found, line, where in described.get("frames", ())[:_MOST_FRAMES]
+        if type(line) is int and type(found) is str and (found, line) in lines
+    ]
 
 
-def shortened(value: Any) -> Any:
-    """Return *value*, which is shown as it is if it is a text, as a text that can be shown."""
-    return visible(value[:_LONGEST_TEXT]) if type(value) is str else value
+def _passed(name: str, described: Mapping[str, Any], limits: Limits, line: int | None) -> SandboxError | None:
+    """Return the error for an exception that says that a limit was passed."""
+    if described.get("type") == "MemoryError" or "memory" in described:
+        return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
+    if "large" in described:
+        return over_disk(name, limits, line, is_one=True)
+    if "forbidden" in described:
+        said = visible(str(described["forbidden"])[:1000]).rstrip(".")
+        return SandboxForbiddenError(
+            f"{name}() did what it may not{_in(line)}: {said}.",
+            mend="Compute the result from the arguments.",
+            line=line,
+        )
+    return None
 
 
 def with_line(error: BaseException, file: str, name: str, line: int | None) -> BaseException:
@@ -273,24 +272,35 @@ def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> B
     """Return *error* as if it had come through *frames*, outermost first: handlers show their lines."""
     traceback = None
     for file, line, name in reversed(frames):
-        traceback = TracebackType(traceback, _frame(file, name), 0, max(line, 1))
+        traceback = TracebackType(traceback, _frame(file, name, max(line, 1)), 0, max(line, 1))
     return error.with_traceback(traceback)
 
 
-def _frame(file: str, name: str) -> FrameType:
-    """Return a frame of a function *name* in *file*."""
+def _frame(file: str, name: str, line: int) -> FrameType:
+    """Return a frame of a function *name* in *file*, which is in *line*."""
     namespace: dict[str, Any] = {"getframe": sys._getframe}  # noqa: SLF001 - there is no other way to one
     code = compile("frame = getframe()", file, "exec")
     # Places would be those in the text above, and what shows exceptions looks for the part of the line that they mean.
-    table = bytes([_NO_PLACE] * (len(code.co_code) // 2))
-    code = code.replace(co_name=name, co_qualname=name, co_linetable=table)
+    first, *others = [_LINE_ALONE] * (len(code.co_code) // 2)
+    table = bytes([first, *_number(line - 1 << 1), *(byte for entry in others for byte in (entry, 0))])
+    code = code.replace(co_name=name, co_qualname=name, co_firstlineno=1, co_linetable=table)
     exec(code, namespace)  # noqa: S102 - the text stands above
     frame: FrameType = namespace.pop("frame")
     return frame
 
 
-#: In the table of places of a code object: one instruction, nowhere. See Objects/locations.md of CPython.
-_NO_PLACE = 0x80 | 15 << 3
+#: In the table of places of a code object: one instruction, in a line so many below the one before, and nowhere in it.
+#: See Objects/locations.md of CPython.
+_LINE_ALONE = 0x80 | 13 << 3
+
+
+def _number(value: int) -> list[int]:
+    """Return *value* as numbers stand in that table."""
+    parts = [value & 0x3F]
+    while value := value >> 6:
+        parts[-1] |= 0x40
+        parts.append(value & 0x3F)
+    return parts
 
 
 def show_lines(owner: Any, file: str, source: str) -> None:

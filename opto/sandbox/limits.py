@@ -11,7 +11,8 @@ class Limits(NamedTuple):
     """How much a candidate may use. Sizes are in bytes.
 
     Attributes:
-        seconds: For one call. What the host takes for calls that it offers is not counted.
+        seconds: For one call. What the host takes for calls that it offers is not counted, nor is reading large
+            arguments, for which there is a second for each 2 MB.
         start: Seconds to load the code with its imports.
         memory: Address space, besides that of Python itself. Not enforced on macOS.
         output: What one call may print, in characters.

@@ -203,6 +203,10 @@ class Sandbox(Block):
             IsolationError: What was asked for is not to be had.
         """
         tree = _parsed(source)
+        if like is not None and not isinstance(like, FunctionType):
+            raise SourceError(
+                f"like={like!r:.80} is no function that was written in Python.", mend="Give the function itself."
+            )
         definition = find_definition(tree, name or (like.__name__ if like is not None else None))
         if definition is None:
             raise SourceError(
@@ -327,6 +331,10 @@ def _engines() -> Any:
 
 
 def _parsed(source: str) -> ast.Module:
+    if not isinstance(source, str):
+        raise SourceError(
+            f"The code is of the type {type(source).__name__}, not a text.", mend="Give the text of a function."
+        )
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
 from opto.sandbox.child.folders import is_over
+from opto.sandbox.child.offers import seconds_to_read
 from opto.sandbox.limits import Limits
 from opto.sandbox.zygote import QUIETLY, Zygote, quiet
 
@@ -158,37 +159,40 @@ class Child:
 
         Args:
             message: What is to be done.
-            seconds: How long the child may take.
+            seconds: How long the child may take, besides what it takes to read what it is sent.
             serve: Returns the answer to what it asks.
 
         Raises:
-            Late: It took longer than *seconds*, not counting what the host took.
+            Late: It took longer than that, not counting what the host took.
             Ended: The child is gone.
             OverDisk: It has filled its folder.
             Overcrowded: It has started many threads.
             Misbehaved: Its answer is none.
         """
         number = int.from_bytes(os.urandom(6), "big")
-        until = time.monotonic() + seconds
+        data = dumps({**message, "n": number, "seconds": seconds})
+        until = time.monotonic() + seconds + seconds_to_read(len(data))
         self.is_busy, self._has_asked = True, False
-        yield from self._write({**message, "n": number, "seconds": seconds}, until)
+        yield from self._write(data, until)
         while True:
             # Where answers are always there already, nobody waits, which is where time is looked at otherwise.
             self._look(until)
             reply = yield from self._read(until)
             if type(reply) is not dict or reply.get("n") != number:
                 raise Misbehaved("an answer to something else")
+            if "has_read" in reply:
+                until = min(until, time.monotonic() + seconds)
+                continue
             if "host" not in reply:
                 self.is_busy = False
                 return reply
             self._has_asked = True
             left = until - time.monotonic()
-            answer = yield from serve(reply)
-            until = time.monotonic() + left
-            yield from self._write(answer, until)
+            data = dumps((yield from serve(reply)))
+            until = time.monotonic() + left  # what is read now counts: it can ask for more again and again
+            yield from self._write(data, until)
 
-    def _write(self, message: Mapping[str, Any], until: float) -> Steps:
-        data = dumps(message)
+    def _write(self, data: bytes, until: float) -> Steps:
         rest = memoryview(_LENGTH.pack(len(data)) + data)
         while True:
             try:

@@ -117,7 +117,7 @@ class Zygote:
             last = Path(said).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             self._close()
             raise IsolationError(
-                f"The process for candidates did not start with {' '.join(command[:2])} ({last[:300]}).",
+                f"The process for candidates did not start with {variant.bubblewrap or sys.executable} ({last[:300]}).",
                 mend="See whether this Python runs with -I -S, or use isolation='none'.",
             ) from None
 
@@ -376,7 +376,10 @@ def _wrapping(program: str | None, root: str) -> list[str]:
     """Return the beginning of a command that shuts the rest in by namespaces."""
     if program is None:
         return []
-    command = [program, "--unshare-all", "--new-session", "--cap-drop", "ALL"]
+    # Inside, the folder of the work folders is a mount, which only somebody outside can remove: also when whoever asked
+    # for all of this is gone without a word.
+    around = ["/bin/sh", "-c", '"$@"; rmdir -- "$0" 2> /dev/null', root]
+    command = [*around, program, "--die-with-parent", "--unshare-all", "--new-session", "--cap-drop", "ALL"]
     for path in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime"):
         command += ["--ro-bind-try", path, path]
     for path in (*standard_folders(), *site_folders(), _PACKAGE, sys.prefix, os.path.realpath(sys.executable)):

@@ -23,6 +23,7 @@ from opto.errors import (
     SandboxForbiddenError,
     SandboxMemoryError,
     SandboxTimeoutError,
+    SourceError,
 )
 from opto.sandbox import Limits, Sandbox, talk
 from opto.sandbox.child.offers import NOT_STARTED
@@ -265,7 +266,7 @@ def test_no_process_that_ends_ends_a_program_that_heeds_pipes(level):
     assert done.stdout.split() == ["SandboxCrashError", "4"], (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1", "0, 2", "1, 2", "0, 1, 2"])
 def test_a_program_may_have_closed_its_standard_files(closed, tmp_path):
     said = tmp_path / "said"
     pid = os.fork()
@@ -363,3 +364,82 @@ def test_an_argument_is_not_called_in_place_of_the_candidate(sandbox):
         assert candidate.function(5) == [5, 1, 2]
         candidate.function(lambda *args: called.append(args))
     assert called == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import asyncio\n    await asyncio.sleep(0)\n    return x",
+        "from asyncio import sleep\n    await sleep(0)\n    return x",
+        "import asyncio\n    async def g(): return x\n    return (await asyncio.gather(g(), g()))[1]",
+        "from asyncio import TaskGroup, sleep, timeout\n    async with timeout(5), TaskGroup() as group:\n"  # noqa: ISC004
+        "        task = group.create_task(sleep(0, x))\n    return task.result()",
+        "await pause()\n    return x\nasync def pause():\n    import asyncio\n    await asyncio.sleep(0)",
+        "from waiting_for import pause\n    await pause()\n    return x",
+    ],
+)
+def test_coroutines_may_import_what_they_wait_with_when_they_run(sandbox, body, tmp_path, monkeypatch):
+    (tmp_path / "waiting_for.py").write_text("import asyncio\nasync def pause():\n    await asyncio.sleep(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "waiting_for", raising=False)
+    import waiting_for  # noqa: F401 - a module of the program's
+
+    with sandbox.load(f"async def f(x):\n    {body}\n", "f", imports=["waiting_for"]) as candidate:
+        assert asyncio.run(candidate.function(3)) == 3
+        assert candidate(4) == 4
+
+
+def test_coroutines_that_wait_for_nothing_have_no_loop_made_for_them(sandbox):
+    source = "import sys\nasync def f():\n    import json\n    return 'asyn' + 'cio' in sys.modules\n"
+    with sandbox.load(source) as candidate:
+        assert candidate() is False
+
+
+class TestLargeArguments:
+    def test_reading_them_takes_no_time_of_the_candidates(self, sandbox):
+        rows = [{"a": number, "b": str(number), "c": [1, 2.5]} for number in range(150_000)]
+        brief = Sandbox(sandbox.isolation, limits=Limits(seconds=0.3))
+        with brief.load("def f(x):\n    return len(x)\n") as candidate:
+            assert candidate(rows) == len(rows)
+
+    def test_they_give_no_time_to_code_that_goes_on(self, sandbox):
+        brief = Sandbox(sandbox.isolation, limits=Limits(seconds=0.3, memory=4 << 30))
+        # Reading so much may take a minute, which is not for this.
+        with brief.load("def f(x):\n    while True: pass\n") as candidate, pytest.raises(SandboxTimeoutError) as error:
+            candidate("x" * 120_000_000)
+        assert error.value.line == 2
+
+    @pytest.mark.parametrize("size", [30_000_000, 120_000_000])
+    def test_those_that_do_not_fit_are_said_to_be_that(self, sandbox, size):
+        small = Sandbox(sandbox.isolation, limits=Limits(memory=64 << 20))
+        with small.load("def f(x):\n    return 1\n") as candidate:
+            with pytest.raises(SandboxMemoryError, match=r"What f\(\) was given does not fit into its 64 MiB"):
+                candidate(["x" * 10] * (size // 13))
+            assert candidate(1) == 1
+
+
+def test_a_library_for_which_there_is_no_room_is_a_limit(sandbox):
+    raising = "def f():\n    raise ImportError('x.so: failed to map segment from shared object')\n"
+    with sandbox.load(raising) as candidate, pytest.raises(SandboxMemoryError, match="used more than 1 GiB of memory"):
+        candidate()
+
+
+def test_a_candidate_sees_none_of_its_settings(sandbox):
+    with sandbox.load("import sys\ndef f():\n    return sys.argv, sys.orig_argv\n") as candidate:
+        assert candidate() == ([""], [""])
+
+
+@pytest.mark.parametrize("kind", ["UserWarning", "DeprecationWarning", "ResourceWarning"])
+def test_warnings_are_printed(sandbox, kind):
+    with sandbox.load(f"import warnings\ndef f():\n    warnings.warn('mind', {kind})\n") as candidate:
+        candidate()
+        assert f"{kind}: mind" in candidate.output
+
+
+def test_code_is_a_text_and_takes_the_place_of_a_function(sandbox):
+    with pytest.raises(SourceError, match="The code is of the type int, not a text. Give the text of a function."):
+        sandbox.load(5)
+    with pytest.raises(
+        SourceError, match="like=5 is no function that was written in Python. Give the function itself."
+    ):
+        sandbox.load(SAME, like=5)

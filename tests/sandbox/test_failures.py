@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from opto.errors import SandboxCrashError, StoppingError
+from opto.errors import SandboxCrashError, SandboxForbiddenError, SandboxTransferError, StoppingError
 from opto.sandbox import Sandbox
 from opto.sandbox.failures import visible
 
@@ -117,9 +117,14 @@ def test_a_syntax_error_names_no_file_of_somebody_elses(sandbox, tmp_path):
         {"limit": "output", "line": 10**4000},
         {"limit": "nothing"},
         {"ok": 1, "lost": 5},
-        {"error": {"type": "X", "base": "Exception", "key": "nobody's"}},
-        {"error": {"type": "X", "base": "Exception", "frames": [[1]]}},
+        {"error": {"type": "X", "kinds": ["nobody's"]}},
+        {"error": {"type": "X", "kinds": [["builtins", "Exception"]], "frames": [[1]]}},
         {"error": 5},
+        {"error": {"type": "X", "kinds": [5]}},
+        {"error": {"type": "X", "kinds": [["builtins", "len", "x"]]}},
+        {"error": {"type": "X", "kinds": [["pydantic_core._pydantic_core", "ValidationError"]], "found": [5, [5]]}},
+        {"error": {"type": "X", "kinds": [["builtins", "Exception"]], "inner": [5]}},
+        {"error": {"type": "X", "kinds": [["builtins", "Exception"]], "cause": 5}},
         {"ok": {"!int": 5}},
         {"ok": {"!decimal": "\x1b"}},
         {"host": "\x1b" * 10_000, "args": [], "kwargs": {}},
@@ -132,3 +137,16 @@ def test_forged_answers_are_errors_of_the_sandbox(sandbox, answer):
     assert type(error).__name__.startswith("Sandbox")
     assert len(str(error)) < 600
     assert "\x1b" not in str(error)
+
+
+def test_a_result_that_cannot_be_read_is_one(sandbox):
+    error = says(sandbox, {"ok": {"!member": ["nobody's", "UP"]}})
+    assert type(error) is SandboxTransferError
+    assert str(error).startswith("f() returned a value that cannot be read outside the sandbox (KeyError")
+
+
+def test_imports_that_are_allowed_are_named(sandbox):
+    error = caught(sandbox.load("def f():\n    import numpy\n", imports=["attrs", "rich.text"]))
+    assert type(error) is SandboxForbiddenError
+    assert "import numpy is not allowed here; what is, is the harmless part of the standard library and " in str(error)
+    assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)

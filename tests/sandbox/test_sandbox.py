@@ -557,9 +557,17 @@ for source in ("def f(x):\\n    y = 1\\n    return y / x\\n", "def f(x):\\n    w
 
 
 class TestNothingIsLeft:
-    @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "os.kill(os.getpid(), 9)", "os._exit(0)"])
-    def test_when_the_program_ends(self, end):
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    @pytest.mark.parametrize("isolation", ["auto", "strict"])
+    @pytest.mark.parametrize(
+        "end", ["", "raise SystemExit(3)", "os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)", "os._exit(0)"]
+    )
+    def test_when_the_program_ends(self, end, isolation):
+        if isolation == "strict":
+            try:
+                Sandbox("strict").prepare()
+            except IsolationError:
+                pytest.skip("this kernel does not offer it")
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OPTO_ISOLATION": isolation}
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM + end], capture_output=True, text=True, env=environment, check=False
         )

@@ -49,11 +49,19 @@ def guarded_builtins(allowed: frozenset[str], refused: frozenset[str]) -> dict[s
     return {**vars(builtins), "__import__": guarded_import}
 
 
+_MOST_NAMED = 12
+
+
 def _check(name: str, allowed: frozenset[str], refused: frozenset[str]) -> None:
     parts = name.split(".")
     above = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
     if above & refused or (not above & allowed and _exists(parts[0])):
-        raise ForbiddenError(f"import {name} is not allowed here; only harmless modules are")
+        others = sorted({item.partition(".")[0] for item in allowed} - {*sys.stdlib_module_names, "opto"})[:_MOST_NAMED]
+        besides = f" and {', '.join(others)}" if others else ""
+        raise ForbiddenError(
+            f"import {name} is not allowed here; what is, is the harmless part of the standard library{besides} "
+            f"(the program allows more with Sandbox(imports=[{parts[0]!r}]))"
+        )
 
 
 def _exists(name: str) -> bool:

@@ -27,11 +27,13 @@ class Spaces:
     Attributes:
         files: File names of its code, by which its lines are told from those of libraries.
         function: The candidate, once it is loaded.
+        needs_loop: True if some of the code may ask for the event loop that it runs in.
     """
 
     def __init__(self, objects: Objects, harmless: frozenset[str]) -> None:
         self.files: set[str] = set()
         self.function: Any = None
+        self.needs_loop = False
         self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
@@ -151,6 +153,7 @@ class Spaces:
         The arguments of the function are the closure variables of the original. A class around it makes private names
         mean what they mean in the original.
         """
+        self.needs_loop = self.needs_loop or _asks_for_loop(entry["source"], tree)
         given = {**entry["free"], **put_names(tree, entry["name"], entry.get("defaults", {}))}
         free = {name: self._value(item, decoder) for name, item in given.items()}
         if entry.get("class") is not None:
@@ -179,6 +182,17 @@ def _as(how: str | None, made: Any) -> Any:
     if how is None:
         return made
     return found("functools" if how == "cached_property" else "builtins", how)(made)
+
+
+def _asks_for_loop(source: str, tree: ast.Module) -> bool:
+    """True if *source* speaks of event loops, or has functions that import what may: a package, while it runs."""
+    if "asyncio" in source:
+        return True
+    if "async " not in source:
+        return False
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports]
+    return any(name.partition(".")[0] not in sys.stdlib_module_names for name in names)
 
 
 def _is_main_block(item: ast.stmt) -> bool:

@@ -2,6 +2,7 @@
 
 import _thread
 import builtins
+import gc
 import io
 import mmap
 import os
@@ -14,11 +15,12 @@ from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
-from .codec import CannotCrossError, Decoder, dumps, loads
-from .guard import ForbiddenError, guard_actions
+from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
+from .errors import Describer
+from .guard import guard_actions
 from .objects import Objects, Ready
-from .offers import OUT_OF_MEMORY
-from .spaces import Spaces, find_line, frames_of
+from .offers import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
+from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
 
@@ -45,9 +47,16 @@ class Worker:
         self._decoder = Decoder(self._objects.read)
         self._encode = self._objects.form
         self._begin = guard_actions(os.getcwd(), order["guarded"]) if order["guard"] else None
-        self._number = 0
+        self._number = self._size = 0
+        self._is_reading = True
         self._talking = _thread.RLock()
-        self._errors: dict[int, tuple[int, BaseException]] = {}
+        self._of_hosts: dict[int, tuple[int, BaseException]] = {}
+        self._errors = Describer(
+            self._spaces.files,
+            key_of=self._objects.key_of,
+            number_of=lambda error: self._of_hosts.get(id(error), (None,))[0],
+            encode=self._encode,
+        )
         # Address space, which is what is limited; not memory, which would take time.
         self._spare = mmap.mmap(-1, _RESERVE)
 
@@ -59,23 +68,24 @@ class Worker:
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
         try:
             while True:
+                self._is_reading = True
                 message = self._receive()
                 self._number = message["n"]
                 self._send(self._answer(message))
         except MemoryError:  # arguments or a result that are too large to be read or written
-            os._exit(OUT_OF_MEMORY)
+            os._exit(TOO_LARGE if self._is_reading else OUT_OF_MEMORY)
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._output.begin()
-        with suppress(ValueError, OSError):
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + message["seconds"]) + 2, hard))
+        _limit_time(message["seconds"] + seconds_to_read(self._size))
         try:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
         except BaseException as error:  # anything may come out of code that somebody else wrote
             if isinstance(error, MemoryError):
+                if self._is_reading:
+                    raise
                 self._spare.close()
-            answer = {"error": self._describe(error)}
+            answer = {"error": self._errors.describe(error)}
             del error
         answer["n"] = message["n"]
         if text := self._output.text():
@@ -86,6 +96,7 @@ class Worker:
         return answer
 
     def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._is_reading = False
         function = self._spaces.load(message["scope"], self._decoder, self._begin)
         names = function.__code__.co_varnames
         defaults = function.__defaults__ or ()
@@ -105,12 +116,18 @@ class Worker:
     def _call(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._spaces.define(message.get("classes", ()), self._decoder)
         self._objects.begin()
-        self._errors.clear()
+        self._of_hosts.clear()
         decode = self._decoder.value
-        arguments = [decode(form) for form in message["args"]]
-        named = {name: decode(form) for name, form in message["kwargs"].items()}
+        with _Uncollected(self._size):
+            arguments = [decode(form) for form in message["args"]]
+            named = {name: decode(form) for name, form in message["kwargs"].items()}
         function = decode(message["of"]) if "of" in message else self._spaces.function
-        value = _settled(function(*arguments, **named))
+        self._is_reading = False
+        if self._size > LARGE:
+            # Only what follows takes of its time.
+            self._send({"n": self._number, "has_read": True})
+            _limit_time(message["seconds"])
+        value = _settled(function(*arguments, **named), needs_loop=self._spaces.needs_loop)
         try:
             answer = {"ok": self._encode(value)}
         except CannotCrossError as error:
@@ -133,30 +150,10 @@ class Worker:
                 error: BaseException = kind(reply["error"]["text"])
             except TypeError:  # it wants more than a text
                 error = RuntimeError(reply["error"]["text"])
-            self._errors[id(error)] = (reply["error"]["id"], error)
+            self._of_hosts[id(error)] = (reply["error"]["id"], error)
             raise error
         value = self._decoder.value(reply["ok"])
         return Ready(value) if reply.get("awaited") else value
-
-    def _describe(self, error: BaseException) -> dict[str, Any]:
-        """Return *error* as data."""
-        frames = frames_of(error, self._spaces.files)
-        kind = type(error)
-        base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-        described: dict[str, Any] = {"type": kind.__name__[:100], "base": base.__name__, "frames": frames}
-        described["text"] = _text_of(error)
-        if isinstance(error, PermissionError) and error.errno in {1, 13}:
-            described["forbidden"] = error.strerror if isinstance(error, ForbiddenError) else described["text"]
-        if (host := self._errors.get(id(error))) is not None:
-            described["host"] = host[0]
-        if (key := self._objects.key_of(kind)) is not None:
-            described["key"] = key
-        for name, values in (("args", error.args), ("state", error.__dict__)):
-            try:
-                described[name] = self._encode(values)
-            except BaseException:  # a class of its own may do anything here
-                described[name] = None
-        return described
 
     def _say_too_much(self) -> NoReturn:
         line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it
@@ -176,7 +173,13 @@ class Worker:
 
     def _receive(self) -> Any:
         head = self._read(_LENGTH.size)
-        return loads(self._read(*_LENGTH.unpack(head)))
+        (self._size,) = _LENGTH.unpack(head)
+        data = self._read(self._size)
+        try:
+            with _Uncollected(self._size):
+                return loads(data)
+        except MalformedError:  # what comes is well-formed: there was no room
+            raise MemoryError from None
 
     def _read(self, size: int) -> bytes:
         data = os.read(self._talk, min(size, 1 << 20))
@@ -190,6 +193,28 @@ class Worker:
         if left:
             os._exit(0)
         return b"".join(parts)
+
+
+def _limit_time(seconds: float) -> None:
+    """Let this process compute for *seconds* from now on."""
+    with suppress(ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 2, hard))
+
+
+class _Uncollected:
+    """Around what makes many objects from *size* bytes, none of which is garbage: nobody looks for any meanwhile."""
+
+    def __init__(self, size: int) -> None:
+        self._is_worth_it = size > LARGE and gc.isenabled()
+
+    def __enter__(self) -> None:
+        if self._is_worth_it:
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_worth_it:
+            gc.enable()
 
 
 class _Output(io.StringIO):
@@ -215,17 +240,10 @@ class _Output(io.StringIO):
         return super().write(text)
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str.__str__(str(error))[:_LONGEST_TEXT]
-    except BaseException:  # a class of its own may do anything here
-        return ""
-
-
-def _settled(value: Any) -> Any:
+def _settled(value: Any, *, needs_loop: bool) -> Any:
     """Return what comes of *value* in the end, if it is still to be run."""
     if isinstance(value, CoroutineType):
-        return _awaited(value)
+        return _awaited(value, needs_loop=needs_loop)
     if isinstance(value, GeneratorType):
         return [*value]
     if isinstance(value, AsyncGeneratorType):
@@ -233,14 +251,16 @@ def _settled(value: Any) -> Any:
         async def gathered() -> list[Any]:
             return [item async for item in value]
 
-        return _awaited(gathered())
+        return _awaited(gathered(), needs_loop=needs_loop)
     return value
 
 
-def _awaited(coroutine: "Coroutine[Any, Any, Any]") -> Any:
+def _awaited(coroutine: "Coroutine[Any, Any, Any]", *, needs_loop: bool) -> Any:
     # Most await nothing but calls of hosts, which are over when they return; an event loop takes long to import.
-    if "asyncio" in sys.modules:
-        return sys.modules["asyncio"].run(coroutine)
+    if needs_loop or "asyncio" in sys.modules:
+        import asyncio  # noqa: PLC0415 - as just said
+
+        return asyncio.run(coroutine)
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -304,11 +305,14 @@ def main() -> None:
     """Serve the process that started this one, over the socket whose number is the first argument."""
     control = socket.socket(fileno=int(sys.argv[2]))
     settings = json.loads(sys.argv[3])
+    sys.argv[:] = sys.orig_argv[:] = [""]  # which are none of a candidate's business
     sys.path += settings["paths"]
     sys.dont_write_bytecode = True
     for name in settings["preload"]:
         with suppress(Exception):  # whoever needs it will see why it fails
             __import__(name)
+    # Its code stands for that of a program: what it warns of is shown, too, where libraries would not show it.
+    warnings.filterwarnings("default", module=r"candidate(\.|\Z)")
     kernel.adopt_orphans()
     gc.collect()
     gc.freeze()
