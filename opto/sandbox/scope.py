@@ -98,7 +98,7 @@ class Scope:
                 self.free[free_name] = {"do": "host", "key": free_name}
             elif free_name in self.names.free and free_name != "__class__":
                 try:
-                    entry = self.free[free_name] = self.entry(free_name, free[free_name], space, what=name)
+                    entry = self.free[free_name] = self.entry(free_name, free[free_name], "", what=name)
                 except SandboxTransferError as error:
                     raise self._advised(error, free_name) from None
                 self._note(entry, free, free_name)

@@ -64,6 +64,7 @@ class Sources:
         self._scope = scope
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
+        self._open: dict[int, str] = {}  # functions in the making
         self._making: set[type] = set()
         self._of_source: set[str] = set()  # keys of classes
         self._states: list[tuple[_Entry, Mapping[str, Any], str]] = []
@@ -82,14 +83,19 @@ class Sources:
         """
         home = (inner.__module__ or asked[0], name_of(inner))
         is_at_home = getattr(sys.modules.get(home[0]), home[1], None) is given
+        if id(given) in self._open:  # by way of a closure variable, as functions in functions call each other
+            return {"do": "later", "of": self._open[id(given)]}
         if is_at_home and home in self.done and home != asked:
             return {"do": "same", "of": home[0], "name": home[1]}
-        self.done.add(home)
-        entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
-        state = state_of_function(given)
-        if state:
-            entry["id"] = f"{home[0]}.{home[1]}.{len(self._scope.entries)}"
-            self._note_state({"do": "state", "of": entry["id"]}, vars(given), state)
+        if is_at_home or home == asked:
+            self.done.add(home)
+        number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self._scope.entries)}"
+        try:
+            entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
+        finally:
+            del self._open[id(given)]
+        entry["id"] = number
+        self._note_state({"do": "state", "of": number}, getattr(given, "__dict__", {}), state_of_function(given))
         if not is_at_home or home == asked:
             return entry
         self._scope.entries.append({**entry, "as": home[1], "into": home[0]})
@@ -125,7 +131,7 @@ class Sources:
         names = names_in(tree)
         names = names._replace(free=(*dict.fromkeys((*names.free, *noted)),))
         scope.modules |= {module.partition(".")[0] for module in names.modules}
-        inner = {key: scope.entry(key, item, space, what=name) for key, item in free.items() if key in names.free}
+        inner = {key: scope.entry(key, item, "", what=name) for key, item in free.items() if key in names.free}
         scope.bring(names, values, space, skip=free, what=name, needed=needed)
         return {
             "do": "source",
@@ -248,7 +254,7 @@ class Sources:
             outer = getattr(outer, part, None)
         if not isinstance(outer, type) or vars(outer).get(name) is not kind or outer in self._making:
             return None
-        if outer not in self._keys and (is_own(outer, self._scope.adapt) or self._scope.importable(outer)):
+        if is_own(outer, self._scope.adapt) or self._scope.importable(outer):
             return None
         try:
             key = self.key_of(outer)
@@ -269,7 +275,10 @@ class Sources:
         try:
             yield self._by_source(kind, values, closures_in(kind), kind.__module__)
         except SandboxTransferError as error:
-            stand_in = stand_in_for(kind, self._scope.values)
+            try:
+                stand_in = stand_in_for(kind, self._scope.values)
+            except CannotCrossError:  # a default value
+                raise error from None
             if stand_in is None:
                 raise
             yield stand_in

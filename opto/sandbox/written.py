@@ -103,9 +103,14 @@ def stand_in_for(kind: type, values: Any) -> dict[str, Any] | None:
         members: Any = [(name, member.value) for name, member in named.items()]
         what = "enum"
     elif hasattr(kind, "_fields"):
-        members, what = [*kind._fields], "named"
+        given = getattr(kind, "_field_defaults", {})
+        members, what = [[name, *([given[name]] if name in given else [])] for name in kind._fields], "named"
     elif hasattr(kind, "__dataclass_fields__"):
-        members, what = [*kind.__dataclass_fields__], "dataclass"
+        members = []
+        for name, field in kind.__dataclass_fields__.items():
+            given = {part: getattr(field, part) for part in ("default", "default_factory")}
+            members.append([name, {part: x for part, x in given.items() if type(x).__name__ != "_MISSING_TYPE"}])
+        what = "dataclass"
     else:
         return None
     return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": values.form(members)}

@@ -1,5 +1,6 @@
 """What a candidate uses of the program is what it is there now, and not what its source would make of it anew."""
 
+import dataclasses
 import enum
 import functools
 import linecache
@@ -8,7 +9,7 @@ import sys
 import types
 import xml.etree.ElementTree  # noqa: ICN001 - looked up by the name of the package
 import zipfile
-from dataclasses import dataclass
+from collections import namedtuple
 from typing import ClassVar
 
 import pytest
@@ -118,6 +119,30 @@ def times(number):
     return decorate
 
 
+def recursive():
+    def down(n):
+        return [n, *(up(n - 1) if n else [])]
+
+    def up(n):
+        return down(n)
+
+    return down, up
+
+
+def renamed(x):
+    return x + 1
+
+
+down, up = recursive()
+FIRST = renamed
+
+
+def renamed(x):
+    return x + 2
+
+
+Made = dataclasses.make_dataclass("Made", [("x", int), ("y", list, dataclasses.field(default_factory=list))])
+Tupled = namedtuple("Tupled", "a b", defaults=[3])  # noqa: PYI024 - it has no class statement
 TRIPLED, CALLED = times(3)(scaled), Calls(scaled, 2)
 
 
@@ -132,7 +157,7 @@ Registry.lock = STUCK
 Registry.added = [1]
 
 
-@dataclass
+@dataclasses.dataclass
 class Options:
     size: int = 3
     factor: "int" = 2
@@ -277,6 +302,15 @@ class TestAttributes:
 
     def test_wrappers_that_are_made_by_a_call_are_there(self, sandbox):
         assert run(sandbox, "[TRIPLED(2), CALLED(2), scaled(2)]") == [63, 42, 21]
+
+    def test_functions_that_call_each_other_are_there(self, sandbox):
+        assert run(sandbox, "[down(2), up(1), x(1)]", recursive()[0]) == [[2, 1, 0], [1, 0], [1, 0]]
+
+    def test_functions_that_have_had_the_same_name_are_there(self, sandbox):
+        assert run(sandbox, "[FIRST(1), renamed(1)]") == [2, 3]
+
+    def test_classes_made_by_a_call_have_their_default_values(self, sandbox):
+        assert run(sandbox, "[Made(1).y, Tupled(1).b, x.b]", Tupled(1, 2)) == [[], 3, 2]
 
 
 class TestLambdas:

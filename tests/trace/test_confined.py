@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import enum
 import math
 import os
 import random
@@ -378,6 +379,26 @@ class TestWhatItUses:
         own = told(whole(agent))
         learn(whole, whole.parameter.data.replace("agent.factor.data, ", "agent.factor, "))
         assert told(whole(agent)) == own
+
+    def test_classes_in_the_class_of_self_are_the_same_in_default_values(self):
+        class Agent(Module):
+            class Mode(enum.Enum):
+                A = 1
+                B = 2
+
+            def __init__(self):
+                self.mode = self.Mode.A
+
+            def helper(self, mode=Mode.B):
+                return [mode.name, self.mode is self.Mode.A]
+
+            @bundle(trainable=True)
+            def act(self, x):
+                return self.helper()
+
+        agent = Agent()
+        learn(agent.act, "def act(self, x):\n    return [*self.helper(), self.mode is self.Mode.A]\n")
+        assert agent.act(1).data == ["B", True, True]
 
     def test_containers_in_nodes_are_the_same_object_at_each_look(self):
         memory = node([1])

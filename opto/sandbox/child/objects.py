@@ -232,16 +232,17 @@ def stand_in(kind: str, name: str, members: Iterable[Any]) -> type:
     Args:
         kind: ``dataclass``, ``enum``, ``named`` or ``object``.
         name: Of the class.
-        members: Names of its fields; pairs of names and values for ``enum``.
+        members: Of its fields, the names, each with what it is if it is left out; of an ``enum``, names and values.
     """
     if kind == "enum":
         return Enum(name, list(members))  # type: ignore[return-value]
     if kind == "named":
         from collections import namedtuple  # noqa: PLC0415 - few functions need it
 
-        return namedtuple(name, list(members))  # noqa: PYI024 - its fields are data
+        names, defaults = [item[0] for item in members], [item[1] for item in members if len(item) > 1]
+        return namedtuple(name, names, defaults=defaults)  # noqa: PYI024 - its fields are data
     if kind == "dataclass":
-        from dataclasses import make_dataclass  # noqa: PLC0415 - the same
+        from dataclasses import field, make_dataclass  # noqa: PLC0415 - the same
 
-        return make_dataclass(name, list(members))
+        return make_dataclass(name, [(item, object, field(**given)) for item, given in members])
     return type(name, (), {})

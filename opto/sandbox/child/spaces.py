@@ -105,7 +105,7 @@ class Spaces:
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":
                 return found("logging", "getLogger")(entry["name"])
-            case "outside" | "class" | "property" | "inside":
+            case "outside" | "class" | "property" | "inside" | "later":
                 return self._part(entry, decoder)
             case "stand-in":
                 return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
@@ -122,10 +122,20 @@ class Spaces:
             case "property":
                 functions = (entry[part] for part in ("get", "set", "delete"))
                 return property(*(item and self._value(item, decoder) for item in functions))
+            case "later":
+                return self._later(entry["of"])
             case "inside":
                 return vars(self._objects.known[entry["of"]])[entry["name"]]
             case _:
                 return Outside(entry["why"])
+
+    def _later(self, number: str) -> Any:
+        """Return what calls the function *number*, which is made of what asks for this."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._functions[number](*args, **kwargs)
+
+        return call
 
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)
