@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from threading import RLock
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
 from opto.nodes import ParameterNode
+from opto.sandbox import Sandbox
 from opto.trace.binding import make_binder, with_names
 from opto.trace.calls import Call, make_runner
 from opto.trace.confined import Confined, note_of_borders, sandbox_for, warn_of_borders
@@ -45,11 +47,12 @@ class CodeVersions:
         asked: True once somebody has looked the function up on the instance that owns this code.
     """
 
-    __slots__ = ("asked", "definition", "parameter", "version")
+    __slots__ = ("_making", "asked", "definition", "parameter", "version")
 
     def __init__(self, definition: Definition) -> None:
         assert definition.code is not None
         assert definition.source is not None
+        self._making = RLock()
         self.definition = definition
         self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
@@ -66,6 +69,7 @@ class CodeVersions:
     def revived(cls, definition: Definition, parameter: ParameterNode[str], *, asked: bool) -> "CodeVersions":
         """Return code as it was before, whose source is not compiled yet."""
         code = _new(cls)
+        code._making = RLock()  # noqa: SLF001 - its own
         code.definition, code.parameter, code.asked = definition, parameter, asked
         code.version = cls._unknown(definition)
         return code
@@ -113,9 +117,14 @@ class CodeVersions:
             return self.version
         sandbox = sandbox_for(definition)
         sandbox.prepare()  # what is not to be had is no fault of the code
-        confined = self.version.confined
-        if confined is not None and confined.is_current(source, sandbox, args):
-            return self.version
+        with self._making:  # calls at the same time meet one candidate, which tells apart who draws numbers by chance
+            return self._current(source, sandbox, args, kwargs)
+
+    def _current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
+        """Return the version in *sandbox*, which is made if there is none, or another one now."""
+        version, definition = self.version, self.definition
+        if version.confined is not None and version.confined.is_current(source, sandbox, args):
+            return version
         try:
             self._check(source)
             confined = Confined(source, definition, sandbox, args)
@@ -124,8 +133,8 @@ class CodeVersions:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
             self.call_of(definition.function).fail(keys, inputs, [], cause)
-        self.version = Version(None, function, make_runner(self.call_of(function, confined)), confined)
-        return self.version
+        version = self.version = Version(None, function, make_runner(self.call_of(function, confined)), confined)
+        return version
 
     def _check(self, source: str) -> None:
         """Refuse what the domain refuses: whoever set the value may not have asked, and callers rely on it."""
