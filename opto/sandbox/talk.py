@@ -5,6 +5,7 @@ import re
 import select
 import struct
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from inspect import isawaitable
@@ -132,6 +133,8 @@ class Child:
             finally:
                 os.close(writer)
             self._talk, self._trace = self._socket.fileno(), reader
+        # Refers to it from outside: in a circle, Python might find it open before it finds this object.
+        self._close = weakref.finalize(self, self._socket.close)
         self._seen = time.monotonic()
         self._rest = b""
 
@@ -286,7 +289,7 @@ class Child:
         if self.is_ended:
             return None
         self._talk = -1
-        self._socket.close()
+        self._close()
         os.close(self._trace)
         if self.owner != os.getpid():
             return None

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import struct
 import sys
@@ -152,7 +153,13 @@ class Zygote:
     @property
     def is_there(self) -> bool:
         """True as long as its process has not ended."""
-        return self.is_alive and self._process.poll() is None
+        try:
+            # What it has open is closed first, then its children are ended, and then whoever asks is told that it is.
+            poll = select.poll()
+            poll.register(self._socket, 0)
+            return self.is_alive and self._process.poll() is None and not poll.poll(0)
+        except (OSError, ValueError):
+            return False  # closed meanwhile
 
     def trace(self, number: int) -> None:
         """Have a child write down the lines that it is in."""

@@ -1,13 +1,17 @@
 """The talk with a child keeps to its time, whatever the child says."""
 
+import gc
 import json
 import os
+import select
+import signal
 import socket
 import struct
+import warnings
 
 import pytest
 
-from opto.sandbox import Limits, talk
+from opto.sandbox import Limits, Sandbox, talk
 
 
 class Nobody:
@@ -46,3 +50,29 @@ def test_a_child_that_always_has_another_question_is_late_all_the_same(monkeypat
         assert asked == []
     finally:
         child.end()
+
+
+def test_a_process_in_a_circle_is_ended_without_a_word():
+    """Whoever waited for it was cancelled as it came."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        child = talk.Child(Nobody(b""), Limits(), {})
+        first = child._socket
+        child.circle = child
+        holder = [child]
+        del child
+        gc.collect()  # from then on, what is held from outside comes first
+        del first, holder
+        gc.collect()
+    assert not [item for item in caught if item.category is ResourceWarning]
+
+
+def test_whose_maker_is_gone_is_known_before_the_system_says_so(monkeypatch):
+    sandbox = Sandbox("child")
+    with sandbox.load("def f(x):\n    return x\n") as candidate:
+        candidate(1)
+        zygote = candidate._engine.newest._zygote
+        monkeypatch.setattr(zygote._process, "poll", lambda: None)
+        os.kill(zygote.process_id, signal.SIGKILL)
+        select.select([candidate._engine.newest._pool._idle[0]._socket], [], [])
+        assert candidate(2) == 2
