@@ -227,7 +227,7 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
         {None: value} if not isinstance(value, type) else {**_all_methods(value)}
     )
     written: dict[str, str] | None = None
-    if is_rewritten:
+    if is_rewritten and slots:
         try:
             before = slots_in(text_of(value, 0).tree, name)
         except NoTextError:
