@@ -1,6 +1,7 @@
 """Code that somebody proposed, as something that can be called: each call goes to a child process."""
 
 import errno
+import threading
 import time
 import warnings
 import weakref
@@ -100,6 +101,7 @@ class ChildCandidate:
         self._pool = Pool(limits.children)
         self._defaults: dict[str, Any] | None = None
         self._births = count()
+        self._telling = threading.RLock()
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
@@ -164,7 +166,7 @@ class ChildCandidate:
     def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
         """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
         child: Child | None = given if isinstance(given, Child) else None
-        is_again = False
+        is_again, self.output = False, ""
         try:
             while True:
                 if child is None:
@@ -306,17 +308,18 @@ class ChildCandidate:
         return self._run(lambda child: self._call(child, args, kwargs, form))
 
     def _call(self, child: Child, args: tuple[Any, ...], kwargs: Mapping[str, Any], inner: Any = None) -> Steps:
-        self._scope.look_again()
         encode, names = self._scope.encode, self._main.parameters if inner is None else ()
         called = [*names[: len(args)], *["*args"] * (len(args) - len(names))]
-        message = {
-            "do": "call",
-            "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
-            "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
-        }
-        if inner is not None:
-            message["of"] = inner
-        message["classes"] = self._news_for(child)
+        with self._telling:  # or a call would speak of a class that another one is about to tell of
+            self._scope.look_again()
+            message = {
+                "do": "call",
+                "args": [encode(name, value) for name, value in zip(called, args, strict=True)],
+                "kwargs": {name: encode(name, value) for name, value in kwargs.items() if value is not KEPT},
+            }
+            if inner is not None:
+                message["of"] = inner
+            message["classes"] = self._news_for(child)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         reply = yield from child.exchange(message, self._limits.seconds, partial(self._serve, child, given))
         if reply.get("threads"):
@@ -395,8 +398,9 @@ class ChildCandidate:
         token = depth.set(depth.get() + 1)
         try:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
-            form = self._scope.encode_result(asked["host"], value)
-            return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
+            with self._telling:
+                form = self._scope.encode_result(asked["host"], value)
+                return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
         except StoppingError:
             raise  # past the candidate, which might hold it back
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own

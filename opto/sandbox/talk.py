@@ -273,7 +273,9 @@ class Child:
             # Of what it wrote, which is anything, only a number is believed.
             # The main thread comes last; it is whose line is asked for.
             last = text.rpartition(b"(most recent call first):")[2]
-            where = re.search(rb'File "' + re.escape(file.encode()) + rb'", line (\d{1,6}) in', last)
+            where = re.search(
+                rb'File "' + re.escape(file.encode("ascii", "backslashreplace")) + rb'", line (\d{1,6}) in', last
+            )
             return int(where[1]) if where else None
         return None
 

@@ -202,7 +202,7 @@ class Values:
                 if name in HARMLESS[module] or "*" in HARMLESS[module]:
                     return getattr(import_module(module), name)
             case "!inner":
-                return self._out(tag, content, str(content[2])[:100])
+                return self._out(tag, content, ascii(content[2])[1:-1][:100])
             case "!known" if callable(self.known[content]) and not isinstance(self.known[content], type):
                 # One of the program's, which the candidate chose: it may be called as the candidate may call it.
                 return self._out(tag, content, self.known[content].__name__)

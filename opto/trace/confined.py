@@ -139,7 +139,8 @@ def _unread() -> Iterator[None]:
 
 def _print(text: str) -> None:
     """Print what a candidate printed, where the program prints."""
-    sys.stdout.write(text)
+    if sys.stdout is not None:  # where there is nothing to print to, `print` does nothing, either
+        sys.stdout.write(text)
 
 
 def sandbox_for(definition: Definition) -> Sandbox:

@@ -406,6 +406,13 @@ def _read_fraction(decoder: Decoder, content: Any) -> Any:
     return _of("fractions", "Fraction")(*parts)
 
 
+def _named(pairs: Iterator[tuple[Any, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if any(name[:2] == "__" == name[-2:] for name in named):
+        raise ValueError("attributes that are asked for by whoever copies or looks at an object")
+    return named
+
+
 def _read_path(_: Decoder, content: Any) -> Any:
     name, text = content
     if name not in {"PurePath", "PurePosixPath", "PureWindowsPath", "Path"}:
@@ -439,7 +446,7 @@ _READERS: dict[str, _Reader] = {
     "!zone": lambda _, content: _of("zoneinfo", "ZoneInfo")(content),
     "!decimal": lambda _, content: _of("decimal", "Decimal")(_checked(content, str)),
     "!fraction": _read_fraction,
-    "!namespace": lambda decoder, content: _of("types", "SimpleNamespace")(**dict(decoder.mapping(content))),
+    "!namespace": lambda decoder, content: _of("types", "SimpleNamespace")(**_named(decoder.mapping(content))),
     "!uuid": lambda _, content: _of("uuid", "UUID")(hex=content),
     "!path": _read_path,
     "!array": _read_array,

@@ -85,6 +85,13 @@ def _zone(name: Any) -> Any:
 
 
 def _read_column(form: Any, value: Callable[[Any], Any]) -> Any:
+    made = _column_of(form, value)
+    if getattr(made, "ndim", None) != 1:
+        raise TypeError("a column that is no row of values")  # one value would be repeated for all of an index
+    return made
+
+
+def _column_of(form: Any, value: Callable[[Any], Any]) -> Any:
     pandas, kind = _pandas(), form[0]
     if kind == "category":
         codes, categories = value(form[1])

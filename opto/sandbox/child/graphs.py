@@ -4,6 +4,7 @@ import builtins
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from enum import EnumMeta, Flag
 from types import MemberDescriptorType
 from typing import Any
 
@@ -73,6 +74,9 @@ def fill(made: Any, state: Mapping[str, Any]) -> None:
         member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
         if isinstance(member, MemberDescriptorType):
             member.__set__(made, value)
+        elif (name[:2] == "__" == name[-2:] and name != "__notes__") or name.startswith(_OWN):
+            # Whoever copies, pickles or looks at an object asks it for these, before its class.
+            raise TypeError(f"an attribute called {name[:40]!r}")
         else:
             object.__getattribute__(made, "__dict__")[name] = value
 
@@ -203,7 +207,14 @@ def named_member(key: str, value: Any) -> Any:
 
 def _read_member(kind: Any, which: Any) -> Any:
     """Return a member of an enum: by its name, or by its value if it is made of several."""
-    return kind.__members__[which] if type(which) is str and which in kind.__members__ else kind(which)
+    if not isinstance(kind, EnumMeta):
+        raise TypeError("a member of what is no enum")  # whose code would run
+    if type(which) is str and which in kind.__members__:
+        return kind.__members__[which]
+    known: Any = kind._value2member_map_
+    if which not in known and not (type(which) is int and issubclass(kind, Flag)):
+        raise ValueError("no member of an enum")
+    return known[which] if which in known else kind(which)
 
 
 def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseException:
@@ -212,7 +223,8 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseE
     kind: Any = classes.get(name) or getattr(builtins, name)
     if not issubclass(kind, Exception):
         raise TypeError(f"an exception of kind {name!r:.40}")
-    made: BaseException = kind.__new__(kind, *map(value, args))
+    base: Any = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
+    made: BaseException = base.__new__(kind, *map(value, args))  # past what its class makes of them
     fill(made, value(state))
     return made
 
