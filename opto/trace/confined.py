@@ -58,7 +58,7 @@ class Confined:
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
-        return source == self._source and sandbox is self._sandbox and self._surroundings.are_still_so(args)
+        return source == self._source and sandbox.is_like(self._sandbox) and self._surroundings.are_still_so(args)
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
