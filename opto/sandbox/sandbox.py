@@ -287,7 +287,7 @@ class Sandbox(Block):
 
     def is_like(self, other: "Sandbox") -> bool:
         """True if candidates of *other* may stay there: a block in a loop makes a sandbox for each round."""
-        return self is other or self._settings == other._settings
+        return self is other or self._settings == other._settings  # noqa: SLF001 - its own class
 
     @property
     def _settings(self) -> tuple[Any, ...]:
