@@ -60,11 +60,12 @@ BROAD_EXCEPTS = {
     # Code that a model wrote, of which anything may come; and processes, which end with whatever ends the call.
     "opto.sandbox.candidate",
     "opto.sandbox.child.spaces",
+    "opto.sandbox.child.errors",
     "opto.sandbox.child.worker",
     "opto.sandbox.child.zygote",
-    "opto.sandbox.failures",
     "opto.sandbox.monty",
     "opto.sandbox.pool",
+    "opto.sandbox.remaking",
     "opto.sandbox.sandbox",
     "opto.sandbox.receivers",
     "opto.sandbox.talk",

@@ -5,10 +5,9 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from contextvars import ContextVar
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from opto.callers import user_level
@@ -18,6 +17,7 @@ from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.child.offers import NOT_STARTED, OVER_DISK
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
+from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
@@ -143,7 +143,7 @@ class ChildCandidate:
         self._pool.close()
 
     def _run(self, work: Callable[[Child], Steps]) -> Any:
-        is_inside = _depth_of(self._main.name) > 0
+        is_inside = depth_of(self._main.name) > 0
         given = self._pool.take(is_inside=is_inside)
         if given is None:
             waiter = ThreadWaiter()
@@ -151,14 +151,14 @@ class ChildCandidate:
         return run(self._guarded(given, work)).unwrap()
 
     async def _run_async(self, work: Callable[[Child], Steps]) -> Any:
-        is_inside = _depth_of(self._main.name) > 0
+        is_inside = depth_of(self._main.name) > 0
         given = self._pool.take(is_inside=is_inside)
         if given is None:
             import asyncio  # noqa: PLC0415 - whoever calls this has it already
 
             waiter = TaskWaiter(asyncio.get_running_loop())
             given = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
-        outcome: _Outcome = await run_async(self._guarded(given, work))
+        outcome: Outcome = await run_async(self._guarded(given, work))
         return outcome.unwrap()
 
     def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
@@ -172,13 +172,13 @@ class ChildCandidate:
                 try:
                     child.errors.clear()
                     child.served = 0
-                    outcome = _NOTHING if child.is_loaded else (yield from self._load(child))
+                    outcome = NOTHING if child.is_loaded else (yield from self._load(child))
                     if outcome.error is None:
                         outcome = yield from work(child)
                     break
                 except (Late, Ended, OverDisk, Overasked, Overcrowded, Misbehaved) as what:
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
-                        outcome = _Outcome(None, (yield Do(partial(self._failure, child, what))))
+                        outcome = Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break
                 # Somebody ended the process that makes them: none of the candidate's doing.
                 child.end()
@@ -299,7 +299,7 @@ class ChildCandidate:
 
     def _nothing(self, _: Child) -> Steps:
         yield from ()
-        return _NOTHING
+        return NOTHING
 
     def _call_inner(self, form: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a function that the candidate has returned."""
@@ -334,7 +334,7 @@ class ChildCandidate:
                 news = [*news, item.entry]
         return news
 
-    def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "_Outcome":
+    def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "Outcome":
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         said = reply.get("out")
@@ -352,10 +352,10 @@ class ChildCandidate:
                     value = self._scope.values.decoder.decode(reply["ok"])
                 except MalformedError as malformed:
                     child.is_loaded = False
-                    return _Outcome(None, failures.unreadable(name, str(malformed)))
+                    return Outcome(None, failures.unreadable(name, str(malformed)))
                 if reply.get("lost"):
                     self._say_what_is_lost(reply["lost"])
-                return _Outcome(value, None)
+                return Outcome(value, None)
         except (
             MalformedError,
             AttributeError,
@@ -369,7 +369,7 @@ class ChildCandidate:
         if isinstance(error, SandboxError):
             error.output = self.output
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
-        return _Outcome(None, error)
+        return Outcome(None, error)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         main, decoder = self._main, self._scope.values.decoder
@@ -392,7 +392,7 @@ class ChildCandidate:
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
             said = failures.visible(str(error)[:200])
             raise Misbehaved(f"a call of something that nobody offers ({said})") from None
-        depth = _depth.set(_depth.get() + 1)
+        token = depth.set(depth.get() + 1)
         try:
             value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
             form = self._scope.encode_result(asked["host"], value)
@@ -404,7 +404,7 @@ class ChildCandidate:
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
             return {"error": {"type": kind, "text": failures.text_of(error), "id": number}}
         finally:
-            _depth.reset(depth)
+            depth.reset(token)
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
@@ -430,35 +430,7 @@ class ChildCandidate:
             )
 
 
-class _Outcome(NamedTuple):
-    """What came of a call. No exception passes through the steps: some would end them in another way."""
-
-    value: Any
-    error: BaseException | None
-
-    def unwrap(self) -> Any:
-        """Return the value, or raise the exception."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-_NOTHING = _Outcome(None, None)
-
 #: How long, in seconds, before each try to start a process.
 _PAUSES = (0.0, 0.05, 0.2, 0.8)
 #: What may be otherwise soon: too many processes or files, or no memory.
 _TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-
-#: How many calls of hosts this thread or task is in.
-_depth: ContextVar[int] = ContextVar("depth", default=0)
-_DEEPEST = 20
-
-
-def _depth_of(name: str) -> int:
-    depth = _depth.get()
-    if depth > _DEEPEST:
-        raise SandboxCrashError(
-            f"{name}() calls itself by way of the host, {depth} times over.", mend="Call the function itself."
-        )
-    return depth

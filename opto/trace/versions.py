@@ -1,8 +1,8 @@
 """The code that a trainable function runs: as the user wrote it, or as an optimizer has changed it."""
 
+from _thread import RLock  # what `threading` is made of, which not every program needs
 from collections.abc import Callable
 from copy import deepcopy
-from threading import RLock
 from typing import Any, NamedTuple
 
 from opto.errors import DomainError, SourceError
@@ -47,12 +47,11 @@ class CodeVersions:
         asked: True once somebody has looked the function up on the instance that owns this code.
     """
 
-    __slots__ = ("_making", "asked", "definition", "parameter", "version")
+    __slots__ = ("_lock", "asked", "definition", "parameter", "version")
 
     def __init__(self, definition: Definition) -> None:
         assert definition.code is not None
         assert definition.source is not None
-        self._making = RLock()
         self.definition = definition
         self.parameter: ParameterNode[str] = CodeParameter(
             definition.source,
@@ -64,14 +63,14 @@ class CodeVersions:
         # Unless a first call has to look at it, the very function: `_updated` is for those that may have changed.
         self.version = self._written if definition.was_looked_at else self._unknown(definition)
         self.asked = False
+        self._lock = RLock()
 
     @classmethod
     def revived(cls, definition: Definition, parameter: ParameterNode[str], *, asked: bool) -> "CodeVersions":
         """Return code as it was before, whose source is not compiled yet."""
         code = _new(cls)
-        code._making = RLock()  # noqa: SLF001 - its own
         code.definition, code.parameter, code.asked = definition, parameter, asked
-        code.version = cls._unknown(definition)
+        code.version, code._lock = cls._unknown(definition), RLock()  # noqa: SLF001 - its own class
         return code
 
     @staticmethod
@@ -117,14 +116,17 @@ class CodeVersions:
             return self.version
         sandbox = sandbox_for(definition)
         sandbox.prepare()  # what is not to be had is no fault of the code
-        with self._making:  # calls at the same time meet one candidate, which tells apart who draws numbers by chance
-            return self._current(source, sandbox, args, kwargs)
-
-    def _current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
-        """Return the version in *sandbox*, which is made if there is none, or another one now."""
-        version, definition = self.version, self.definition
+        version = self.version
         if version.confined is not None and version.confined.is_current(source, sandbox, args):
             return version
+        with self._lock:  # or calls at the same time would begin with a candidate each
+            version = self.version
+            if version.confined is None or not version.confined.is_current(source, sandbox, args):
+                version = self.version = self._changed(source, sandbox, args, kwargs)
+        return version
+
+    def _changed(self, source: str, sandbox: Sandbox, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
+        definition = self.definition
         try:
             self._check(source)
             confined = Confined(source, definition, sandbox, args)
@@ -133,8 +135,7 @@ class CodeVersions:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
             self.call_of(definition.function).fail(keys, inputs, [], cause)
-        version = self.version = Version(None, function, make_runner(self.call_of(function, confined)), confined)
-        return version
+        return Version(None, function, make_runner(self.call_of(function, confined)), confined)
 
     def _check(self, source: str) -> None:
         """Refuse what the domain refuses: whoever set the value may not have asked, and callers rely on it."""
