@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, MutableMapping
 from enum import Enum
+from functools import WRAPPER_ASSIGNMENTS
 from importlib import import_module
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -107,7 +108,10 @@ class Values:
 
     def writing(self) -> Writing:
         """Return what writes one value, or several that may refer to the same objects."""
-        return Writing(self._write, self._encoder)
+        writing = Writing(self._write, self._encoder)
+        # What objects that wrap a function say of that, for whoever looks at them.
+        writing.left_out = (*WRAPPER_ASSIGNMENTS, "__wrapped__")
+        return writing
 
     def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of what is no plain data, on the way in."""

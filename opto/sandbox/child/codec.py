@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "in_full", "in_words", "loads"]
+__all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "in_words", "loads"]
 
 #: Nested deeper than this is either meant badly or contains itself.
 _DEEPEST = 100
@@ -59,17 +59,8 @@ def loads(data: bytes) -> Any:
 
 def in_words(kind: type) -> str:
     """Return "a Point", "an Item"."""
-    return _with_article(str(kind.__name__)[:80])
-
-
-def _with_article(name: str) -> str:
+    name = str(kind.__name__)[:80]
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
-
-
-def in_full(kind: type) -> str:
-    """Return "a re.Match", "a pandas.Series": as `in_words`, for what nobody may know by its name alone."""
-    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
-    return _with_article(f"{package}.{kind.__name__[:80]}")
 
 
 class Encoder:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .codec import CannotCrossError, Encoder, in_full
+from .codec import CannotCrossError, Encoder
+from .graphs import in_full
 
 __all__ = ["READERS", "write_table"]
 

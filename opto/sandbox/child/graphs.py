@@ -10,7 +10,7 @@ from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
 
-__all__ = ["Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
+__all__ = ["Reader", "Value", "Writing", "fill", "in_full", "is_instance", "named_member", "readers", "state_of"]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -33,6 +33,12 @@ _PARTS: dict[type, Callable[[Any, Any], None]] = {
 }
 #: What this library notes on objects for itself.
 _OWN = "_opto_"
+
+
+def in_full(kind: type) -> str:
+    """Return "a re.Match", "a pandas.Series": of what nobody may know by its name alone."""
+    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
+    return f"{'an' if package[:1] in 'aeiou' else 'a'} {package}.{kind.__name__[:80]}"
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -91,6 +97,7 @@ class Writing:
     Attributes:
         receiver: What the other side will call a method on.
         has_met_receiver: True if the value speaks of that.
+        left_out: Attributes of objects that stay here.
 
     Args:
         other: Asked for what is no plain data, with this object, the encoder, the value and its depth: returns a form,
@@ -101,6 +108,7 @@ class Writing:
     def __init__(self, other: "Callable[[Writing, Encoder, Any, int], Any]", encoder: type[Encoder] = Encoder) -> None:
         self.encoder = encoder(lambda encoder, value, depth: other(self, encoder, value, depth))
         self.receiver: Any = None
+        self.left_out: tuple[str, ...] = ()
         self.has_met_receiver = False
         self._instances: list[tuple[str, Any]] = []
         self._rows: list[Any] = []
@@ -154,7 +162,8 @@ class Writing:
 
     def _row(self, key: str, value: Any) -> list[Any]:
         kind, encode = type(value), self.encoder.encode
-        row = [key, {name: self._attribute(name, item, kind) for name, item in state_of(value).items()}]
+        state = {name: item for name, item in state_of(value).items() if name not in self.left_out}
+        row = [key, {name: self._attribute(name, item, kind) for name, item in state.items()}]
         part = _part_of(kind)
         if part is not None:
             row.append(self.encoder.base(value, 0) if part is not deque else encode([*deque.__iter__(value)]))
