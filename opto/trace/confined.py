@@ -154,7 +154,7 @@ def note_of_borders(definition: Definition) -> str | None:
     return None if sandbox is not None and sandbox.isolation == "none" else _NOTE
 
 
-_NOTE = "May run in a process of its own: what it does not return may be lost, and files and network out of reach"
+_NOTE = "What it does not return may be lost, and files out of reach"
 
 
 def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

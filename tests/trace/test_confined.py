@@ -171,8 +171,8 @@ class TestWhereCodeRuns:
             learn(work, WHERE)(1)
 
     def test_whoever_writes_code_is_told(self):
-        assert "May run in a process of its own" in describe_variables({"work": make().parameter})
-        assert "process" not in describe_variables({"work": make(isolation="none").parameter})
+        assert "What it does not return may be lost" in describe_variables({"work": make().parameter})
+        assert "may be lost" not in describe_variables({"work": make(isolation="none").parameter})
 
     def test_what_a_checkpoint_brings_is_changed_code_too(self, tmp_path):
         class Agent(Module):
