@@ -154,7 +154,7 @@ def note_of_borders(definition: Definition) -> str | None:
     return None if sandbox is not None and sandbox.isolation == "none" else _NOTE
 
 
-_NOTE = "What it does not return may be lost, and files out of reach"
+_NOTE = "Keeps no state"
 
 
 def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -171,8 +171,8 @@ class TestWhereCodeRuns:
             learn(work, WHERE)(1)
 
     def test_whoever_writes_code_is_told(self):
-        assert "What it does not return may be lost" in describe_variables({"work": make().parameter})
-        assert "may be lost" not in describe_variables({"work": make(isolation="none").parameter})
+        assert "Keeps no state" in describe_variables({"work": make().parameter})
+        assert "Keeps no state" not in describe_variables({"work": make(isolation="none").parameter})
 
     def test_what_a_checkpoint_brings_is_changed_code_too(self, tmp_path):
         class Agent(Module):
