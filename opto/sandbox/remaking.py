@@ -158,9 +158,9 @@ def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
         try:
             value = decoder.decode(form)
             if name == "__notes__":
-                notes = value if type(value) is list else ()
+                notes = [shortened(note) for note in value if type(note) is str] if type(value) is list else []
                 # Not by `add_note`, which sets the attribute as the class wants it.
-                fill(error, {name: [shortened(note) for note in notes if type(note) is str]})
+                fill(error, {name: notes} if notes else {})
             elif name[:2] != "__":
                 fill(error, {name: shortened(value)})
         except (MalformedError, TypeError, AttributeError, ValueError):
