@@ -14,6 +14,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
 from opto.sandbox.child.graphs import Value, Writing, is_instance, named_member, readers
+from opto.sandbox.remaking import visible
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.written import is_of_program
 
@@ -206,7 +207,7 @@ class Values:
                 if name in HARMLESS[module] or "*" in HARMLESS[module]:
                     return getattr(import_module(module), name)
             case "!inner":
-                return self._out(tag, content, ascii(content[2])[1:-1][:100])
+                return self._out(tag, content, visible(str(content[2])[:100]))
             case "!known" if callable(self.known[content]) and not isinstance(self.known[content], type):
                 # One of the program's, which the candidate chose: it may be called as the candidate may call it.
                 return self._out(tag, content, self.known[content].__name__)
