@@ -238,7 +238,7 @@ class ChildCandidate:
             try:
                 zygote = self._zygote
                 if zygote is None or not zygote.is_alive:
-                    zygote = self._zygote = Zygote.shared(self._variant._replace(preload=imports.preload))
+                    zygote = self._zygote = Zygote.shared(self._variant_for(imports))
                 return Child(zygote, self._limits, order)
             except ZygoteDiedError as error:
                 reason = error
@@ -247,6 +247,11 @@ class ChildCandidate:
                 if error.errno not in _TEMPORARY:
                     break
         raise self._not_started(str(reason)) from reason
+
+    def _variant_for(self, imports: Imports) -> Variant:
+        # What bubblewrap does not let in at its start is not there for any child.
+        readable = tuple(sorted(imports.readable)) if self._variant.bubblewrap is not None else ()
+        return self._variant._replace(preload=imports.preload, readable=readable)
 
     def _not_started(self, reason: str) -> IsolationError:
         # No error of the candidate, which would be fed back: it can do nothing about it.

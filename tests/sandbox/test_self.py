@@ -279,9 +279,7 @@ class TestAttributes:
     def test_that_are_assigned_stay_inside_and_it_is_said_once(self, sandbox):
         agent = Bottom()
         body = "self.memory = []; type(self).factor = 9; return self.factor"
-        with pytest.warns(
-            RuntimeWarning, match=r"act\(\) changed self.memory, Bottom.factor, but what"
-        ):
+        with pytest.warns(RuntimeWarning, match=r"act\(\) changed self.memory, Bottom.factor, but what"):
             assert answer(sandbox, body, agent) == 9
         assert (agent.memory, Bottom.factor) == (["first"], 3)
 
