@@ -417,7 +417,7 @@ class ChildCandidate:
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
-        inner = self._scope.values.offered.get(path)
+        inner = self._scope.values.offered(path)
         function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
