@@ -21,7 +21,7 @@ from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
-from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
 from opto.sandbox.seeds import seeds_for
 from opto.sandbox.talk import (
@@ -126,27 +126,34 @@ class ChildCandidate:
         self._pool.close()
 
     def _run(self, work: Callable[[Child], Steps]) -> Any:
+        _see_that_there_is_room(_ROOM)
         is_inside = depth_of(self._main.name) > 0
-        given = self._pool.take(is_inside=is_inside)
-        if given is None:
+        lease = self._pool.take(is_inside=is_inside)
+        if lease is None:
             waiter = ThreadWaiter()
-            given = self._pool.take(waiter=waiter) or waiter.result(self._pool)
-        return run(self._guarded(given, work)).unwrap()
+            lease = self._pool.take(waiter=waiter) or waiter.result(self._pool)
+        try:
+            return run(self._guarded(lease, work)).unwrap()
+        finally:
+            lease.is_over = True
 
     async def _run_async(self, work: Callable[[Child], Steps]) -> Any:
         is_inside = depth_of(self._main.name) > 0
-        given = self._pool.take(is_inside=is_inside)
-        if given is None:
+        lease = self._pool.take(is_inside=is_inside)
+        if lease is None:
             import asyncio  # noqa: PLC0415 - whoever calls this has it already
 
             waiter = TaskWaiter(asyncio.get_running_loop())
-            given = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
-        outcome: Outcome = await run_async(self._guarded(given, work))
+            lease = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
+        try:
+            outcome: Outcome = await run_async(self._guarded(lease, work))
+        finally:
+            lease.is_over = True
         return outcome.unwrap()
 
-    def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
+    def _guarded(self, lease: Lease, work: Callable[[Child], Steps]) -> Steps:
         """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
-        child: Child | None = given if isinstance(given, Child) else None
+        child = lease.child
         is_again, self.output = False, ""
         try:
             while True:
@@ -169,9 +176,9 @@ class ChildCandidate:
         finally:
             # In the middle of a talk it would take the next message for an answer.
             if child is not None and child.is_loaded and not child.is_busy:
-                self._pool.give(child, given)
+                self._pool.give(child, lease)
             else:
-                self._pool.drop(child, given)
+                self._pool.drop(child, lease)
         return outcome
 
     def _failure(self, child: Child, what: Exception) -> BaseException:
@@ -421,6 +428,14 @@ class ChildCandidate:
             )
 
 
+def _see_that_there_is_room(frames: int) -> None:
+    """Raise a `RecursionError` that is to come now: later, there is no room to close what was opened, either."""
+    if frames:
+        _see_that_there_is_room(frames - 1)
+
+
+#: How many frames it takes to start a process, and to end it.
+_ROOM = 40
 #: How long, in seconds, before each try to start a process.
 _PAUSES = (0.0, 0.05, 0.2, 0.8)
 #: What may be otherwise soon: too many processes or files, or no memory.
