@@ -5,22 +5,23 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from itertools import count
 from typing import Any
 from zlib import crc32
 
 from opto.callers import user_level
 from opto.errors import IsolationError, SandboxCrashError, SandboxError, SandboxMemoryError, StoppingError
+from opto.forks import renew_after_fork
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.child.offers import NOT_STARTED, OVER_DISK
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
+from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
-from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.scope import Scope
 from opto.sandbox.seeds import seeds_for
 from opto.sandbox.talk import (
@@ -39,37 +40,7 @@ from opto.sandbox.talk import (
 )
 from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
 
-__all__ = ["ChildCandidate", "Main"]
-
-
-class Main:
-    """The function that a candidate is.
-
-    Attributes:
-        source: Its text, with what stands beside it.
-        name: Its name there.
-        qualname: Its name with those of classes around it.
-        file: What tracebacks call the text.
-        owner: The name of the class that it is a method of, or None.
-        space: The module that it belongs to.
-        parameters: Names of its positional arguments.
-    """
-
-    __slots__ = ("file", "name", "owner", "parameters", "qualname", "source", "space")
-
-    def __init__(
-        self,
-        source: str,
-        name: str,
-        *,
-        qualname: str,
-        file: str,
-        owner: str | None,
-        space: str,
-        parameters: tuple[str, ...],
-    ) -> None:
-        self.source, self.name, self.qualname, self.file = source, name, qualname, file
-        self.owner, self.space, self.parameters = owner, space, parameters
+__all__ = ["ChildCandidate"]
 
 
 class ChildCandidate:
@@ -80,6 +51,9 @@ class ChildCandidate:
 
     Attributes:
         output: What the last call printed.
+
+    Args:
+        births: Counts its processes, and those of others in whose place it is: none draws what another one has drawn.
     """
 
     def __init__(
@@ -89,6 +63,7 @@ class ChildCandidate:
         *,
         limits: Limits,
         variant: Variant,
+        births: Iterator[int],
         hosts: Mapping[str, Any],
         extra: Collection[str],
         printed: Callable[[str], object] | None = None,
@@ -100,11 +75,16 @@ class ChildCandidate:
         self._zygote: Zygote | None = None
         self._pool = Pool(limits.children)
         self._defaults: dict[str, Any] | None = None
-        self._births = count()
-        self._telling = threading.RLock()
+        self._births = births
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
         weakref.finalize(self, self._pool.close, is_last=True)
+        self.begin_again()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget who tells processes of something: in a forked process, nobody does."""
+        self._telling = threading.RLock()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the function on *args* and *kwargs*, and return its result.
@@ -137,35 +117,43 @@ class ChildCandidate:
     @property
     def content(self) -> Any:
         """Its text, and what that uses of the program."""
-        self._scope.look_again()
-        return [self._main.source, self._scope.content]
+        with self._telling:
+            self._scope.look_again()
+            return [self._main.source, self._scope.content]
 
     def close(self) -> None:
         """End its processes, and lose what they keep. A call begins with a new one."""
         self._pool.close()
 
     def _run(self, work: Callable[[Child], Steps]) -> Any:
+        _see_that_there_is_room(_ROOM)
         is_inside = depth_of(self._main.name) > 0
-        given = self._pool.take(is_inside=is_inside)
-        if given is None:
+        lease = self._pool.take(is_inside=is_inside)
+        if lease is None:
             waiter = ThreadWaiter()
-            given = self._pool.take(waiter=waiter) or waiter.result(self._pool)
-        return run(self._guarded(given, work)).unwrap()
+            lease = self._pool.take(waiter=waiter) or waiter.result(self._pool)
+        try:
+            return run(self._guarded(lease, work)).unwrap()
+        finally:
+            lease.is_over = True
 
     async def _run_async(self, work: Callable[[Child], Steps]) -> Any:
         is_inside = depth_of(self._main.name) > 0
-        given = self._pool.take(is_inside=is_inside)
-        if given is None:
+        lease = self._pool.take(is_inside=is_inside)
+        if lease is None:
             import asyncio  # noqa: PLC0415 - whoever calls this has it already
 
             waiter = TaskWaiter(asyncio.get_running_loop())
-            given = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
-        outcome: Outcome = await run_async(self._guarded(given, work))
+            lease = self._pool.take(waiter=waiter) or await waiter.result(self._pool)
+        try:
+            outcome: Outcome = await run_async(self._guarded(lease, work))
+        finally:
+            lease.is_over = True
         return outcome.unwrap()
 
-    def _guarded(self, given: Any, work: Callable[[Child], Steps]) -> Steps:
+    def _guarded(self, lease: Lease, work: Callable[[Child], Steps]) -> Steps:
         """Do *work* with a child, which is started first if there is only leave for one, and give it back."""
-        child: Child | None = given if isinstance(given, Child) else None
+        child = lease.child
         is_again, self.output = False, ""
         try:
             while True:
@@ -188,9 +176,9 @@ class ChildCandidate:
         finally:
             # In the middle of a talk it would take the next message for an answer.
             if child is not None and child.is_loaded and not child.is_busy:
-                self._pool.give(child, given)
+                self._pool.give(child, lease)
             else:
-                self._pool.drop(child, given)
+                self._pool.drop(child, lease)
         return outcome
 
     def _failure(self, child: Child, what: Exception) -> BaseException:
@@ -238,7 +226,7 @@ class ChildCandidate:
             try:
                 zygote = self._zygote
                 if zygote is None or not zygote.is_alive:
-                    zygote = self._zygote = Zygote.shared(self._variant._replace(preload=imports.preload))
+                    zygote = self._zygote = Zygote.shared(self._variant_for(imports))
                 return Child(zygote, self._limits, order)
             except ZygoteDiedError as error:
                 reason = error
@@ -248,6 +236,11 @@ class ChildCandidate:
                     break
         raise self._not_started(str(reason)) from reason
 
+    def _variant_for(self, imports: Imports) -> Variant:
+        # What bubblewrap does not let in at its start is not there for any child.
+        readable = tuple(sorted(imports.readable)) if self._variant.bubblewrap is not None else ()
+        return self._variant._replace(preload=imports.preload, readable=readable)
+
     def _not_started(self, reason: str) -> IsolationError:
         # No error of the candidate, which would be fed back: it can do nothing about it.
         return IsolationError(
@@ -256,31 +249,12 @@ class ChildCandidate:
         )
 
     def _imports(self) -> Imports:
-        return resolve({*self._scope.modules, *self._extra}, self._scope.used)
+        with self._telling:
+            return resolve({*self._scope.modules, *self._extra}, self._scope.used)
 
     def _load(self, child: Child) -> Steps:
-        main, imports = self._main, self._imports()
-        child.known = len(self._scope.entries)
-        child.versions = {key: item.version for key, item in self._scope.watched.items()}
-        scope = {
-            "hosts": [*self._hosts],
-            "imports": imports.names,
-            "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
-            "places": imports.places,
-            "entries": self._scope.entries[: child.known],
-            "seeds": seeds_for(self._scope.used, (crc32(main.source.encode("utf-8", "replace")), next(self._births))),
-            "main": {
-                "source": main.source,
-                "name": main.name,
-                "qualname": main.qualname,
-                "file": main.file,
-                "owner": main.owner,
-                "space": main.space,
-                "free": self._scope.free,
-                "defaults": self._scope.defaults,
-                **self._scope.receivers.main,
-            },
-        }
+        with self._telling:
+            scope = self._beginning(child)
         serve = partial(self._serve, child, {})
         reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
         outcome = self._outcome_of(child, reply)
@@ -292,6 +266,26 @@ class ChildCandidate:
             if self._defaults is None:
                 self._defaults = {name: self._default(form) for name, form in defaults.items()}
         return outcome
+
+    def _beginning(self, child: Child) -> dict[str, Any]:
+        """Return what *child* must know before the first call."""
+        main, imports = self._main, self._imports()
+        child.known = len(self._scope.entries)
+        child.versions = {key: item.version for key, item in self._scope.watched.items()}
+        return {
+            "hosts": [*self._hosts],
+            "imports": imports.names,
+            "banned": [name for name in BANNED if name.partition(".")[0] not in imports.names],
+            "places": imports.places,
+            "entries": self._scope.entries[: child.known],
+            "seeds": seeds_for(self._scope.used, (crc32(main.source.encode("utf-8", "replace")), next(self._births))),
+            "main": {
+                **main.told,
+                "free": self._scope.free,
+                "defaults": self._scope.defaults,
+                **self._scope.receivers.main,
+            },
+        }
 
     def _default(self, form: Any) -> Any:
         try:
@@ -412,7 +406,7 @@ class ChildCandidate:
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""
-        inner = self._scope.values.offered.get(path)
+        inner = self._scope.values.offered(path)
         function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
@@ -434,6 +428,14 @@ class ChildCandidate:
             )
 
 
+def _see_that_there_is_room(frames: int) -> None:
+    """Raise a `RecursionError` that is to come now: later, there is no room to close what was opened, either."""
+    if frames:
+        _see_that_there_is_room(frames - 1)
+
+
+#: How many frames it takes to start a process, and to end it.
+_ROOM = 40
 #: How long, in seconds, before each try to start a process.
 _PAUSES = (0.0, 0.05, 0.2, 0.8)
 #: What may be otherwise soon: too many processes or files, or no memory.

@@ -7,18 +7,20 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from types import FunctionType
 from typing import Any, NamedTuple
 
 from opto.callers import user_level
 from opto.errors import IsolationError, SourceError
 from opto.sandbox.borders import scope_of, space_of
-from opto.sandbox.candidate import ChildCandidate, Main
+from opto.sandbox.candidate import ChildCandidate
 from opto.sandbox.child.offers import FILES, SECCOMP
 from opto.sandbox.failures import show_lines
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
+from opto.sandbox.main import Main
 from opto.sandbox.monty import MontyCandidate, find_monty
 from opto.sandbox.renewing import RenewedCandidate
 from opto.sandbox.written import closure_of
@@ -110,12 +112,13 @@ def make(
         space=space,
         parameters=positional_names(definition),
     )
-    variant = level.variant
+    variant, births = level.variant, count()
 
     def made() -> ChildCandidate:
         with _refusing_what_does_not_compile():
             scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
-        return ChildCandidate(main, scope, limits=limits, variant=variant, hosts=hosts, extra=imports, printed=printed)
+        told: Any = {"hosts": hosts, "extra": imports, "printed": printed}
+        return ChildCandidate(main, scope, limits=limits, variant=variant, births=births, **told)
 
     renewed = RenewedCandidate(made)
     show_lines(renewed, file, source)

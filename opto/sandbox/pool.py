@@ -1,25 +1,38 @@
-"""The children of one candidate: which of them is free, and who waits for one."""
+"""The children of one candidate: which of them is free, and who waits for one.
+
+Garbage may be collected at any step here, and with it come, in the same thread, calls that nobody awaits any more,
+which give back what they have, and candidates that nobody refers to, which close. So a thread that holds a lock may
+take it again, and what was seen before something is made may be otherwise after it.
+"""
 
 import os
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from opto.sandbox.talk import Child
 
-__all__ = ["Pool", "TaskWaiter", "ThreadWaiter"]
+__all__ = ["Lease", "Pool", "TaskWaiter", "ThreadWaiter"]
 
 
-class _Place:
-    """Leave to start one more child."""
+class Lease:
+    """Leave to use a child.
+
+    Attributes:
+        child: That child; None if there is room to start one.
+        is_over: True once another call may have one in its place. Whoever has no room to give it back says so here,
+            which takes no call: an exception may keep for long what was in its frames.
+    """
+
+    __slots__ = ("__weakref__", "child", "is_over")
+
+    def __init__(self, child: Child | None) -> None:
+        self.child, self.is_over = child, False
 
 
-_Given = Child | _Place
-
-
-#: How often, in seconds, a thread that waits looks whether others were interrupted before they could say that they end.
+#: How often, in seconds, whoever waits looks whether others were interrupted before they could say that they end.
 _PATIENCE = 1.0
 #: Of all candidates together. Each costs some memory, and two descriptors of the user's process.
 _MOST_IDLE = 64
@@ -29,7 +42,7 @@ class _Idle:
     """The children of all candidates that wait for a call, those that were used longest ago first."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pools: OrderedDict[Child, weakref.ref[Pool]] = OrderedDict()
 
     def add(self, child: Child, pool: "Pool") -> None:
@@ -39,8 +52,9 @@ class _Idle:
             self._pools[child] = entry
             if len(self._pools) > _MOST_IDLE:
                 # Those of pools that were closed are not taken off: the garbage collector may close one right here.
-                for ended in [item for item in self._pools if item.is_ended]:
-                    del self._pools[ended]
+                for waiting in [*self._pools]:
+                    if waiting.is_ended:
+                        self._pools.pop(waiting, None)
             if len(self._pools) > _MOST_IDLE:
                 oldest = self._pools.popitem(last=False)
         if oldest is not None and (owner := oldest[1]()) is not None:
@@ -57,7 +71,18 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Waiter(Protocol):
-    def give(self, given: _Given) -> None: ...
+    """Who waits for a child.
+
+    Attributes:
+        given: What it got. It is there, under the lock of the pool, before `wake` is called.
+        is_gone: True once it waits no more.
+    """
+
+    given: Lease | None
+    is_gone: bool
+
+    def wake(self) -> bool:
+        """Tell it that it was given something; False if there is nobody any more who could be told."""
 
 
 class Pool:
@@ -73,14 +98,14 @@ class Pool:
 
     def _reset(self) -> None:
         self._owner = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle: list[Child] = []
         # Weakly: whoever was interrupted as it had something may not have come to give it back.
-        self._out: list[weakref.ref[_Given]] = []
+        self._out: list[weakref.ref[Lease]] = []
         self._waiting: deque[_Waiter] = deque()
 
-    def take(self, *, waiter: _Waiter | None = None, is_inside: bool = False) -> _Given | None:
-        """Return a child, or leave to start one; None if there are too many, and remember *waiter*.
+    def take(self, *, waiter: _Waiter | None = None, is_inside: bool = False) -> Lease | None:
+        """Return leave to use a child; None if there are too many, and remember *waiter*.
 
         Args:
             waiter: Who gets the next one that is free.
@@ -95,65 +120,81 @@ class Pool:
             if self._idle:
                 child = self._idle.pop()
                 _idle.remove(child)
-                self._out.append(weakref.ref(child))
-                return child
+                return self._lend(child)
             if is_inside or self._has_room:
-                return self._place()
+                return self._lend(None)
             if waiter is not None:
                 self._waiting.append(waiter)
             return None
 
     @property
     def _has_room(self) -> bool:
-        return len(self._idle) + sum([lent() is not None for lent in self._out]) < self._most
+        return len(self._idle) + sum([_is_lent(lent()) for lent in self._out]) < self._most
 
-    def _place(self) -> _Place:
-        place = _Place()
-        self._out.append(weakref.ref(place))
-        return place
+    def _lend(self, child: Child | None) -> Lease:
+        lease = Lease(child)
+        self._out.append(weakref.ref(lease))
+        return lease
 
-    def _take_back(self, given: _Given) -> None:
-        self._out = [lent for lent in self._out if lent() not in (None, given)]
+    def _take_back(self, lease: Lease) -> None:
+        lease.is_over = True
+        for lent in [*self._out]:
+            if not _is_lent(lent()):
+                with suppress(ValueError):
+                    self._out.remove(lent)
 
-    def forget(self, waiter: _Waiter) -> bool:
-        """Take *waiter* off the list; False if it has been given something already."""
+    def _next_waiter(self) -> _Waiter | None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.is_gone:
+                return waiter
+        return None
+
+    def forget(self, waiter: _Waiter) -> None:
+        """Take *waiter* off the list; what it was given already, somebody else gets."""
         with self._lock:
-            if waiter not in self._waiting:
-                return False
-            self._waiting.remove(waiter)
-            return True
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+            lease, waiter.given = waiter.given, None
+        if lease is None:
+            return
+        if lease.child is not None:
+            self.give(lease.child, lease)
+        else:
+            self.drop(None, lease)
 
-    def give(self, child: Child, given: _Given) -> None:
-        """Take back *child*, which is fit for the next call, from whoever was given *given*."""
+    def give(self, child: Child, lease: Lease) -> None:
+        """Take back *child*, which is fit for the next call, from whoever has *lease*."""
         with self._lock:
-            self._take_back(given)
-            waiter = self._waiting.popleft() if self._waiting else None
+            self._take_back(lease)
+            waiter = self._next_waiter()
             if waiter is not None:
-                self._out.append(weakref.ref(child))
+                waiter.given = self._lend(child)
             else:
                 self._idle.append(child)
-        if waiter is not None:
-            waiter.give(child)
-        else:
+        if waiter is None:
             _idle.add(child, self)
+        elif not waiter.wake():
+            self.forget(waiter)
 
     def retire(self, child: Child) -> None:
         """End *child* if it is free still."""
         with self._lock:
-            if child not in self._idle:
+            try:
+                self._idle.remove(child)
+            except ValueError:
                 return
-            self._idle.remove(child)
         child.end()
         self.look_again()
 
-    def drop(self, child: Child | None, given: _Given) -> None:
-        """End *child*, if there is one, and take back *given*."""
+    def drop(self, child: Child | None, lease: Lease) -> None:
+        """End *child*, if there is one, and take back *lease*."""
         try:
             if child is not None:
                 child.end()
         finally:
             with self._lock:
-                self._take_back(given)
+                self._take_back(lease)
             self.look_again()
 
     def look_again(self) -> None:
@@ -161,9 +202,12 @@ class Pool:
         with self._lock:
             if not self._waiting or not self._has_room:
                 return
-            place = self._place()
-            waiter = self._waiting.popleft()
-        waiter.give(place)
+            waiter = self._next_waiter()
+            if waiter is None:
+                return
+            waiter.given = self._lend(None)
+        if not waiter.wake():
+            self.forget(waiter)
 
     def close(self, *, is_last: bool = False) -> None:
         """End all children that are free. *is_last*: from wherever the garbage is collected, so without waiting."""
@@ -180,21 +224,22 @@ class ThreadWaiter:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._given: Any = None
+        self.given: Lease | None = None
+        self.is_gone = False
 
-    def give(self, given: _Given) -> None:
-        self._given = given
+    def wake(self) -> bool:
         self._event.set()
+        return True
 
-    def result(self, pool: Pool) -> _Given:
+    def result(self, pool: Pool) -> Lease:
         try:
             while not self._event.wait(_PATIENCE):
                 pool.look_again()
         except BaseException:  # Ctrl-C: what comes too late is not lost
-            _hand_on(pool, self, lambda: self._given)
+            self.is_gone = True
+            pool.forget(self)
             raise
-        given: _Given = self._given
-        return given
+        return _received(self)
 
 
 class TaskWaiter:
@@ -203,31 +248,39 @@ class TaskWaiter:
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._future = loop.create_future()
-        self._given: Any = None
+        self.given: Lease | None = None
+        self.is_gone = False
 
-    def give(self, given: _Given) -> None:
-        self._given = given
-        self._loop.call_soon_threadsafe(self._wake)
+    def wake(self) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._finish)
+        except RuntimeError:
+            return False  # the loop is closed
+        return True
 
-    def _wake(self) -> None:
+    def _finish(self) -> None:
         if not self._future.done():
             self._future.set_result(None)
 
-    async def result(self, pool: Pool) -> _Given:
+    async def result(self, pool: Pool) -> Lease:
+        import asyncio  # noqa: PLC0415 - whoever waits has it already
+
         try:
-            await self._future
+            while not self._future.done():
+                await asyncio.wait([self._future], timeout=_PATIENCE)
+                pool.look_again()
         except BaseException:  # cancelled: as above
-            _hand_on(pool, self, lambda: self._given)
+            self.is_gone = True
+            pool.forget(self)
             raise
-        given: _Given = self._given
-        return given
+        return _received(self)
 
 
-def _hand_on(pool: Pool, waiter: Any, given: Callable[[], Any]) -> None:
-    """Give back what *waiter* has no use for any more."""
-    if not pool.forget(waiter):
-        found = given()
-        if isinstance(found, Child):
-            pool.give(found, found)
-        else:
-            pool.drop(None, found)
+def _is_lent(lease: Lease | None) -> bool:
+    return lease is not None and not lease.is_over
+
+
+def _received(waiter: _Waiter) -> Lease:
+    lease, waiter.given = waiter.given, None
+    assert lease is not None
+    return lease

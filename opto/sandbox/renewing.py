@@ -1,8 +1,10 @@
 """A candidate that meets the program as it is at each call: also where a function in it was defined anew."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from opto.forks import renew_after_fork
 from opto.sandbox.candidate import ChildCandidate
 
 __all__ = ["RenewedCandidate"]
@@ -23,6 +25,12 @@ class RenewedCandidate:
     def __init__(self, make: Callable[[], ChildCandidate]) -> None:
         self._make = make
         self.newest = make()
+        self.begin_again()
+        renew_after_fork(self)
+
+    def begin_again(self) -> None:
+        """Forget who renews it: in a forked process, nobody does."""
+        self._renewing = threading.RLock()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._current()(*args, **kwargs)
@@ -32,10 +40,14 @@ class RenewedCandidate:
 
     def _current(self) -> ChildCandidate:
         newest = self.newest
-        if not newest.is_current:
-            # Calls in the old one go on; it ends with the last of them.
-            newest = self.newest = self._make()
-        return newest
+        if newest.is_current:
+            return newest
+        with self._renewing:
+            # Of calls at the same time, the first makes one for all.
+            if not self.newest.is_current:
+                # Calls in the old one go on; it ends with the last of them.
+                self.newest = self._make()
+            return self.newest
 
     @property
     def output(self) -> str:

@@ -5,11 +5,13 @@ from collections.abc import Callable, MutableMapping
 from enum import Enum
 from functools import WRAPPER_ASSIGNMENTS
 from importlib import import_module
+from itertools import count
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
+from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
@@ -52,12 +54,13 @@ class Inner:
 
     Attributes:
         form: By which any process of the candidate finds it.
+        number: By which other candidates know it. No two ever have the same.
     """
 
-    __slots__ = ("__name__", "__qualname__", "__weakref__", "_call", "form")
+    __slots__ = ("__name__", "__qualname__", "__weakref__", "_call", "form", "number")
 
     def __init__(self, form: Any, name: str, call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        self.form, self._call = form, call
+        self.form, self._call, self.number = form, call, next(_numbers)
         self.__name__ = self.__qualname__ = name
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -77,13 +80,15 @@ class Inner:
         return f"<function {self.__name__} in the sandbox>"
 
 
+_numbers = count(1)
+
+
 class Values:
     """Turns values into forms, and forms into values.
 
     Attributes:
         decoder: For what comes out.
         known: The classes and functions that candidates were told of, by key.
-        offered: The functions of other candidates that went in as values, by the name that they are called by.
         caller: Returns what calls a function that came out, if there is still something.
 
     Args:
@@ -93,7 +98,7 @@ class Values:
 
     def __init__(self, source: _Source, encoder: type[Encoder]) -> None:
         self.known: dict[str, Any] = {}
-        self.offered: MutableMapping[str, Inner] = WeakValueDictionary()
+        self._offered: MutableMapping[str, Inner] = WeakValueDictionary()
         self.caller: Callable[[], Any] = lambda: None
         self.decoder = Decoder(self._read)
         self._source, self._encoder = source, encoder
@@ -113,6 +118,12 @@ class Values:
         # What objects that wrap a function say of that, for whoever looks at them.
         writing.left_out = (*WRAPPER_ASSIGNMENTS, "__wrapped__")
         return writing
+
+    def offered(self, name: str) -> Callable[..., Any] | None:
+        """Return the function of another candidate that went in as *name*; None if such functions have other names."""
+        if not name.startswith("@"):
+            return None
+        return self._offered.get(name, _say_that_it_is_gone)
 
     def _write(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
         """Return the form of what is no plain data, on the way in."""
@@ -175,8 +186,8 @@ class Values:
         """Return the form of a function of this candidate, or of another one: that is called where it is."""
         if value.is_of(self.caller()):
             return value.form
-        name = f"@{id(value)}"
-        self.offered[name] = value
+        name = f"@{value.number}"
+        self._offered[name] = value
         return {"!host": name}
 
     def _function(self, value: Any) -> Any:
@@ -214,3 +225,10 @@ class Values:
             case _ if tag in self._readers:
                 return self._readers[tag](content, value)
         raise LookupError(tag)
+
+
+def _say_that_it_is_gone(*_: Any, **__: Any) -> None:
+    raise SandboxTransferError(
+        "A function of another candidate was called that the program does not hold any more.",
+        mend="Pass it in each call that uses it, or keep it outside.",
+    )

@@ -42,11 +42,13 @@ class Variant(NamedTuple):
         kernel: True to use what the kernel offers.
         bubblewrap: The program that shuts all of it in, or None.
         preload: Modules of other people's that all children need.
+        readable: What bubblewrap lets in besides Python and its packages: the user's own modules.
     """
 
     kernel: bool = True
     bubblewrap: str | None = None
     preload: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
 
 
 _GONE = "the process that makes them is gone"
@@ -326,7 +328,7 @@ def _command(variant: Variant, root: str, control: int, first_user: int) -> list
     # Behind bubblewrap, links to it lead nowhere.
     program = sys.executable if variant.bubblewrap is None else os.path.realpath(sys.executable)
     python = [program or "", "-I", "-S", "-B", "-X", "utf8", "-c", _START, _PACKAGE]
-    return [*_wrapping(variant.bubblewrap, root), *python, str(control), json.dumps(settings)]
+    return [*_wrapping(variant, root), *python, str(control), json.dumps(settings)]
 
 
 def _close(owner: int, process: Any, control: Any, root: str) -> None:
@@ -379,16 +381,19 @@ def _is_readable_by_all(paths: Sequence[str]) -> bool:
     return all(os.stat(folder).st_mode & 0o001 for folder in above)
 
 
-def _wrapping(program: str | None, root: str) -> list[str]:
+def _wrapping(variant: Variant, root: str) -> list[str]:
     """Return the beginning of a command that shuts the rest in by namespaces."""
-    if program is None:
+    if variant.bubblewrap is None:
         return []
     # Inside, the folder of the work folders is a mount, which only somebody outside can remove: also when whoever asked
     # for all of this is gone without a word.
     around = ["/bin/sh", "-c", '"$@"; rmdir -- "$0" 2> /dev/null', root]
-    command = [*around, program, "--die-with-parent", "--unshare-all", "--new-session", "--cap-drop", "ALL"]
+    command = [*around, variant.bubblewrap, "--die-with-parent", "--unshare-all", "--new-session", "--cap-drop", "ALL"]
     for path in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime"):
         command += ["--ro-bind-try", path, path]
     for path in (*standard_folders(), *site_folders(), _PACKAGE, sys.prefix, os.path.realpath(sys.executable)):
         command += ["--ro-bind", path, path]
-    return [*command, "--dev", "/dev", "--proc", "/proc", "--bind", root, root, "--"]
+    command += ["--dev", "/dev", "--proc", "/proc"]
+    for path in variant.readable:  # which may be anywhere, so after all else
+        command += ["--ro-bind-try", path, path]
+    return [*command, "--bind", root, root, "--"]

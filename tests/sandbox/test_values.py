@@ -400,3 +400,16 @@ def test_a_first_look_is_a_short_one(sandbox):
         chain = Counted(chain)
     assert sandbox.objection("def original(x):\n    return x\n", original, {"x": chain}) is None
     assert 0 < Counted.looks <= 300
+
+
+def test_a_function_of_another_candidate_that_is_gone_is_not_mistaken_for_a_later_one(sandbox):
+    made = sandbox.load("def make(n):\n    def get():\n        return n\n    return get\n", "make")
+    source = "kept = []\ndef ask(get):\n    kept.append(get)\n    return [each() for each in kept]\n"
+    with made, sandbox.load(source, "ask") as asked:
+        first = made(1)
+        assert asked(first) == [1]
+        for later in range(2, 30):  # one of them most likely where the first one was
+            if later == 2:
+                del first
+            with pytest.raises(SandboxTransferError, match="that the program does not hold any more. Pass it in each"):
+                asked(made(later))
