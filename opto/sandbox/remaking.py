@@ -48,7 +48,8 @@ def class_of(kinds: Sequence[Any], decoder: Decoder) -> tuple[type[BaseException
     """
     for place, named in enumerate(kinds[:100]):
         found = decoder.decode({"!known": named}) if type(named) is str else _loaded(*named)
-        if isinstance(found, type) and issubclass(found, BaseException):
+        # None that runs code when it goes.
+        if issubclass(type(found), type) and issubclass(found, BaseException) and not hasattr(found, "__del__"):
             return found, place == 0
     return Exception, False
 
@@ -62,7 +63,7 @@ def _loaded(module: str, name: str) -> Any:
         # Not by asking for an attribute, even that which says what it is: modules, classes and others may do anything.
         holder: Any = next((kind for kind in (ModuleType, type) if issubclass(type(found), kind)), None)
         found = holder.__dict__["__dict__"].__get__(found).get(part) if holder is not None else None
-    return found if issubclass(type(found), type) and not hasattr(found, "__del__") else None
+    return found
 
 
 def remade(

@@ -347,3 +347,15 @@ def test_arguments_are_a_plain_tuple():
     values.known["Several"] = Several
     error = remade(ValueError, described("E", {"!named": ["Several", ["x"]]}), "text", values.decoder, is_exact=True)
     assert error.args == ("text",)
+
+
+class MortalError(Exception):
+    def __del__(self):
+        SEEN.append("gone")
+
+
+@pytest.mark.parametrize("named", ["key", [__name__, "MortalError"]])
+def test_no_exception_is_made_that_runs_code_when_it_goes(named):
+    values = Values(None, Encoder)
+    values.known["key"] = MortalError
+    assert class_of([named, ["builtins", "ValueError"]], values.decoder) == (ValueError, False)

@@ -305,7 +305,8 @@ class Decoder:
         return value if value is None else _checked(value, int)
 
 
-#: Files of zones that are folders, letters that are none, and whatever else has another form than it should.
+#: Files of zones that are folders, letters that are none, libraries that nobody has, and whatever else has another form
+#: than it should.
 _WHAT_READING_COMES_TO = (
     ValueError,
     TypeError,
@@ -316,6 +317,7 @@ _WHAT_READING_COMES_TO = (
     OSError,
     SystemError,
     MemoryError,
+    ImportError,
 )
 _ATOMS = frozenset({type(None), bool, str, float, int})
 
