@@ -1,6 +1,8 @@
 """What a candidate's process says of an exception is somebody else's text, and ends nobody's run."""
 
+import gc
 import importlib.util
+import linecache
 import sys
 import traceback
 
@@ -150,3 +152,15 @@ def test_imports_that_are_allowed_are_named(sandbox):
     assert type(error) is SandboxForbiddenError
     assert "import numpy is not allowed here; what is, is the harmless part of the standard library and " in str(error)
     assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)
+
+
+def test_lines_are_forgotten_with_the_last_candidate_that_has_them():
+    text = "def f(x):\n    return 1 / x\n"
+    first = Sandbox("child").load(text, file="<of two>")
+    with Sandbox("child").load(text, file="<of two>") as second:
+        del first
+        gc.collect()
+        assert linecache.getline("<of two>", 2) == "    return 1 / x\n"
+    del second
+    gc.collect()
+    assert "<of two>" not in linecache.cache
