@@ -6,10 +6,11 @@ import linecache
 import sys
 import traceback
 
+import pydantic_core  # noqa: F401 - some forged answers speak of it
 import pytest
 
-from opto.errors import SandboxCrashError, SandboxForbiddenError, SandboxTransferError, StoppingError
-from opto.sandbox import Sandbox
+from opto.errors import SandboxCrashError, SandboxError, SandboxForbiddenError, SandboxTransferError, StoppingError
+from opto.sandbox import Limits, Sandbox
 from opto.sandbox.failures import visible
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
@@ -164,3 +165,11 @@ def test_lines_are_forgotten_with_the_last_candidate_that_has_them():
     del second
     gc.collect()
     assert "<of two>" not in linecache.cache
+
+
+@pytest.mark.parametrize(("rest", "printed"), [("return iter(())", "so far\n"), ("while True: pass", "")])
+def test_errors_tell_what_was_printed_if_the_process_came_to_say_so(rest, printed):
+    with Sandbox("child", limits=Limits(seconds=0.3)).load(f"def f():\n    print('so far')\n    {rest}\n") as candidate:
+        with pytest.raises(SandboxError) as caught:
+            candidate()
+        assert caught.value.output == candidate.output == printed
