@@ -228,15 +228,22 @@ def raised(
             others = [origin(item) for item in described.get("inner", ())[:_MOST_INNER]] if depth < _DEEPEST else []
             inner = [item for item in others if isinstance(item, Exception)]
             error = remade(kind, described, text, decoder, is_exact=is_exact, inner=inner)
-            if isinstance(error, SyntaxError) and all(found != error.filename for found, _ in lines):
-                error.filename = None  # some show its lines
+            if isinstance(error, SyntaxError):
+                filename: Any = SyntaxError.__dict__["filename"]  # past what a class below it has in its place
+                if all(found != filename.__get__(error) for found, _ in lines):
+                    filename.__set__(error, None)  # some show its lines
     if depth < _DEEPEST:
         if "cause" in described:
-            error.__cause__ = origin(described["cause"])
+            _set(error, "__cause__", origin(described["cause"]))
         if "context" in described:
-            error.__context__ = origin(described["context"])
-        error.__suppress_context__ = described.get("is_suppressed") is True
+            _set(error, "__context__", origin(described["context"]))
+        _set(error, "__suppress_context__", described.get("is_suppressed") is True)
     return with_frames(error, frames)
+
+
+def _set(error: BaseException, name: str, value: Any) -> None:
+    """Set what Python keeps of *error*, past what its class does about attributes."""
+    BaseException.__setattr__(error, name, value)
 
 
 def _frames_in(described: Mapping[str, Any], lines: Collection[tuple[str, int]]) -> list[tuple[str, int, str]]:
@@ -273,7 +280,7 @@ def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> B
     traceback = None
     for file, line, name in reversed(frames):
         traceback = TracebackType(traceback, _frame(file, name, max(line, 1)), 0, max(line, 1))
-    return error.with_traceback(traceback)
+    return BaseException.with_traceback(error, traceback)
 
 
 def _frame(file: str, name: str, line: int) -> FrameType:

@@ -9,8 +9,9 @@ from typing import Any
 
 from opto.sandbox.advice import refusal
 from opto.sandbox.chains import Chain, ChainScope, Needs, is_own, weakly
-from opto.sandbox.child.codec import CannotCrossError, in_words
+from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.graphs import Writing, state_of
+from opto.sandbox.child.words import in_words
 from opto.sandbox.uses import Attributes, Uses, first_argument, uses_in
 from opto.sandbox.written import PROPERTIES
 

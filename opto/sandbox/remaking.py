@@ -59,9 +59,10 @@ def _loaded(module: str, name: str) -> Any:
         return None  # what this library says of candidates is not for them to say, and __main__ is another one there
     found: Any = sys.modules.get(module)
     for part in name.split("."):
-        # Not by asking for the attribute: modules and classes may do anything then.
-        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
-    return None if hasattr(found, "__del__") else found
+        # Not by asking for an attribute, even that which says what it is: modules, classes and others may do anything.
+        holder: Any = next((kind for kind in (ModuleType, type) if issubclass(type(found), kind)), None)
+        found = holder.__dict__["__dict__"].__get__(found).get(part) if holder is not None else None
+    return found if issubclass(type(found), type) and not hasattr(found, "__del__") else None
 
 
 def remade(
@@ -90,7 +91,7 @@ def remade(
         given = decoder.decode(described.get("args"))
     except MalformedError:
         given = None
-    args = (*map(shortened, given),) if isinstance(given, tuple) else (text,)
+    args = (*map(shortened, given),) if type(given) is tuple else (text,)
     if issubclass(kind, BaseExceptionGroup):
         args = (shortened(str(described.get("message", ""))), [*inner])
     if not is_exact:
@@ -114,7 +115,12 @@ def _of_pydantic(kind: Any, found: Any, decoder: Decoder) -> Exception | None:
     details = []
     for what, place, text, *forms in lines:
         given, context = map(decoder.decode, forms)
-        detail = {"type": what, "loc": decoder.decode(place), "input": given, **({"ctx": context} if context else {})}
+        detail = {
+            "type": what,
+            "loc": decoder.decode(place),
+            "input": given,
+            **({"ctx": context} if type(context) is dict and context else {}),
+        }
         try:
             kind.from_exception_data("", [detail])
         except Exception:  # a type of error of the program's own, or of another version
@@ -126,11 +132,11 @@ def _of_pydantic(kind: Any, found: Any, decoder: Decoder) -> Exception | None:
 
 def _speaking(kind: type[Exception], module: str, name: str, text: str) -> type[Exception]:
     """Return a class below *kind* whose instances say *text*."""
-    try:
-        return type(name, (kind,), {"__module__": module, "__str__": lambda _: text})
-    except Exception:  # there can be none, or it has a metaclass that wants something else
-        base = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
-        return type(name, (base,), {"__module__": module, "__str__": lambda _: text})
+    # Whoever notes the classes below one of theirs is not to note those that a candidate speaks of.
+    is_noted = type(kind) is not type or any("__init_subclass__" in vars(base) for base in kind.__mro__[:-1])
+    if is_noted:
+        kind = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
+    return type(name, (kind,), {"__module__": module, "__str__": lambda _: text})
 
 
 def _made(kind: type[Exception], base: Any, args: tuple[Any, ...], text: str) -> Exception:
@@ -148,12 +154,13 @@ def _made(kind: type[Exception], base: Any, args: tuple[Any, ...], text: str) ->
 
 def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
     """Give *error* its attributes, and its notes."""
-    for name, form in state.items() if isinstance(state, dict) else ():
+    for name, form in state.items() if type(state) is dict else ():
         try:
             value = decoder.decode(form)
             if name == "__notes__":
-                for note in value if isinstance(value, list) else ():
-                    error.add_note(shortened(str(note)))
+                notes = [shortened(note) for note in value if type(note) is str] if type(value) is list else []
+                # Not by `add_note`, which sets the attribute as the class wants it.
+                fill(error, {name: notes} if notes else {})
             elif name[:2] != "__":
                 fill(error, {name: shortened(value)})
         except (MalformedError, TypeError, AttributeError, ValueError):
@@ -161,7 +168,12 @@ def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
     if isinstance(error, SyntaxError):
         # What shows exceptions calculates with these.
         for name in ("lineno", "offset", "end_lineno", "end_offset"):
-            if type(getattr(error, name)) is not int:
-                setattr(error, name, None)
-        if type(error.text) is not str:
-            error.text = None
+            _keep(error, name, int)
+        _keep(error, "text", str)
+
+
+def _keep(error: SyntaxError, name: str, kind: type) -> None:
+    """Leave *error* what it has under *name* only if that is of *kind*; past what its class does about that."""
+    member: Any = SyntaxError.__dict__[name]
+    if type(member.__get__(error)) is not kind:
+        member.__set__(error, None)

@@ -285,6 +285,14 @@ class Sandbox(Block):
             return None
         return said
 
+    def is_like(self, other: "Sandbox") -> bool:
+        """True if candidates of *other* may stay there: a block in a loop makes a sandbox for each round."""
+        return self is other or self._settings == other._settings  # noqa: SLF001 - its own class
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self.isolation, self.limits, self._imports, self._hosts
+
     @property
     def _level(self) -> Any:
         if self._prepared is None:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from opto.errors import SandboxTransferError
 from opto.sandbox.advice import GENERAL
 from opto.sandbox.chains import is_own
-from opto.sandbox.child.codec import CannotCrossError, in_words
+from opto.sandbox.child.codec import CannotCrossError
+from opto.sandbox.child.words import in_words
 from opto.sandbox.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.places import of_module
 from opto.sandbox.receivers import Receivers

@@ -190,10 +190,9 @@ class Child:
                 self.is_busy = False
                 return reply
             self._has_asked = True
-            left = until - time.monotonic()
-            data = dumps((yield from serve(reply)))
-            until = time.monotonic() + left  # what is read now counts: it can ask for more again and again
-            yield from self._write(data, until)
+            answer, taken = yield from _timed(serve(reply))
+            until += taken  # what is read counts, on both sides: it can ask for more again and again
+            yield from self._write(dumps(answer), until)
 
     def _write(self, data: bytes, until: float) -> Steps:
         rest = memoryview(_LENGTH.pack(len(data)) + data)
@@ -296,6 +295,24 @@ class Child:
         if self.owner != os.getpid():
             return None
         return self._zygote.end(self._number, may_wait=may_wait)
+
+
+def _timed(steps: Steps) -> Generator[Wait | HostCall | Do, Any, tuple[Any, float]]:
+    """Take *steps*; return what they come to, and how many seconds passed in what was called for them."""
+    taken, answer = 0.0, None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration as end:
+            return end.value, taken
+        answer = error = None
+        started = time.monotonic()
+        try:
+            answer = yield step
+        except BaseException as raised:  # also what ends the program, which they tidy up for
+            error = raised
+        taken += time.monotonic() - started
 
 
 def _threads_of(process: int) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, MutableMapping
 from enum import Enum
+from functools import WRAPPER_ASSIGNMENTS
 from importlib import import_module
 from itertools import count
 from logging import Logger
@@ -15,6 +16,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
 from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
 from opto.sandbox.child.graphs import Value, Writing, is_instance, named_member, readers
+from opto.sandbox.remaking import visible
 from opto.sandbox.rewritten import Rewritten
 from opto.sandbox.written import is_of_program
 
@@ -112,7 +114,10 @@ class Values:
 
     def writing(self) -> Writing:
         """Return what writes one value, or several that may refer to the same objects."""
-        return Writing(self._write, self._encoder)
+        writing = Writing(self._write, self._encoder)
+        # What objects that wrap a function say of that, for whoever looks at them.
+        writing.left_out = (*WRAPPER_ASSIGNMENTS, "__wrapped__")
+        return writing
 
     def offered(self, name: str) -> Callable[..., Any] | None:
         """Return the function of another candidate that went in as *name*; None if such functions have other names."""
@@ -213,7 +218,7 @@ class Values:
                 if name in HARMLESS[module] or "*" in HARMLESS[module]:
                     return getattr(import_module(module), name)
             case "!inner":
-                return self._out(tag, content, ascii(content[2])[1:-1][:100])
+                return self._out(tag, content, visible(str(content[2])[:100]))
             case "!known" if callable(self.known[content]) and not isinstance(self.known[content], type):
                 # One of the program's, which the candidate chose: it may be called as the candidate may call it.
                 return self._out(tag, content, self.known[content].__name__)

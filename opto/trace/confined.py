@@ -58,7 +58,7 @@ class Confined:
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
-        return source == self._source and sandbox is self._sandbox and self._surroundings.are_still_so(args)
+        return source == self._source and sandbox.is_like(self._sandbox) and self._surroundings.are_still_so(args)
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
@@ -154,7 +154,7 @@ def note_of_borders(definition: Definition) -> str | None:
     return None if sandbox is not None and sandbox.isolation == "none" else _NOTE
 
 
-_NOTE = "May run in a process of its own: what it does not return may be lost, and files and network out of reach"
+_NOTE = "Keeps no state"
 
 
 def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -140,6 +140,42 @@ def test_what_is_no_honest_form_is_refused(tag, content):
         READERS[tag](content, lambda form: form)
 
 
+class Asked:
+    """What would be asked for its values, in the program."""
+
+    ndim = 1
+
+    def __array__(self, *_, **__):
+        raise AssertionError
+
+    __len__ = __iter__ = __float__ = __array__
+
+
+ASKED = Asked()
+ROWS = pandas.RangeIndex(10)
+
+
+@pytest.mark.parametrize(
+    ("tag", "content"),
+    [
+        ("!frame", [pandas.RangeIndex(1), ROWS, [["array", 5]]]),
+        ("!series", [ROWS, None, ["array", numpy.array(5)]]),
+        ("!column", ["array", ASKED]),
+        ("!column", ["object", ASKED]),
+        ("!column", ["Int64", ASKED]),
+        ("!column", ["Int64", [ASKED]]),
+        ("!column", ["zone", ASKED, "UTC"]),
+        ("!column", ["category", [[0], ASKED], False]),
+        ("!column", ["category", [ASKED, ROWS], False]),
+        ("!frame", [ASKED, ROWS[:0], []]),
+        ("!series", [ASKED, None, ["object", [1]]]),
+    ],
+)
+def test_a_table_asks_nothing_of_what_it_is_made_of(tag, content):
+    with pytest.raises(TypeError):
+        READERS[tag](content, lambda form: form)
+
+
 def test_what_takes_long_to_import_is_there_before_the_call():
     source = "import sys\n\nSEEN = 'pandas' in sys.modules\n\ndef f(x):\n    return SEEN\n"
     with Sandbox().load(source) as seeing:

@@ -80,6 +80,7 @@ def test_what_terminals_obey_is_shown(sandbox):
 
 
 def test_calls_of_hosts_come_to_an_end_and_prints_are_handed_on():
+    pytest.importorskip("pydantic_monty")
     asked, printed = [], []
     source = "def spends(x):\n    print('begins')\n    while True:\n        ask(x)\n"
     sandbox = Sandbox("monty", limits=Limits(calls=25))

@@ -10,6 +10,8 @@ import sys
 import textwrap
 import traceback
 import zoneinfo
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pydantic
@@ -17,6 +19,9 @@ import pytest
 
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
 from opto.sandbox import Limits, Sandbox
+from opto.sandbox.child.codec import Decoder, Encoder
+from opto.sandbox.remaking import class_of, remade
+from opto.sandbox.values import Values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 
@@ -39,8 +44,58 @@ class OpaqueError(Exception):
         return f"about {self.what()}"
 
 
+SEEN = []
+
+
+class WatchedError(SyntaxError):
+    """Notes all that is done to it, and what is made below it."""
+
+    def __new__(cls, *args):
+        SEEN.append("new")
+        return super().__new__(cls, *args)
+
+    def __init_subclass__(cls):
+        SEEN.append(cls)
+
+    def __setattr__(self, name, value):
+        SEEN.append(name)
+
+    def add_note(self, note):
+        SEEN.append(note)
+
+    def with_traceback(self, traceback):
+        SEEN.append(traceback)
+        return self
+
+    filename = lineno = property(lambda self: SEEN.append("get"))
+
+
+class Meta(type):
+    def __call__(cls, *args):
+        return super().__call__(*args)
+
+
+class MetaError(Exception, metaclass=Meta):
+    pass
+
+
+class Lazy:
+    """Stands in a module for something else, which asking it brings there."""
+
+    def __getattribute__(self, name):
+        SEEN.append(name)
+        return object.__getattribute__(self, name)
+
+
+class Several(NamedTuple):
+    what: str
+
+    def __iter__(self):
+        raise AssertionError
+
+
 def f():
-    return FarError, OpaqueError, OutsideError
+    return FarError, OpaqueError, OutsideError, WatchedError, MetaError, Several
 
 
 class OutsideError(Exception):
@@ -246,3 +301,49 @@ shell.run_cell("changed('def f(x):\\\\n    return eval(x)\\\\n', '1 1')")
     assert shown.stdout.count("IndexError") >= 3
     for line in ("def helper(x): return [][x]", "return [][z]", "self.helps(x)", "return [][x]", "SyntaxError"):
         assert line in shown.stdout, shown.stdout
+
+
+def test_nothing_is_called_of_a_class_that_an_exception_is_of(sandbox):
+    SEEN.clear()
+    source = """
+error = WatchedError('no', ('x.py', 'y', 'z', 'w'))
+error.__dict__['__notes__'] = ['first']
+try: {}['k']
+except KeyError: raise error
+"""
+    error = caught(sandbox, source, like=f)
+    assert SEEN == []
+    assert type(error) is WatchedError
+    assert error.__notes__ == ["first"]
+    assert error.__traceback__ is not None
+    assert type(error.__context__) is KeyError
+
+
+def described(kind, args=None, **state):
+    return {"type": kind, "args": args if args is not None else {"!tuple": []}, "state": state}
+
+
+@pytest.mark.parametrize("kind", [WatchedError, MetaError])
+def test_no_class_is_made_below_one_that_would_know_of_it(kind):
+    SEEN.clear()
+    error = remade(kind, described("Evil"), "text", Decoder(), is_exact=False)
+    assert (type(error).__name__, str(error), SEEN) == ("Evil", "text", [])
+    assert not isinstance(error, kind)
+    assert kind.__subclasses__() == []
+
+
+def test_what_stands_in_modules_is_not_asked_what_it_is(monkeypatch):
+    module = ModuleType("plugin")
+    module.lazy, module.Error = Lazy(), OutsideError
+    monkeypatch.setitem(sys.modules, "plugin", module)
+    SEEN.clear()
+    kinds = [["plugin", "lazy"], ["plugin", "lazy.more"], ["plugin", "Error"]]
+    assert class_of(kinds, Decoder()) == (OutsideError, False)
+    assert SEEN == []
+
+
+def test_arguments_are_a_plain_tuple():
+    values = Values(None, Encoder)
+    values.known["Several"] = Several
+    error = remade(ValueError, described("E", {"!named": ["Several", ["x"]]}), "text", values.decoder, is_exact=True)
+    assert error.args == ("text",)

@@ -52,6 +52,34 @@ def test_a_child_that_always_has_another_question_is_late_all_the_same(monkeypat
         child.end()
 
 
+def test_only_what_is_called_for_a_child_does_not_count_as_its_time(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(talk.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(talk.os, "urandom", lambda count: bytes(count))
+    monkeypatch.setattr(talk, "is_over", lambda *_: False)
+
+    def pass_time(seconds):
+        clock[0] += seconds
+        return "called"
+
+    def serve(message):
+        pass_time(message["read"])
+        assert (yield talk.HostCall(lambda: pass_time(message["call"]))) == ("called", False)
+        return {}
+
+    def came_to(*asked):
+        said = b"".join(framed({"n": 0, "host": "ask", "read": read, "call": call}) for read, call in asked)
+        child = talk.Child(Nobody(said + framed({"n": 0, "ok": 1})), Limits(), {})
+        try:
+            return talk.run(child.exchange({"do": "call"}, 10.0, serve))["ok"]
+        finally:
+            child.end()
+
+    assert came_to((1, 100), (1, 100)) == 1
+    with pytest.raises(talk.Late):
+        came_to((6, 0), (6, 0))
+
+
 def test_a_process_in_a_circle_is_ended_without_a_word():
     """Whoever waited for it was cancelled as it came."""
     with warnings.catch_warnings(record=True) as caught:

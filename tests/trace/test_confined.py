@@ -94,6 +94,15 @@ class TestWhereCodeRuns:
         assert os.getpid() not in {first, second, work(1).data}
         assert first != second
 
+    def test_a_block_in_a_loop_goes_on_with_the_same_candidate(self):
+        work, found = learn(make(), WHERE), set()
+        for _ in range(3):
+            with Sandbox("child", limits=Limits(seconds=5)):
+                found.add(work(1).data)
+        assert len(found) == 1
+        with Sandbox("child", limits=Limits(seconds=6)):
+            assert work(1).data not in found
+
     def test_what_a_function_says_comes_before_the_block_around_it(self):
         work = learn(make(isolation="child"), WHERE)
         with Sandbox("none"):
@@ -162,8 +171,8 @@ class TestWhereCodeRuns:
             learn(work, WHERE)(1)
 
     def test_whoever_writes_code_is_told(self):
-        assert "May run in a process of its own" in describe_variables({"work": make().parameter})
-        assert "process" not in describe_variables({"work": make(isolation="none").parameter})
+        assert "Keeps no state" in describe_variables({"work": make().parameter})
+        assert "Keeps no state" not in describe_variables({"work": make(isolation="none").parameter})
 
     def test_what_a_checkpoint_brings_is_changed_code_too(self, tmp_path):
         class Agent(Module):

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "in_full", "in_words", "loads"]
+from .words import OWN, in_words, is_asked_for
+
+__all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "loads"]
 
 #: Nested deeper than this is either meant badly or contains itself.
 _DEEPEST = 100
@@ -55,21 +57,6 @@ def loads(data: bytes) -> Any:
         return _from_json(data.decode("ascii"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
-
-
-def in_words(kind: type) -> str:
-    """Return "a Point", "an Item"."""
-    return _with_article(str(kind.__name__)[:80])
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
-
-
-def in_full(kind: type) -> str:
-    """Return "a re.Match", "a pandas.Series": as `in_words`, for what nobody may know by its name alone."""
-    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
-    return _with_article(f"{package}.{kind.__name__[:80]}")
 
 
 class Encoder:
@@ -226,7 +213,9 @@ _FORMS: dict[str, _Form] = {
     "fractions.Fraction": lambda encoder, value, depth: {
         "!fraction": [encoder.encode(value.numerator, depth), encoder.encode(value.denominator, depth)]
     },
-    "types.SimpleNamespace": lambda encoder, value, depth: {"!namespace": encoder.pairs(dict(vars(value)), depth)},
+    "types.SimpleNamespace": lambda encoder, value, depth: {
+        "!namespace": encoder.pairs({name: item for name, item in vars(value).items() if str(name)[:6] != OWN}, depth)
+    },
     "uuid.UUID": lambda _, value, __: {"!uuid": value.hex},
     "numpy.ndarray": _array,
 }
@@ -401,15 +390,15 @@ def _read_moment(name: str) -> "_Reader":
 
 def _read_fraction(decoder: Decoder, content: Any) -> Any:
     parts = [_checked(decoder.value(part), int) for part in content]
-    if any(part.bit_length() > 100_000 for part in parts):
+    if any(part.bit_length() > 10_000 for part in parts):
         raise ValueError("a fraction of numbers so long that it cannot be reduced")
     return _of("fractions", "Fraction")(*parts)
 
 
 def _named(pairs: Iterator[tuple[Any, Any]]) -> dict[str, Any]:
     named = dict(pairs)
-    if any(name[:2] == "__" == name[-2:] for name in named):
-        raise ValueError("attributes that are asked for by whoever copies or looks at an object")
+    if any(type(name) is not str or is_asked_for(name) for name in named):
+        raise ValueError("attributes that are none of data")
     return named
 
 

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .codec import CannotCrossError, Encoder, in_full
+from .codec import CannotCrossError, Encoder
+from .words import in_full
 
 __all__ = ["READERS", "write_table"]
 
@@ -86,23 +87,38 @@ def _zone(name: Any) -> Any:
 
 def _read_column(form: Any, value: Callable[[Any], Any]) -> Any:
     made = _column_of(form, value)
-    if getattr(made, "ndim", None) != 1:
+    if made.ndim != 1:
         raise TypeError("a column that is no row of values")  # one value would be repeated for all of an index
     return made
 
 
 def _column_of(form: Any, value: Callable[[Any], Any]) -> Any:
-    pandas, kind = _pandas(), form[0]
+    pandas, numpy, kind = _pandas(), sys.modules["numpy"], form[0]
     if kind == "category":
         codes, categories = value(form[1])
+        _check(codes, numpy.ndarray)
+        _check(categories, pandas.Index)
         return pandas.Categorical.from_codes(codes, categories=categories, ordered=bool(form[2]))
-    if kind == "zone":
-        return pandas.Series(value(form[1])).dt.tz_localize("UTC").dt.tz_convert(_zone(form[2])).array
-    if kind == "array":
-        return value(form[1])
+    given = value(form[1])
+    if kind in {"zone", "array"}:
+        _check(given, numpy.ndarray)
+        return (
+            given if kind == "array" else pandas.Series(given).dt.tz_localize("UTC").dt.tz_convert(_zone(form[2])).array
+        )
     if kind != "object" and not _TYPES.fullmatch(kind):
         raise TypeError(f"a column of {kind!r:.40}")
-    return pandas.array(value(form[1]), dtype=kind) if kind != "object" else _objects(value(form[1]))
+    _check(given, list)
+    if kind == "object":
+        return _objects(given)
+    for item in given:
+        _check(item, str, int, float, bool, type(None), numpy.generic)
+    return pandas.array(given, dtype=kind)
+
+
+def _check(value: Any, *kinds: type) -> None:
+    # What else there is would be asked by pandas how long it is, and what it is as an array.
+    if not issubclass(type(value), kinds):
+        raise TypeError(f"{in_full(type(value))} in a table")
 
 
 def _objects(values: list[Any]) -> Any:
@@ -115,16 +131,20 @@ def _objects(values: list[Any]) -> Any:
 
 def _read_frame(content: Any, value: Callable[[Any], Any]) -> Any:
     columns, index, arrays = content
-    pandas, rows = _pandas(), value(index)
+    pandas, rows, names = _pandas(), value(index), value(columns)
+    for part in (rows, names):
+        _check(part, pandas.Index)
     series = dict(enumerate(pandas.Series(_read_column(array, value), index=rows) for array in arrays))
     made = pandas.DataFrame(series, index=rows)
-    made.columns = value(columns)
+    made.columns = names
     return made
 
 
 def _read_series(content: Any, value: Callable[[Any], Any]) -> Any:
     index, name, array = content
-    return _pandas().Series(_read_column(array, value), index=value(index), name=value(name))
+    pandas, rows = _pandas(), value(index)
+    _check(rows, pandas.Index)
+    return pandas.Series(_read_column(array, value), index=rows, name=value(name))
 
 
 def _read_index(content: Any, value: Callable[[Any], Any]) -> Any:

@@ -3,14 +3,15 @@
 import builtins
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import EnumMeta, Flag
 from types import MemberDescriptorType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
+from .words import OWN, is_asked_for
 
-__all__ = ["Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
+__all__ = ["Reader", "Value", "Writing", "fill", "in_full", "is_instance", "named_member", "readers", "state_of"]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -31,13 +32,19 @@ _PARTS: dict[type, Callable[[Any, Any], None]] = {
     set: set.update,
     deque: deque.extend,
 }
-#: What this library notes on objects for itself.
-_OWN = "_opto_"
+#: What the items of such an object come as.
+_COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
+
+
+def in_full(kind: type) -> str:
+    """Return "a re.Match", "a pandas.Series": of what nobody may know by its name alone."""
+    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
+    return f"{'an' if package[:1] in 'aeiou' else 'a'} {package}.{kind.__name__[:80]}"
 
 
 def state_of(value: Any) -> dict[str, Any]:
     """Return the attributes of *value*, in its ``__dict__`` and in slots."""
-    state = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith(_OWN)}
+    state = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith(OWN)}
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else slots:
@@ -70,12 +77,13 @@ def fill(made: Any, state: Mapping[str, Any]) -> None:
     """Give *made* the attributes *state*, past whatever its class does about that."""
     kind = type(made)
     for name, value in state.items():
+        if type(name) is not str:
+            raise TypeError("an attribute whose name is no text")
         # Past properties, which would run: what comes from the other side is data.
         member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
         if isinstance(member, MemberDescriptorType):
             member.__set__(made, value)
-        elif (name[:2] == "__" == name[-2:] and name != "__notes__") or name.startswith(_OWN):
-            # Whoever copies, pickles or looks at an object asks it for these, before its class.
+        elif is_asked_for(name) and name != "__notes__":
             raise TypeError(f"an attribute called {name[:40]!r}")
         else:
             object.__getattribute__(made, "__dict__")[name] = value
@@ -91,6 +99,7 @@ class Writing:
     Attributes:
         receiver: What the other side will call a method on.
         has_met_receiver: True if the value speaks of that.
+        left_out: Attributes of objects that stay here.
 
     Args:
         other: Asked for what is no plain data, with this object, the encoder, the value and its depth: returns a form,
@@ -101,6 +110,7 @@ class Writing:
     def __init__(self, other: "Callable[[Writing, Encoder, Any, int], Any]", encoder: type[Encoder] = Encoder) -> None:
         self.encoder = encoder(lambda encoder, value, depth: other(self, encoder, value, depth))
         self.receiver: Any = None
+        self.left_out: tuple[str, ...] = ()
         self.has_met_receiver = False
         self._instances: list[tuple[str, Any]] = []
         self._rows: list[Any] = []
@@ -154,7 +164,8 @@ class Writing:
 
     def _row(self, key: str, value: Any) -> list[Any]:
         kind, encode = type(value), self.encoder.encode
-        row = [key, {name: self._attribute(name, item, kind) for name, item in state_of(value).items()}]
+        state = {name: item for name, item in state_of(value).items() if name not in self.left_out}
+        row = [key, {name: self._attribute(name, item, kind) for name, item in state.items()}]
         part = _part_of(kind)
         if part is not None:
             row.append(self.encoder.base(value, 0) if part is not deque else encode([*deque.__iter__(value)]))
@@ -177,7 +188,7 @@ def readers(classes: Mapping[str, Any], other: Reader) -> "dict[str, Callable[[A
     """
     return {
         "!graph": lambda content, _: _read_graph(content, classes, other),
-        "!named": lambda content, value: tuple.__new__(classes[content[0]], map(value, content[1])),
+        "!named": lambda content, value: tuple.__new__(_harmless(classes[content[0]]), map(value, content[1])),
         "!member": lambda content, _: _read_member(classes[content[0]], content[1]),
         "!error": lambda content, value: _read_error(content, classes, value),
         "!known": lambda content, _: classes[content],
@@ -211,32 +222,47 @@ def _read_member(kind: Any, which: Any) -> Any:
         raise TypeError("a member of what is no enum")  # whose code would run
     if type(which) is str and which in kind.__members__:
         return kind.__members__[which]
-    known: Any = kind._value2member_map_
-    if which not in known and not (type(which) is int and issubclass(kind, Flag)):
-        raise ValueError("no member of an enum")
-    return known[which] if which in known else kind(which)
+    given: Any = kind
+    known = given._value2member_map_
+    if which in known:
+        return known[which]
+    if not (type(which) is int and issubclass(kind, Flag)) or which & ~given._flag_mask_:
+        raise ValueError("no member of an enum")  # of flags, each other number would be kept for ever
+    missing: Any = Flag.__dict__["_missing_"]
+    return missing.__func__(_harmless(kind), which)  # past what its class makes of them
 
 
 def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseException:
     """Return an exception that is a value."""
     name, args, state = content
     kind: Any = classes.get(name) or getattr(builtins, name)
-    if not issubclass(kind, Exception):
+    if not issubclass(_harmless(kind), Exception):
         raise TypeError(f"an exception of kind {name!r:.40}")
     base: Any = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
     made: BaseException = base.__new__(kind, *map(value, args))  # past what its class makes of them
-    fill(made, value(state))
+    state = value(state)
+    if type(state) is not dict:
+        raise TypeError("attributes that are no dict")
+    fill(made, state)
     return made
 
 
-def _empty(kind: type) -> Any:
+def _harmless(kind: Any) -> Any:
     if hasattr(kind, "__del__"):
         raise TypeError("what runs code when it goes")
+    return kind
+
+
+def _empty(kind: type) -> Any:
+    if isinstance(kind, EnumMeta):
+        raise TypeError("an enum's member that is none")
     part: Any = _part_of(kind) or object
-    return part.__new__(kind)
+    return part.__new__(_harmless(kind))
 
 
-def _add(made: Any, items: Iterable[Any]) -> None:
+def _add(made: Any, items: Any) -> None:
     part = _part_of(type(made))
     if part is not None:
+        if type(items) is not _COME_AS.get(part, list):
+            raise TypeError("items that are no plain ones")  # but an object that would be asked for them
         _PARTS[part](made, items)

@@ -1,0 +1,26 @@
+"""What classes are called where something is said of their instances, and what attributes may not be called."""
+
+__all__ = ["OWN", "in_full", "in_words", "is_asked_for"]
+
+#: How the names begin of what this library notes on objects for itself.
+OWN = "_opto_"
+
+
+def in_words(kind: type) -> str:
+    """Return "a Point", "an Item"."""
+    return _with_article(str(kind.__name__)[:80])
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def in_full(kind: type) -> str:
+    """Return "a re.Match", "a pandas.Series": as `in_words`, for what nobody may know by its name alone."""
+    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
+    return _with_article(f"{package}.{kind.__name__[:80]}")
+
+
+def is_asked_for(name: str) -> bool:
+    """True if whoever copies, pickles or looks at an object asks it for *name*, before its class."""
+    return name[:2] == "__" == name[-2:] or name.startswith(OWN)
