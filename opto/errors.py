@@ -260,7 +260,8 @@ class SandboxError(OptoError):
 
     Attributes:
         line: The line of the code that was reached, or None if nobody knows.
-        output: What the code had printed, as far as it was kept.
+        output: What the code had printed, if its process came to say so: not where that was ended, after a timeout for
+            instance.
     """
 
     def __init__(self, problem: str, *, mend: str, line: int | None = None, output: str = "") -> None:

@@ -314,5 +314,10 @@ def show_lines(owner: Any, file: str, source: str) -> None:
     """Let tracebacks show the lines of *source* for as long as *owner* lives."""
     lines = [f"{line}\n" for line in source.removesuffix("\n").split("\n")]
     # No modification time: linecache.checkcache() then leaves the entry alone.
-    linecache.cache[file] = (len(source), None, lines, file)
-    weakref.finalize(owner, linecache.cache.pop, file, None)
+    entry = linecache.cache[file] = (len(source), None, lines, file)
+    weakref.finalize(owner, _forget_lines, file, entry)
+
+
+def _forget_lines(file: str, entry: object) -> None:
+    if linecache.cache.get(file) is entry:  # and not that of another text with the same name
+        del linecache.cache[file]

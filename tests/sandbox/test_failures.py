@@ -1,13 +1,16 @@
 """What a candidate's process says of an exception is somebody else's text, and ends nobody's run."""
 
+import gc
 import importlib.util
+import linecache
 import sys
 import traceback
 
+import pydantic_core  # noqa: F401 - some forged answers speak of it
 import pytest
 
-from opto.errors import SandboxCrashError, SandboxForbiddenError, SandboxTransferError, StoppingError
-from opto.sandbox import Sandbox
+from opto.errors import SandboxCrashError, SandboxError, SandboxForbiddenError, SandboxTransferError, StoppingError
+from opto.sandbox import Limits, Sandbox
 from opto.sandbox.failures import visible
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
@@ -150,3 +153,23 @@ def test_imports_that_are_allowed_are_named(sandbox):
     assert type(error) is SandboxForbiddenError
     assert "import numpy is not allowed here; what is, is the harmless part of the standard library and " in str(error)
     assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)
+
+
+def test_lines_are_forgotten_with_the_last_candidate_that_has_them():
+    text = "def f(x):\n    return 1 / x\n"
+    first = Sandbox("child").load(text, file="<of two>")
+    with Sandbox("child").load(text, file="<of two>") as second:
+        del first
+        gc.collect()
+        assert linecache.getline("<of two>", 2) == "    return 1 / x\n"
+    del second
+    gc.collect()
+    assert "<of two>" not in linecache.cache
+
+
+@pytest.mark.parametrize(("rest", "printed"), [("return iter(())", "so far\n"), ("while True: pass", "")])
+def test_errors_tell_what_was_printed_if_the_process_came_to_say_so(rest, printed):
+    with Sandbox("child", limits=Limits(seconds=0.3)).load(f"def f():\n    print('so far')\n    {rest}\n") as candidate:
+        with pytest.raises(SandboxError) as caught:
+            candidate()
+        assert caught.value.output == candidate.output == printed

@@ -31,7 +31,8 @@ def is_over(folder: str, limit: int, process: int | None = None) -> bool:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append((entry.path, depth + 1))
                     else:
-                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        with suppress(FileNotFoundError):  # gone in the meantime; others are there still
+                            size += entry.stat(follow_symlinks=False).st_blocks * 512
                     if size > limit or seen > _MOST_ENTRIES:
                         return True
         except FileNotFoundError:

@@ -1,0 +1,31 @@
+"""How much there is in a work folder is looked at while whoever fills it goes on."""
+
+import os
+
+from opto.sandbox.child import folders
+
+
+def test_a_file_that_goes_away_hides_no_others(tmp_path, monkeypatch):
+    (tmp_path / "going").write_bytes(b"x")
+    (tmp_path / "large").write_bytes(b"x" * 100_000)
+    scan = os.scandir
+
+    class Entries:
+        def __init__(self, path):
+            self.entries = sorted(scan(path), key=lambda entry: entry.name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            for entry in self.entries:
+                if entry.name == "going":
+                    os.unlink(entry.path)
+                yield entry
+
+    monkeypatch.setattr(folders.os, "scandir", Entries)
+    assert folders.is_over(str(tmp_path), 50_000)
+    assert not folders.is_over(str(tmp_path), 500_000)
