@@ -70,7 +70,7 @@ def test_the_innermost_operator_counts_and_the_outer_one_again_after_it(ask):
 
 
 def test_every_kind_of_bundle_has_its_name(ask):
-    @bundle(trainable=True)
+    @bundle(trainable=True, isolation="none")
     def trainable(x):
         ask()
         return x
@@ -102,7 +102,7 @@ def test_every_kind_of_bundle_has_its_name(ask):
             ask()
             return x
 
-        @bundle(trainable=True)
+        @bundle(trainable=True, isolation="none")
         def learned(self, x):
             ask()
             return x
