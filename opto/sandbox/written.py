@@ -4,8 +4,10 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from enum import EnumMeta
-from types import CellType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
+
+from opto.sandbox.child.functions import is_set
 
 __all__ = [
     "PROPERTIES",
@@ -67,18 +69,10 @@ class _Closure(Mapping[str, Any]):
             raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, cell in self._cells.items() if _is_set(cell))
+        return (name for name, cell in self._cells.items() if is_set(cell))
 
     def __len__(self) -> int:
         return len([*self])
-
-
-def _is_set(cell: CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - it raises if there is nothing
-    except ValueError:
-        return False
-    return True
 
 
 def closure_of(function: FunctionType) -> Mapping[str, Any]:

@@ -79,9 +79,9 @@ class CodeVersions:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CodeVersions":
         twin = self.revived(self.definition, deepcopy(self.parameter, memo), asked=self.asked)
-        source, function, runner, confined = self.version
+        source, function, runner, _ = self.version
         # A copy of changed code is another candidate, and keeps to itself.
-        if source is not None and confined is None:
+        if source is not None:
             twin.version = Version(source, function, with_names(runner, **twin.call_of(function).names))
         return twin
 

@@ -94,6 +94,22 @@ class TestWhereCodeRuns:
         assert os.getpid() not in {first, second, work(1).data}
         assert first != second
 
+    def test_first_calls_at_the_same_time_begin_with_one_candidate(self):
+        @bundle(trainable=True, isolation=Sandbox("child", limits=Limits(children=1)))
+        def work(x, y=1):
+            return 0
+
+        # Its default value is computed as it is loaded, which takes a while.
+        learn(work, "import os\n\ndef work(x, y=2):\n    return os.getpid()\n")
+        ready = threading.Barrier(8)
+
+        def call(x):
+            ready.wait()
+            return work(x).data
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len({*pool.map(call, range(8))}) == 1
+
     def test_a_block_in_a_loop_goes_on_with_the_same_candidate(self):
         work, found = learn(make(), WHERE), set()
         for _ in range(3):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .codec import CannotCrossError
 
-__all__ = ["HARMLESS", "Functions", "key_of_source"]
+__all__ = ["HARMLESS", "Functions", "is_set", "key_of_source"]
 
 _BUILTINS = """
     abs all any ascii bin bool bytes callable chr complex dict divmod enumerate filter float format frozenset hash hex
@@ -75,7 +75,7 @@ class Functions:
 
     def _held(self, value: FunctionType, root: "_Root", form: Callable[[Any], Any]) -> Iterator[Any]:
         cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=True))
-        held = {name: cell.cell_contents for name, cell in cells.items() if _is_set(cell)}
+        held = {name: cell.cell_contents for name, cell in cells.items() if is_set(cell)}
         # What stands beside it in the text, such as an import, stands there in any process.
         beside = {name for name, item in held.items() if root.names.get(name, _NOTHING) is item}
         yield {name: {"!beside": name} if name in beside else form(item) for name, item in held.items()}
@@ -105,7 +105,8 @@ def _path_to(code: CodeType, root: CodeType) -> list[int] | None:
     return None
 
 
-def _is_set(cell: CellType) -> bool:
+def is_set(cell: CellType) -> bool:
+    """True if a closure variable has a value."""
     try:
         cell.cell_contents  # noqa: B018 - it raises if there is nothing
     except ValueError:
