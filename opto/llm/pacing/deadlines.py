@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
-__all__ = ["limit_request", "seconds_left", "within"]
+__all__ = ["limit_request", "run_within", "seconds_left"]
+
+T = TypeVar("T")
 
 _LATE = "the time for this attempt is over"
 _LIMITS = ("connect", "read", "write", "pool")
+#: Seconds that a socket can be told to wait: it counts milliseconds in 31 bits.
+_LONGEST = 2e6
 _CONNECTED = (".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")
 
 #: When the attempt that is running must have ended, on the monotonic clock.
@@ -18,26 +22,21 @@ _until: ContextVar[float | None] = ContextVar("opto_llm_until", default=None)
 def seconds_left() -> float | None:
     """Return what is left of the attempt that is running, never below 0; None if it may last for ever."""
     until = _until.get()
-    return None if until is None else max(0.0, until - time.monotonic())
+    return None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST)
 
 
-class within:  # noqa: N801 - used like a function; a class, because every call goes through it
-    """Let what runs inside end after *seconds*, or sooner if something around it must."""
+def run_within(seconds: float | None, function: Callable[..., T], *arguments: Any) -> T:
+    """Call *function*, which must end after *seconds*, or sooner if something around it must.
 
-    __slots__ = ("_seconds", "_token")
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        until = _until.get()
-        if self._seconds is not None:
-            own = time.monotonic() + self._seconds
-            until = own if until is None else min(until, own)
-        self._token = _until.set(until)
-
-    def __exit__(self, *_: object) -> None:
-        _until.reset(self._token)
+    The limit stands in a context of its own, which is forgotten however the call ends. A limit that is set and taken
+    back would stay when Ctrl-C comes between the two, and once it has passed every later call would be late.
+    """
+    if seconds is None:
+        return function(*arguments)
+    until, own = _until.get(), time.monotonic() + seconds
+    context = copy_context()
+    context.run(_until.set, own if until is None else min(until, own))
+    return context.run(function, *arguments)
 
 
 def limit_request(request: Any) -> None:

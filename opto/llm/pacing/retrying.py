@@ -9,7 +9,7 @@ from opto.errors import BadRequestError, LLMError, LLMTimeoutError, kind_of
 from opto.llm.adapter import Adapter
 from opto.llm.messages import Message, Reply
 from opto.llm.pacing.clock import Clock
-from opto.llm.pacing.deadlines import within
+from opto.llm.pacing.deadlines import run_within
 from opto.llm.pacing.throttle import Throttle, Turn
 from opto.llm.tokens import estimate_messages
 
@@ -196,8 +196,8 @@ def ask(
     tokens = attempts.tokens(messages, settings)
     while True:
         try:
-            with within(attempts.begun(attempts.enter(tokens), before_each)):
-                return attempts.succeeded(adapter.complete(messages, settings))
+            seconds = attempts.begun(attempts.enter(tokens), before_each)
+            return attempts.succeeded(run_within(seconds, adapter.complete, messages, settings))
         except LLMError as error:
             wait = attempts.wait_after(error)
             if wait is None:

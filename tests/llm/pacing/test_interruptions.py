@@ -110,6 +110,7 @@ def test_a_call_can_be_interrupted_at_every_line():
                 break
             places.add(where)
             assert at_rest(llm), where
+            assert seconds_left() is None, where  # else every call would be late once this one's time is over
             # If its turn were not given back, the next call would wait for it.
             llm._throttle._allowance.concurrency = 1.0
             assert llm("again", deadline=30).text == "ok", where
