@@ -12,7 +12,7 @@ Example:
 """
 
 from opto.sandbox.limits import Limits
-from opto.sandbox.rewritten import Owned, Rewritten
+from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.sandbox import Candidate, Isolation, Sandbox, current_sandbox, levels_in_use
 
 __all__ = ["Candidate", "Isolation", "Limits", "Owned", "Rewritten", "Sandbox", "current_sandbox", "levels_in_use"]

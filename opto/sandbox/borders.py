@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
-from opto.sandbox.glance import Glance
-from opto.sandbox.losses import losses_in
 from opto.sandbox.offering import check_found
-from opto.sandbox.scope import Scope
-from opto.sandbox.written import closure_of
+from opto.sandbox.program.losses import losses_in
+from opto.sandbox.program.written import closure_of
+from opto.sandbox.scope.glance import Glance
+from opto.sandbox.scope.scope import Scope
 
 __all__ = ["look", "lost", "scope_of", "space_of"]
 

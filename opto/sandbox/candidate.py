@@ -15,16 +15,14 @@ from opto.errors import IsolationError, SandboxCrashError, SandboxError, Sandbox
 from opto.forks import renew_after_fork
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
-from opto.sandbox.child.offers import NOT_STARTED, OVER_DISK
+from opto.sandbox.child.codes import NOT_STARTED, OVER_DISK
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
-from opto.sandbox.pool import Lease, Pool, TaskWaiter, ThreadWaiter
-from opto.sandbox.scope import Scope
-from opto.sandbox.seeds import seeds_for
-from opto.sandbox.talk import (
+from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.processes.talk import (
     Child,
     Do,
     Ended,
@@ -38,7 +36,9 @@ from opto.sandbox.talk import (
     run,
     run_async,
 )
-from opto.sandbox.zygote import Variant, Zygote, ZygoteDiedError
+from opto.sandbox.processes.zygote import Variant, Zygote, ZygoteDiedError
+from opto.sandbox.scope.scope import Scope
+from opto.sandbox.scope.seeds import seeds_for
 
 __all__ = ["ChildCandidate"]
 

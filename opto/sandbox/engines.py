@@ -15,16 +15,16 @@ from opto.callers import user_level
 from opto.errors import IsolationError, SourceError
 from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate
-from opto.sandbox.child.offers import FILES, SECCOMP
+from opto.sandbox.child.codes import FILES, SECCOMP
 from opto.sandbox.failures import show_lines
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.monty import MontyCandidate, find_monty
+from opto.sandbox.processes.zygote import Variant, Zygote
+from opto.sandbox.program.written import closure_of
 from opto.sandbox.renewing import RenewedCandidate
-from opto.sandbox.written import closure_of
-from opto.sandbox.zygote import Variant, Zygote
 
 __all__ = ["Level", "make", "prepare"]
 

@@ -19,9 +19,9 @@ from opto.errors import (
     StoppingError,
 )
 from opto.sandbox.child.codec import Decoder
-from opto.sandbox.child.offers import OUT_OF_MEMORY, TOO_LARGE
+from opto.sandbox.child.codes import OUT_OF_MEMORY, TOO_LARGE
 from opto.sandbox.limits import Limits
-from opto.sandbox.remaking import LONGEST_TEXT, class_of, remade, shortened, text_of, visible
+from opto.sandbox.scope.remaking import LONGEST_TEXT, class_of, remade, shortened, text_of, visible
 
 __all__ = [
     "crashed",

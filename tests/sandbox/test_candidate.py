@@ -25,9 +25,10 @@ from opto.errors import (
     SandboxTimeoutError,
     SourceError,
 )
-from opto.sandbox import Limits, Sandbox, talk
-from opto.sandbox.child.offers import NOT_STARTED
-from opto.sandbox.zygote import Zygote
+from opto.sandbox import Limits, Sandbox
+from opto.sandbox.child.codes import NOT_STARTED
+from opto.sandbox.processes import talk
+from opto.sandbox.processes.zygote import Zygote
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning"),

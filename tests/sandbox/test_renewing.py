@@ -9,7 +9,7 @@ import pytest
 
 from opto.sandbox import Limits, Sandbox
 from opto.sandbox.candidate import ChildCandidate
-from opto.sandbox.scope import Scope
+from opto.sandbox.scope.scope import Scope
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 KINDS = "\n".join(f"class Kind{i}:\n    def __init__(self, x):\n        self.x = x\n" for i in range(8))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from . import kernel
-from .offers import NOT_STARTED, OUT_OF_MEMORY
+from .codes import NOT_STARTED, OUT_OF_MEMORY
 
 __all__ = ["Keeper", "count_tasks", "end_below"]
 

@@ -7,11 +7,11 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
-from .frames import READERS, write_table
 from .functions import Functions
 from .graphs import Value, Writing, is_instance, named_member, readers
 from .held import held, plain_of
 from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive, started
+from .tables import READERS, write_table
 from .words import in_full, in_words
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from . import kernel
-from .offers import FILES, SECCOMP
+from .codes import FILES, SECCOMP
 
 __all__ = ["Walls", "probe"]
 

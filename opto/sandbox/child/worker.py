@@ -16,10 +16,10 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
+from .codes import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .errors import Describer
 from .guard import guard_actions
 from .objects import Objects, Ready
-from .offers import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]

@@ -20,8 +20,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from . import folders, kernel
+from .codes import OVER_DISK, SECCOMP
 from .keeper import Keeper, count_tasks, end_below
-from .offers import OVER_DISK, SECCOMP
 from .walls import Walls, probe
 from .worker import Worker
 

@@ -11,13 +11,13 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple, Protocol
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.advice import advised
 from opto.sandbox.child.codec import CannotCrossError
-from opto.sandbox.rewritten import Owned, Rewritten
-from opto.sandbox.uses import Attributes, Uses, first_argument, merged, uses_in
-from opto.sandbox.values import Values
-from opto.sandbox.watched import Watched
-from opto.sandbox.written import PROPERTIES, closure_of, depth_of, is_installed
+from opto.sandbox.program.rewritten import Owned, Rewritten
+from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
+from opto.sandbox.program.written import PROPERTIES, closure_of, depth_of, is_installed
+from opto.sandbox.scope.advice import advised
+from opto.sandbox.scope.values import Values
+from opto.sandbox.scope.watched import Watched
 
 __all__ = ["Chain", "ChainScope", "Needs", "is_own", "weakly"]
 

@@ -9,8 +9,8 @@ import traceback
 import pytest
 
 from opto.sandbox import Limits, Sandbox
-from opto.sandbox import pool as pools
-from opto.sandbox.pool import Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.processes import pool as pools
+from opto.sandbox.processes.pool import Pool, TaskWaiter, ThreadWaiter
 
 
 class Process:

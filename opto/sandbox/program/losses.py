@@ -7,8 +7,8 @@ from types import FunctionType
 from typing import Any
 
 from opto.sandbox.child.graphs import state_of
-from opto.sandbox.uses import first_argument
-from opto.sandbox.written import closure_of
+from opto.sandbox.program.uses import first_argument
+from opto.sandbox.program.written import closure_of
 
 __all__ = ["losses_in"]
 

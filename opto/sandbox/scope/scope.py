@@ -10,17 +10,17 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.advice import GENERAL, advised
 from opto.sandbox.child.codec import CannotCrossError, Encoder
-from opto.sandbox.names import Names, called_in, names_in, without_decorators
 from opto.sandbox.places import of_module
-from opto.sandbox.receivers import Receivers
-from opto.sandbox.rewritten import Rewritten
-from opto.sandbox.sources import Sources
-from opto.sandbox.texts import is_own_text
-from opto.sandbox.values import Values
-from opto.sandbox.watched import GONE, Watched
-from opto.sandbox.written import depth_of, is_installed
+from opto.sandbox.program.names import Names, called_in, names_in, without_decorators
+from opto.sandbox.program.rewritten import Rewritten
+from opto.sandbox.program.texts import is_own_text
+from opto.sandbox.program.written import depth_of, is_installed
+from opto.sandbox.scope.advice import GENERAL, advised
+from opto.sandbox.scope.receivers import Receivers
+from opto.sandbox.scope.sources import Sources
+from opto.sandbox.scope.values import Values
+from opto.sandbox.scope.watched import GONE, Watched
 
 __all__ = ["Scope"]
 

@@ -20,8 +20,8 @@ import pytest
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
 from opto.sandbox import Limits, Sandbox
 from opto.sandbox.child.codec import Decoder, Encoder
-from opto.sandbox.remaking import class_of, remade
-from opto.sandbox.values import Values
+from opto.sandbox.scope.remaking import class_of, remade
+from opto.sandbox.scope.values import Values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 

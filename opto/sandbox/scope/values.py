@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder
-from opto.sandbox.child.frames import READERS, write_table
 from opto.sandbox.child.functions import HARMLESS
 from opto.sandbox.child.graphs import Value, Writing, is_instance, named_member, readers
-from opto.sandbox.remaking import visible
-from opto.sandbox.rewritten import Rewritten
-from opto.sandbox.written import is_of_program
+from opto.sandbox.child.tables import READERS, write_table
+from opto.sandbox.program.rewritten import Rewritten
+from opto.sandbox.program.written import is_of_program
+from opto.sandbox.scope.remaking import visible
 
 __all__ = ["Inner", "Values"]
 

@@ -23,7 +23,7 @@ from opto.sandbox.places import harmless, site_folders, standard_folders
 __all__ = ["QUIETLY", "Variant", "Zygote", "ZygoteDiedError", "quiet"]
 
 _LENGTH = struct.Struct(">I")
-_PACKAGE = str(Path(__file__).parent / "child")
+_PACKAGE = str(Path(folders.__file__).parent)
 #: Makes the folder of this package's `child` a package of its own: opto itself is not imported over there.
 _START = (
     "import sys, types; package = types.ModuleType('opto_child'); package.__path__ = [sys.argv[1]]; "

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from contextlib import suppress
 from typing import Any, Protocol
 
-from opto.sandbox.talk import Child
+from opto.sandbox.processes.talk import Child
 
 __all__ = ["Lease", "Pool", "TaskWaiter", "ThreadWaiter"]
 

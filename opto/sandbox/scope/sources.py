@@ -7,18 +7,18 @@ from types import FunctionType
 from typing import Any, Protocol
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.advice import GENERAL
-from opto.sandbox.chains import is_own
 from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.words import in_words
-from opto.sandbox.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.places import of_module
-from opto.sandbox.receivers import Receivers
-from opto.sandbox.states import is_data, state_of_class, state_of_function
-from opto.sandbox.texts import NoTextError, Text, classes_in, defaults_of, methods_of, name_of, text_of
-from opto.sandbox.values import Values
-from opto.sandbox.watched import Watched
-from opto.sandbox.written import closure_of, closures_in, stand_in_for
+from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
+from opto.sandbox.program.states import is_data, state_of_class, state_of_function
+from opto.sandbox.program.texts import NoTextError, Text, classes_in, defaults_of, methods_of, name_of, text_of
+from opto.sandbox.program.written import closure_of, closures_in, stand_in_for
+from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.scope.chains import is_own
+from opto.sandbox.scope.receivers import Receivers
+from opto.sandbox.scope.values import Values
+from opto.sandbox.scope.watched import Watched
 
 __all__ = ["Sources"]
 

@@ -7,13 +7,13 @@ from functools import cached_property
 from types import MethodType
 from typing import Any
 
-from opto.sandbox.advice import refusal
-from opto.sandbox.chains import Chain, ChainScope, Needs, is_own, weakly
 from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.child.words import in_words
-from opto.sandbox.uses import Attributes, Uses, first_argument, uses_in
-from opto.sandbox.written import PROPERTIES
+from opto.sandbox.program.uses import Attributes, Uses, first_argument, uses_in
+from opto.sandbox.program.written import PROPERTIES
+from opto.sandbox.scope.advice import refusal
+from opto.sandbox.scope.chains import Chain, ChainScope, Needs, is_own, weakly
 
 __all__ = ["Receivers"]
 

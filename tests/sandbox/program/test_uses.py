@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from opto.sandbox.uses import Uses, first_argument, uses_in
+from opto.sandbox.program.uses import Uses, first_argument, uses_in
 
 
 class Base:

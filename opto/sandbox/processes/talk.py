@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
+from opto.sandbox.child.codes import seconds_to_read
 from opto.sandbox.child.folders import is_over
-from opto.sandbox.child.offers import seconds_to_read
 from opto.sandbox.limits import Limits
-from opto.sandbox.zygote import QUIETLY, Zygote, quiet
+from opto.sandbox.processes.zygote import QUIETLY, Zygote, quiet
 
 __all__ = [
     "MOST_THREADS",

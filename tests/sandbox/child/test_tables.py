@@ -4,7 +4,7 @@ import pytest
 
 from opto.errors import SandboxTransferError
 from opto.sandbox import Sandbox
-from opto.sandbox.child.frames import READERS
+from opto.sandbox.child.tables import READERS
 
 pandas = pytest.importorskip("pandas")
 numpy = pytest.importorskip("numpy")

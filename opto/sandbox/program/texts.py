@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from opto.sandbox.child.defaults import Slot, slots_in
-from opto.sandbox.written import depth_of, is_of_program, lines_above
+from opto.sandbox.program.written import depth_of, is_of_program, lines_above
 from opto.splice import cut
 
 __all__ = [

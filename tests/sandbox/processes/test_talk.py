@@ -11,7 +11,8 @@ import warnings
 
 import pytest
 
-from opto.sandbox import Limits, Sandbox, talk
+from opto.sandbox import Limits, Sandbox
+from opto.sandbox.processes import talk
 
 
 class Nobody:

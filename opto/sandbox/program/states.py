@@ -7,7 +7,7 @@ from enum import EnumMeta
 from types import FunctionType, ModuleType
 from typing import Any
 
-from opto.sandbox.texts import NoTextError, text_of
+from opto.sandbox.program.texts import NoTextError, text_of
 
 __all__ = ["is_data", "state_of_class", "state_of_function"]
 

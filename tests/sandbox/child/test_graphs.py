@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from opto.sandbox.child.codec import Encoder, MalformedError
-from opto.sandbox.values import Values
+from opto.sandbox.scope.values import Values
 
 RAN = []
 

@@ -1,0 +1,1 @@
+"""The user's program, as its text tells of it: what functions and classes are, use, and leave behind."""
