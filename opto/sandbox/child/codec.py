@@ -254,7 +254,9 @@ class Decoder:
         """
         try:
             return self.value(form)
-        except _WHAT_READING_COMES_TO as error:
+        except MalformedError:
+            raise
+        except Exception as error:  # libraries, and __hash__ of the user's classes, raise whatever they like
             raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def value(self, form: Any) -> Any:
@@ -298,20 +300,6 @@ class Decoder:
         return value if value is None else _checked(value, int)
 
 
-#: Files of zones that are folders, letters that are none, libraries that nobody has, and whatever else has another form
-#: than it should.
-_WHAT_READING_COMES_TO = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    RecursionError,
-    OSError,
-    SystemError,
-    MemoryError,
-    ImportError,
-)
 _ATOMS = frozenset({type(None), bool, str, float, int})
 
 

@@ -247,3 +247,14 @@ def test_forms_of_nothing_are_refused(form):
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(MalformedError):
         loads(data)
+
+
+def test_whatever_is_raised_while_something_is_read_says_that_it_is_nothing():
+    class Unusual(Exception):  # noqa: N818 - as libraries have them
+        pass
+
+    def other(*_):
+        raise Unusual("x")
+
+    with pytest.raises(MalformedError, match="Unusual: x"):
+        Decoder(other).decode({"!other": 1})
