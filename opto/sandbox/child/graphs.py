@@ -5,7 +5,13 @@ import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from enum import EnumMeta, Flag
-from types import MemberDescriptorType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+)
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
@@ -49,6 +55,14 @@ KEPT: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
     (OSError, ("filename", "filename2")),
     (ImportError, ("name", "path")),
 )
+_METHODS = (
+    FunctionType,
+    staticmethod,
+    classmethod,
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+)
 #: What the items of such an object come as.
 _COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
 
@@ -90,8 +104,11 @@ def _holds_nothing(kind: type) -> bool:
     return True
 
 
-def fill(made: Any, state: Mapping[str, Any]) -> None:
-    """Give *made* the attributes *state*, past whatever its class does about that."""
+def fill(made: Any, state: Mapping[str, Any], *, keeps_methods: bool = False) -> None:
+    """Give *made* the attributes *state*, past whatever its class does about that.
+
+    *keeps_methods*: True if none of them may stand in the place of a method.
+    """
     kind = type(made)
     for name, value in state.items():
         if type(name) is not str:
@@ -102,8 +119,17 @@ def fill(made: Any, state: Mapping[str, Any]) -> None:
             member.__set__(made, value)
         elif is_asked_for(name) and name != "__notes__":
             raise TypeError(f"an attribute called {name[:40]!r}")
+        elif keeps_methods and isinstance(member, _METHODS) and not _is_field(kind, name):
+            raise TypeError(f"an attribute in the place of the method {name[:40]}() of {kind.__name__}")
         else:
             object.__getattribute__(made, "__dict__")[name] = value
+
+
+def _is_field(kind: type, name: str) -> bool:
+    """True if *kind* says that its instances have *name*: what stands there in the class is what it is if left out."""
+    return any(name in vars(base).get("__annotations__", ()) for base in kind.__mro__) or name in getattr(
+        kind, "__dataclass_fields__", ()
+    )
 
 
 def _holds_anything(member: Any) -> bool:
@@ -202,23 +228,26 @@ class Writing:
             raise CannotCrossError(f"{error.what}{whose}") from None
 
 
-def readers(classes: Mapping[str, Any], other: Reader) -> "dict[str, Callable[[Any, Value], Any]]":
+def readers(
+    classes: Mapping[str, Any], other: Reader, *, keep_methods: bool = False
+) -> "dict[str, Callable[[Any, Value], Any]]":
     """Return what reads the forms of objects, by tag.
 
     Args:
         classes: What both sides know, by key.
         other: Asked for other tags, as by `Decoder`.
+        keep_methods: True if no attribute of an object may stand in the place of a method.
     """
     return {
-        "!graph": lambda content, _: _read_graph(content, classes, other),
-        "!named": lambda content, value: tuple.__new__(_harmless(classes[content[0]]), map(value, content[1])),
+        "!graph": lambda content, _: _read_graph(content, classes, other, keep_methods),
+        "!named": lambda content, value: _read_named(classes[content[0]], [*map(value, content[1])]),
         "!member": lambda content, _: _read_member(classes[content[0]], content[1]),
-        "!error": lambda content, value: _read_error(content, classes, value),
+        "!error": lambda content, value: _read_error(content, classes, value, keep_methods),
         "!known": lambda content, _: classes[content],
     }
 
 
-def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
+def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader, keep_methods: bool) -> Any:
     form, table = content
     made = [_empty(classes[row[0]]) for row in table]
 
@@ -228,10 +257,16 @@ def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
     value = Decoder(read).value
     # From the last one on: what is a key somewhere has its hash by then.
     for instance, (_, state, *items) in zip(reversed(made), reversed(table), strict=True):
-        fill(instance, {name: value(item) for name, item in state.items()})
+        fill(instance, {name: value(item) for name, item in state.items()}, keeps_methods=keep_methods)
         for item in items:
             _add(instance, value(item))
     return value(form)
+
+
+def _read_named(kind: Any, items: list[Any]) -> Any:
+    if len(items) != len(getattr(kind, "_fields", items)):
+        raise TypeError("a named tuple with more or fewer items than names")
+    return tuple.__new__(_harmless(kind), items)
 
 
 def named_member(key: str, value: Any) -> Any:
@@ -255,7 +290,7 @@ def _read_member(kind: Any, which: Any) -> Any:
     return missing.__func__(_harmless(kind), which)  # past what its class makes of them
 
 
-def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseException:
+def _read_error(content: Any, classes: Mapping[str, Any], value: Value, keep_methods: bool) -> BaseException:
     """Return an exception that is a value."""
     name, args, state = content
     kind: Any = classes.get(name) or getattr(builtins, name)
@@ -266,7 +301,7 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseE
     state = value(state)
     if type(state) is not dict:
         raise TypeError("attributes that are no dict")
-    fill(made, state)
+    fill(made, state, keeps_methods=keep_methods)
     return made
 
 

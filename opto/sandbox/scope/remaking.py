@@ -178,7 +178,7 @@ def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
                 # Not by `add_note`, which sets the attribute as the class wants it.
                 fill(error, {name: notes} if notes else {})
             elif name[:2] != "__":
-                fill(error, {name: shortened(value)})
+                fill(error, {name: shortened(value)}, keeps_methods=True)
         except (MalformedError, TypeError, AttributeError, ValueError):
             continue  # it has no room for that
     if isinstance(error, SyntaxError):

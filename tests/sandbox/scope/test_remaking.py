@@ -375,3 +375,10 @@ def test_places_outside_of_a_text_are_not_looked_for(args, state):
     described = {"type": "UnicodeDecodeError", "args": encode(args), "state": encode(state)}
     error = remade(UnicodeDecodeError, described, "it says", decoder, is_exact=True)
     assert str(error) in {"it says", "'ascii' codec can't decode byte 0x61 in position 0: no"}
+
+
+def test_methods_of_an_exception_stay_what_they_are():
+    described = {"type": "ValueError", "args": {"!tuple": []}, "state": {"add_note": 1, "code": 2}}
+    error = remade(ValueError, described, "", Decoder(), is_exact=True)
+    error.add_note("x")
+    assert vars(error) == {"code": 2, "__notes__": ["x"]}
