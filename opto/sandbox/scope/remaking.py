@@ -8,10 +8,12 @@ from typing import Any
 
 from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.graphs import fill
+from opto.sandbox.child.reading import look
 
 __all__ = ["LONGEST_TEXT", "class_of", "remade", "shortened", "text_of", "visible"]
 
 LONGEST_TEXT = 4000
+_OF_SYNTAX = {str, int, float, type(None), tuple}
 #: How much of what pydantic found is believed.
 _MOST_FOUND = 20
 #: What terminals obey instead of showing it, and what turns the direction of text, as Python would write it.
@@ -87,6 +89,7 @@ def remade(
         is_exact: False if *kind* is only a base of its class.
         inner: Of a group: what it is made of.
     """
+    look()
     if is_exact and described.get("found") and (made := _of_pydantic(kind, described["found"], decoder)) is not None:
         return made
     base = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
@@ -95,6 +98,8 @@ def remade(
     except MalformedError:
         given = None
     args = (*map(shortened, given),) if type(given) is tuple else (text,)
+    if issubclass(kind, SyntaxError) and not {*map(type, args)} <= _OF_SYNTAX:
+        args = (text,)  # it goes through whatever stands where its place is to stand
     if issubclass(kind, BaseExceptionGroup):
         args = (shortened(str(described.get("message", ""))), [*inner])
     if not is_exact:

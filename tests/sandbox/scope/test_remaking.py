@@ -20,6 +20,7 @@ import pytest
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
 from opto.sandbox import Limits, Sandbox
 from opto.sandbox.child.codec import Decoder, Encoder
+from opto.sandbox.child.reading import limited
 from opto.sandbox.scope.remaking import class_of, remade
 from opto.sandbox.scope.values import Values
 
@@ -382,3 +383,14 @@ def test_methods_of_an_exception_stay_what_they_are():
     error = remade(ValueError, described, "", Decoder(), is_exact=True)
     error.add_note("x")
     assert vars(error) == {"code": 2, "__notes__": ["x"]}
+
+
+def test_nothing_without_end_is_gone_through_for_the_place_of_a_syntax_error():
+    args = {"!tuple": ["x", {"!range": [0, 10**7, 1]}]}
+    error = remade(SyntaxError, {"type": "SyntaxError", "args": args}, "x", Decoder(), is_exact=True)
+    assert error.args == ("x",)
+
+
+def test_many_exceptions_are_not_made_for_longer_than_they_may_be():
+    with limited(-1.0), pytest.raises(ValueError, match="longer"):
+        remade(ValueError, {"type": "ValueError", "args": {"!tuple": []}}, "x", Decoder(), is_exact=True)
