@@ -28,6 +28,17 @@ _LONGEST = 10_000_000
 
 _to_json = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
+#: How many digits of a number are read, whatever the program allows itself: that takes their square.
+_MOST_DIGITS = 4300
+
+
+def _read_digits(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(text)
+
+
+_from_json_with_care = json.JSONDecoder(parse_int=_read_digits).decode
 
 
 class CannotCrossError(Exception):
@@ -58,7 +69,8 @@ def loads(data: bytes) -> Any:
         MalformedError: There is none.
     """
     try:
-        return _from_json(data.decode("ascii"))
+        is_careful = 0 < sys.get_int_max_str_digits() <= 2 * _MOST_DIGITS
+        return (_from_json if is_careful else _from_json_with_care)(data.decode("ascii"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 

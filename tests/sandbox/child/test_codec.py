@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
@@ -258,3 +259,14 @@ def test_whatever_is_raised_while_something_is_read_says_that_it_is_nothing():
 
     with pytest.raises(MalformedError, match="Unusual: x"):
         Decoder(other).decode({"!other": 1})
+
+
+def test_long_numbers_are_refused_whatever_the_program_allows_itself():
+    allowed = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        with pytest.raises(MalformedError, match="too many digits"):
+            loads(b"1" * 5000)
+        assert loads(b"1" * 4000) == int("1" * 4000)
+    finally:
+        sys.set_int_max_str_digits(allowed)
