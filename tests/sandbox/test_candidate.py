@@ -397,6 +397,35 @@ def test_coroutines_that_wait_for_nothing_have_no_loop_made_for_them(sandbox):
         assert candidate() is False
 
 
+BURN = """
+import time
+
+def burn(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+"""
+
+
+class TestComputing:
+    @pytest.mark.parametrize("level", ["child", "auto"])
+    def test_calls_have_each_their_own_time_for_it(self, level):
+        with Sandbox(level, limits=Limits(seconds=1, start=1)).load(BURN) as burn:
+            for _ in range(14):
+                burn(0.3)
+
+    @pytest.mark.parametrize("level", ["child", "auto"])
+    def test_it_ends_also_where_nobody_looks_at_a_clock(self, level):
+        source = "import signal\ndef left():\n    return signal.getitimer(signal.ITIMER_PROF)[0]\n"
+        with Sandbox(level, limits=Limits(seconds=1), imports=["signal"]).load(source) as left:
+            assert [1 < left() <= 3.1 for _ in range(3)] == [True] * 3
+
+    def test_what_ends_it_is_told_as_what_it_is(self, sandbox):
+        source = "import os, signal\ndef late():\n    os.kill(os.getpid(), signal.SIGPROF)\n"
+        with sandbox.load(source, imports=["signal"]) as late, pytest.raises(SandboxTimeoutError):
+            late()
+
+
 class TestLargeArguments:
     def test_reading_them_takes_no_time_of_the_candidates(self, sandbox):
         rows = [{"a": number, "b": str(number), "c": [1, 2.5]} for number in range(150_000)]

@@ -6,12 +6,10 @@ import gc
 import io
 import mmap
 import os
-import resource
+import signal
 import struct
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
@@ -27,6 +25,7 @@ __all__ = ["Worker"]
 _LENGTH = struct.Struct(">Q")
 _RESERVE = 4 << 20
 _LONGEST_TEXT = 4000
+_GRACE = 2.0
 
 
 class Worker:
@@ -65,6 +64,7 @@ class Worker:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which whoever started the program may have ignored
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
         try:
             while True:
@@ -172,9 +172,14 @@ class Worker:
             rest = rest[os.write(self._talk, rest) :]
 
     def _receive(self) -> Any:
-        head = self._read(_LENGTH.size)
-        (self._size,) = _LENGTH.unpack(head)
-        data = self._read(self._size)
+        # With the length comes most often all of the message, and never any of another one: each waits for an answer.
+        data = os.read(self._talk, 1 << 16)
+        if len(data) < _LENGTH.size:
+            data += self._read(_LENGTH.size - len(data))
+        (self._size,) = _LENGTH.unpack_from(data)
+        data = data[_LENGTH.size :]
+        if len(data) < self._size:
+            data += self._read(self._size - len(data))
         try:
             with _Uncollected(self._size):
                 return loads(data)
@@ -182,24 +187,20 @@ class Worker:
             raise MemoryError from None
 
     def _read(self, size: int) -> bytes:
-        data = os.read(self._talk, min(size, 1 << 20))
-        if len(data) == size:
-            return data
-        parts, left = [data], size - len(data)
-        while data and left:
+        parts, left = [], size
+        while left:
             data = os.read(self._talk, min(left, 1 << 20))
+            if not data:
+                os._exit(0)
             parts.append(data)
             left -= len(data)
-        if left:
-            os._exit(0)
         return b"".join(parts)
 
 
 def _limit_time(seconds: float) -> None:
-    """Let this process compute for *seconds* from now on."""
-    with suppress(ValueError, OSError):
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 2, hard))
+    """Let this process compute for *seconds* from now on, and a little longer: who waits for it looks at a clock."""
+    # No limit of resources: that is one for all calls together, and `guard` lets nobody raise it.
+    signal.setitimer(signal.ITIMER_PROF, seconds + _GRACE)
 
 
 class _Uncollected:
