@@ -185,6 +185,7 @@ class ChildCandidate:
         """End *child*, and return the error for *what* it did."""
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
+        self._take_output(child.printed())
         # Whoever fills the disk goes on while it is asked for its line.
         line = None if isinstance(what, OverDisk) else child.line_reached(file)
         status = child.end()
@@ -206,6 +207,7 @@ class ChildCandidate:
             error = SandboxCrashError(
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
+        error.output = self.output
         return failures.with_line(error, file, name, line)
 
     def _start(self) -> Child:
@@ -335,9 +337,9 @@ class ChildCandidate:
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         said = reply.get("out")
-        self.output = failures.visible(said[: limits.output]) if type(said) is str else ""
-        if self.output and self._printed is not None:
-            self._printed(self.output)
+        if said is None and "limit" in reply:
+            said = child.printed()
+        self._take_output(said if type(said) is str else "")
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -367,6 +369,11 @@ class ChildCandidate:
             error.output = self.output
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
         return Outcome(None, error)
+
+    def _take_output(self, text: str) -> None:
+        self.output = failures.visible(text[: self._limits.output])
+        if self.output and self._printed is not None:
+            self._printed(self.output)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         main, decoder = self._main, self._scope.values.decoder

@@ -10,11 +10,12 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
-from .codes import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
+from .codes import LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .errors import Describer
 from .guard import guard_actions
 from .objects import Objects, Ready
@@ -33,14 +34,15 @@ class Worker:
 
     Args:
         talk: Number of the socket.
+        trace: Number of a pipe that is read when it cannot answer any more.
         order: What the zygote was told about it.
         harmless: Modules that all candidates may import.
     """
 
-    def __init__(self, talk: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
+    def __init__(self, talk: int, trace: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
         self._talk = talk
         self._most: int = order["result"]
-        self._output = _Output(order["output"], self._say_too_much)
+        self._output = _Output(order["output"], trace, self._say_too_much)
         self._objects = Objects(self._call_host)
         self._spaces = Spaces(self._objects, harmless)
         self._decoder = Decoder(self._objects.read)
@@ -219,23 +221,32 @@ class _Uncollected:
 
 
 class _Output(io.StringIO):
-    """What a candidate prints, up to a limit."""
+    """What a candidate prints, up to a limit.
 
-    def __init__(self, limit: int, is_over: Callable[[], NoReturn]) -> None:
+    The beginning of it is also written to *copy*, for those who end this process without an answer.
+    """
+
+    def __init__(self, limit: int, copy: int, is_over: Callable[[], NoReturn]) -> None:
         super().__init__()
-        self._limit, self._is_over, self._size = limit, is_over, 0
+        self._limit, self._copy, self._is_over = limit, copy, is_over
+        self._size = self._copied = 0
 
     def begin(self) -> None:
         if self._size:
             self.seek(0)
             self.truncate()
-            self._size = 0
+            self._size = self._copied = 0
 
     def text(self) -> str:
         return self.getvalue() if self._size else ""
 
     def write(self, text: str) -> int:
         self._size += len(text)
+        if self._copied < MOST_COPIED:
+            data = text[:MOST_COPIED].encode("utf-8", "backslashreplace")[: MOST_COPIED - self._copied]
+            self._copied += len(data)
+            with suppress(OSError):  # it is full of something that nobody has read
+                os.write(self._copy, data)
         if self._size > self._limit:
             self._is_over()
         return super().write(text)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
-from opto.sandbox.child.codes import seconds_to_read
+from opto.sandbox.child.codes import MOST_COPIED, seconds_to_read
 from opto.sandbox.child.folders import is_over
 from opto.sandbox.limits import Limits
 from opto.sandbox.processes.zygote import QUIETLY, Zygote, quiet
@@ -125,6 +125,7 @@ class Child:
             try:
                 self._socket.setblocking(False)
                 os.set_blocking(reader, False)
+                os.set_blocking(writer, False)  # nobody reads it as long as all goes well
                 self._number, self._folder, self._process = zygote.start(order, [theirs.fileno(), writer])
             except BaseException:
                 self._socket.close()
@@ -188,6 +189,8 @@ class Child:
                 continue
             if "host" not in reply:
                 self.is_busy = False
+                if "out" in reply:
+                    self.printed()  # which is the same, and must not be taken for what a later call prints
                 return reply
             self._has_asked = True
             answer, taken = yield from _timed(serve(reply))
@@ -255,6 +258,16 @@ class Child:
             now = self._look(until)
             if (yield Wait(self._talk, is_write, min(until - now, _TICK))):
                 return
+
+    def printed(self) -> str:
+        """Return the beginning of what was printed since this was asked last, for where no answer tells of it."""
+        parts = []
+        with suppress(OSError):
+            for _ in range(4):  # it may go on writing there for as long as it lives
+                if not (part := os.read(self._trace, MOST_COPIED)):
+                    break
+                parts.append(part)
+        return b"".join(parts)[:MOST_COPIED].decode("utf-8", "replace")
 
     def line_reached(self, file: str) -> int | None:
         """Return the line of *file* in which the child is, or was when it crashed, if it could say so."""
