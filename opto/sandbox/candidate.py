@@ -185,9 +185,9 @@ class ChildCandidate:
         """End *child*, and return the error for *what* it did."""
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
-        self._take_output(child.printed())
         # Whoever fills the disk goes on while it is asked for its line.
-        line = None if isinstance(what, OverDisk) else child.line_reached(file)
+        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        self._take_output(printed)
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started("there are too many processes")

@@ -430,7 +430,14 @@ class TestComputing:
 class TestOutput:
     @pytest.mark.parametrize(
         "end",
-        ["while True: pass", "sum(iter(int, 1))", "os._exit(3)", "os.kill(os.getpid(), 11)", "print('y' * 70000)"],
+        [
+            "while True: pass",
+            "sum(iter(int, 1))",
+            "os._exit(3)",
+            "os.kill(os.getpid(), 11)",
+            "os.abort()",
+            "print('y' * 70000)",
+        ],
     )
     def test_what_was_printed_before_the_end_is_there(self, sandbox, end):
         source = f"import os\ndef f(x):\n    print('x is', x, '\\ud800é')\n    {end}\n"
