@@ -16,6 +16,7 @@ from opto.forks import renew_after_fork
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.child.codes import NOT_STARTED, OVER_DISK
+from opto.sandbox.child.reading import limited
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
@@ -259,14 +260,16 @@ class ChildCandidate:
             scope = self._beginning(child)
         serve = partial(self._serve, child, {})
         reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
-        outcome = self._outcome_of(child, reply)
+        with limited(self._limits.start):
+            outcome = self._outcome_of(child, reply)
         if outcome.error is None:
             child.is_loaded = True
             defaults = reply.get("defaults")
             if type(defaults) is not dict:
                 raise Misbehaved("something else than its default values")
             if self._defaults is None:
-                self._defaults = {name: self._default(form) for name, form in defaults.items()}
+                with limited(self._limits.start):
+                    self._defaults = {name: self._default(form) for name, form in defaults.items()}
         return outcome
 
     def _beginning(self, child: Child) -> dict[str, Any]:
@@ -321,7 +324,8 @@ class ChildCandidate:
         if reply.get("threads"):
             # They would go on, with nobody to count their time. What they have done is done.
             child.is_loaded = False
-        return self._outcome_of(child, reply)
+        with limited(self._limits.start):
+            return self._outcome_of(child, reply)
 
     def _news_for(self, child: Child) -> list[Any]:
         """Return the parts of the scope that *child* was not told of."""
@@ -391,8 +395,9 @@ class ChildCandidate:
         try:
             function = self._offered(asked["host"], given)
             decode = self._scope.values.decoder.decode
-            args = [decode(form) for form in asked["args"]]
-            kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
+            with limited(self._limits.seconds):
+                args = [decode(form) for form in asked["args"]]
+                kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
             said = failures.visible(str(error)[:200])
             raise Misbehaved(f"a call of something that nobody offers ({said})") from None

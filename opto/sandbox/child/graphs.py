@@ -11,7 +11,18 @@ from typing import Any
 from .codec import CannotCrossError, Decoder, Encoder
 from .words import OWN, is_asked_for
 
-__all__ = ["Reader", "Value", "Writing", "fill", "in_full", "is_instance", "named_member", "readers", "state_of"]
+__all__ = [
+    "KEPT",
+    "Reader",
+    "Value",
+    "Writing",
+    "fill",
+    "in_full",
+    "is_instance",
+    "named_member",
+    "readers",
+    "state_of",
+]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -32,6 +43,12 @@ _PARTS: dict[type, Callable[[Any, Any], None]] = {
     set: set.update,
     deque: deque.extend,
 }
+#: What Python keeps of some exceptions besides their arguments and attributes. What it keeps of others is of types that
+#: it trusts to be what they are.
+KEPT: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
+    (OSError, ("filename", "filename2")),
+    (ImportError, ("name", "path")),
+)
 #: What the items of such an object come as.
 _COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
 
@@ -81,12 +98,18 @@ def fill(made: Any, state: Mapping[str, Any]) -> None:
             raise TypeError("an attribute whose name is no text")
         # Past properties, which would run: what comes from the other side is data.
         member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
-        if isinstance(member, MemberDescriptorType):
+        if isinstance(member, MemberDescriptorType) and _holds_anything(member):
             member.__set__(made, value)
         elif is_asked_for(name) and name != "__notes__":
             raise TypeError(f"an attribute called {name[:40]!r}")
         else:
             object.__getattribute__(made, "__dict__")[name] = value
+
+
+def _holds_anything(member: Any) -> bool:
+    """True if *member* is a slot of a class in Python, or one of `KEPT`; others are memory that code in C reads."""
+    owner, name = member.__objclass__, member.__name__
+    return "__slots__" in vars(owner) or any(owner is kind and name in names for kind, names in KEPT)
 
 
 def _part_of(kind: type) -> type | None:

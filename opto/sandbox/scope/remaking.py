@@ -12,6 +12,8 @@ from opto.sandbox.child.graphs import fill
 __all__ = ["LONGEST_TEXT", "class_of", "remade", "shortened", "text_of", "visible"]
 
 LONGEST_TEXT = 4000
+#: How much of what pydantic found is believed.
+_MOST_FOUND = 20
 #: What terminals obey instead of showing it, and what turns the direction of text, as Python would write it.
 _UNSEEN = {
     number: ascii(chr(number))[1:-1]
@@ -114,7 +116,7 @@ def _of_pydantic(kind: Any, found: Any, decoder: Decoder) -> Exception | None:
         return None
     title, lines = found
     details = []
-    for what, place, text, *forms in lines:
+    for what, place, text, *forms in lines[:_MOST_FOUND]:
         given, context = map(decoder.decode, forms)
         detail = {
             "type": what,
@@ -149,8 +151,21 @@ def _made(kind: type[Exception], base: Any, args: tuple[Any, ...], text: str) ->
                 base.__init__(error, *values)
             except Exception:  # it wants other arguments than it keeps  # noqa: S112
                 continue
-            return error
+            if _is_sound(error):
+                return error
     return Exception.__new__(_speaking(Exception, "candidate", kind.__name__, text))
+
+
+def _is_sound(error: Exception) -> bool:
+    """False if what *error* speaks of is no part of the text that it has: Python would look for it in memory."""
+    kind = next((kind for kind in _OF_PLACES if isinstance(error, kind)), None)
+    if kind is None:
+        return True
+    start, end, text = (vars(kind)[name].__get__(error) for name in ("start", "end", "object"))
+    return bool(0 <= start <= end <= len(text))
+
+
+_OF_PLACES = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 
 
 def _complete(error: Exception, state: Any, decoder: Decoder) -> None:

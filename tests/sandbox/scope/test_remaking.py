@@ -359,3 +359,19 @@ def test_no_exception_is_made_that_runs_code_when_it_goes(named):
     values = Values(None, Encoder)
     values.known["key"] = MortalError
     assert class_of([named, ["builtins", "ValueError"]], values.decoder) == (ValueError, False)
+
+
+@pytest.mark.parametrize(
+    ("args", "state"),
+    [
+        (("ascii", b"a", -(10**9), 1 - 10**9, "no"), {}),
+        (("ascii", b"a", 5, 6, "no"), {}),
+        (("ascii", b"a", 0, 1, "no"), {"start": -(10**9), "end": 1 - 10**9}),
+        (("ascii", b"a", 0, 1, "no"), {"object": 5}),
+    ],
+)
+def test_places_outside_of_a_text_are_not_looked_for(args, state):
+    encode, decoder = Encoder().encode, Decoder()
+    described = {"type": "UnicodeDecodeError", "args": encode(args), "state": encode(state)}
+    error = remade(UnicodeDecodeError, described, "it says", decoder, is_exact=True)
+    assert str(error) in {"it says", "'ascii' codec can't decode byte 0x61 in position 0: no"}
