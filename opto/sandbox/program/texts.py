@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from opto.sandbox.child.defaults import Slot, slots_in
+from opto.sandbox.child.definitions import Definition, Slot, defaults_of, slots_in
 from opto.sandbox.program.written import depth_of, is_of_program, lines_above
 from opto.splice import cut
 
@@ -15,15 +15,13 @@ __all__ = [
     "NoTextError",
     "Text",
     "classes_in",
-    "defaults_of",
     "is_own_text",
+    "kept_defaults",
     "lambda_text",
     "methods_of",
     "name_of",
     "text_of",
 ]
-
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class NoTextError(LookupError):
@@ -146,12 +144,12 @@ def _definitions(body: list[ast.stmt], path: list[str]) -> Iterator[ast.ClassDef
     """Yield the classes that go by *path*, from *body* on."""
     name, *rest = [part for part in path if part != "<locals>"]
     for item in body:
-        if isinstance(item, _Definition) and item.name == name:
+        if isinstance(item, Definition) and item.name == name:
             if rest:
                 yield from _definitions(item.body, rest)
             elif isinstance(item, ast.ClassDef):
                 yield item
-        elif not isinstance(item, _Definition):
+        elif not isinstance(item, Definition):
             for part in ("body", "orelse", "finalbody"):
                 yield from _definitions(getattr(item, part, []), path)
 
@@ -212,7 +210,7 @@ def is_own_text(value: Any) -> bool:
     return len(decorators) < depth_of(value)
 
 
-def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slot, Any]]:
+def kept_defaults(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slot, Any]]:
     """Return the default values in *text* that need not be computed anew: where they stand, and the objects.
 
     Args:
@@ -236,7 +234,7 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
     found = []
     for slot in slots:
         function = functions.get(slot.method)
-        given = {} if function is None else _given(function)
+        given = {} if function is None else defaults_of(function)
         is_same = written is None or written.get(slot.argument) == ast.unparse(slot.default)
         if slot.argument not in given or not is_same:
             continue
@@ -246,10 +244,3 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
             continue
         found.append((slot, object_))
     return found
-
-
-def _given(function: FunctionType) -> dict[str, Any]:
-    """Return the default values of *function*, by argument."""
-    code, defaults = function.__code__, function.__defaults__ or ()
-    leading = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
-    return dict(zip(leading, defaults, strict=True)) | (function.__kwdefaults__ or {})

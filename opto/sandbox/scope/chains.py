@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError
+from opto.sandbox.child.words import mangled
 from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
 from opto.sandbox.program.written import PROPERTIES, closure_of, depth_of, is_installed
@@ -353,10 +354,7 @@ def _is_builtin(kind: type) -> bool:
 
 
 def _mangled(name: str, around: type | None) -> str:
-    """Return what *name* means in the body of the class *around*."""
-    if around is None or name[:2] != "__" or name[-2:] == "__":
-        return name
-    return f"_{around.__name__.lstrip('_')}{name}"
+    return name if around is None else mangled(name, around.__name__)
 
 
 def _first(order: tuple[type, ...], name: str) -> type | None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
+from opto.sandbox.child.definitions import without_decorators
 from opto.sandbox.places import of_module
-from opto.sandbox.program.names import Names, called_in, names_in, without_decorators
+from opto.sandbox.program.names import Names, called_in, names_in
 from opto.sandbox.program.rewritten import Rewritten
 from opto.sandbox.program.texts import is_own_text
 from opto.sandbox.program.written import depth_of, is_installed

@@ -12,7 +12,7 @@ from opto.sandbox.child.words import in_words
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.program.states import is_data, state_of_class, state_of_function
-from opto.sandbox.program.texts import NoTextError, Text, classes_in, defaults_of, methods_of, name_of, text_of
+from opto.sandbox.program.texts import NoTextError, Text, classes_in, kept_defaults, methods_of, name_of, text_of
 from opto.sandbox.program.written import closure_of, closures_in, stand_in_for
 from opto.sandbox.scope.advice import GENERAL
 from opto.sandbox.scope.chains import is_own
@@ -173,7 +173,7 @@ class Sources:
         Those that cannot enter are said when they are used.
         """
         found = {}
-        for slot, given in defaults_of(value, text, is_rewritten=is_rewritten):
+        for slot, given in kept_defaults(value, text, is_rewritten=is_rewritten):
             try:
                 entry = self._scope.entry(slot.argument, given, space, what=value.__name__)
             except SandboxTransferError as error:

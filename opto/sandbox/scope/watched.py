@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from opto.sandbox.child.codec import dumps
+from opto.sandbox.child.receivers import LARGE, SCALARS
 
 __all__ = ["GONE", "Watched"]
 
 GONE: Any = object()
-
-_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
-#: What is larger as JSON is not looked through at every call.
-_LARGE = 20_000
 
 
 class Watched:
@@ -47,7 +44,7 @@ class Watched:
 
     def may_differ(self, value: Any) -> bool:
         """False if *value* is certainly what it was, or so large that nobody looks whether it was changed in place."""
-        return value is not self._value or (type(value) not in _SCALARS and len(self._text) <= _LARGE)
+        return value is not self._value or (type(value) not in SCALARS and len(self._text) <= LARGE)
 
     def note(self, value: Any, form: Any) -> None:
         """Take note that *value* is what it is now, with *form*."""
