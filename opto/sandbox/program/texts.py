@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from opto.sandbox.child.definitions import Definition, Slot, defaults_of, slots_in
-from opto.sandbox.program.written import depth_of, is_of_program, lines_above
+from opto.sandbox.program.written import depth_of, function_in, is_of_program, lines_above
 from opto.splice import cut
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class NoTextError(LookupError):
-    """It stands nowhere, or nobody can tell where."""
+    """It stands nowhere, or nobody can tell where: what it is, and what is wrong with it."""
 
 
 class Text(NamedTuple):
@@ -34,14 +34,16 @@ class Text(NamedTuple):
     Attributes:
         source: From its first decorator that counts to its last line.
         tree: The same.
+        name: What it is called in there.
         first: The line of the file that it begins in.
         file: The name of the file.
     """
 
     source: str
     tree: ast.Module
-    first: int
-    file: str
+    name: str
+    first: int = 1
+    file: str = ""
 
 
 def name_of(value: Any) -> str:
@@ -64,13 +66,13 @@ def text_of(value: Any, kept: int | None = None, text: str | None = None) -> Tex
     if name == "<lambda>":
         found = lambda_text(value)
         if found is None:
-            raise NoTextError("a lambda function")
-        source = f"lambda_ = {found}\n"
-        return Text(source, ast.parse(source), value.__code__.co_firstlineno, value.__code__.co_filename)
+            raise NoTextError("a lambda function, whose source cannot be found")
+        source, code = f"lambda_ = {found}\n", value.__code__
+        return Text(source, ast.parse(source), "lambda_", code.co_firstlineno, code.co_filename)
     file = f"<{name}, rewritten>"
     try:
         if text is not None and not kept:
-            return Text(text, ast.parse(text), 1, file)
+            return Text(text, ast.parse(text), name, 1, file)
         lines, first, found_in = _lines_of(value)
         source = cut([line.rstrip("\r\n") for line in lines], 1, len(lines))
         tree = ast.parse(source)
@@ -80,8 +82,10 @@ def text_of(value: Any, kept: int | None = None, text: str | None = None) -> Tex
             source = "".join(rows[above:] if text is None else [*rows[above:below], text])
             tree, first = ast.parse(source), first + above
     except (OSError, TypeError, SyntaxError, IndexError, StopIteration):
-        raise NoTextError(name) from None
-    return Text(source, tree, first, found_in if text is None else file)
+        raise NoTextError(f"{name}, whose source cannot be found") from None
+    if not any(getattr(item, "name", None) == name for item in tree.body):
+        raise NoTextError(f"{name}, which has no def statement of its own")
+    return Text(source, tree, name, first, found_in if text is None else file)
 
 
 def _lines_of(value: Any) -> tuple[list[str], int, str]:
@@ -98,7 +102,7 @@ def _lines_of(value: Any) -> tuple[list[str], int, str]:
 def methods_of(kind: type) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions that stand in the body of *kind*, and the names that they have there."""
     for name, member in vars(kind).items():
-        inner = getattr(member, "fget", None) or getattr(member, "func", None) or getattr(member, "__func__", member)
+        inner = function_in(member)
         inner = inspect.unwrap(inner) if callable(inner) else inner
         if isinstance(inner, FunctionType) and inner.__code__.co_qualname == f"{kind.__qualname__}.{inner.__name__}":
             yield name, inner
