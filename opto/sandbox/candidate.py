@@ -284,12 +284,7 @@ class ChildCandidate:
             "places": imports.places,
             "entries": self._scope.entries[: child.known],
             "seeds": seeds_for(self._scope.used, (crc32(main.source.encode("utf-8", "replace")), next(self._births))),
-            "main": {
-                **main.told,
-                "free": self._scope.free,
-                "defaults": self._scope.defaults,
-                **self._scope.receivers.main,
-            },
+            "main": {**main.told, **self._scope.main},
         }
 
     def _default(self, form: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
 from .codes import LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
+from .definitions import defaults_of
 from .errors import Describer
 from .guard import guard_actions
 from .objects import Objects, Ready
@@ -100,15 +101,8 @@ class Worker:
     def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._is_reading = False
         function = self._spaces.load(message["scope"], self._decoder, self._begin)
-        names = function.__code__.co_varnames
-        defaults = function.__defaults__ or ()
-        last = function.__code__.co_argcount
-        named = {
-            **dict(zip(names[last - len(defaults) : last], defaults, strict=True)),
-            **(function.__kwdefaults__ or {}),
-        }
         forms = {}
-        for name, value in named.items():
+        for name, value in defaults_of(function).items():
             try:
                 forms[name] = self._encode(value)
             except CannotCrossError as error:
