@@ -187,7 +187,8 @@ class ChildCandidate:
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
         # Whoever fills the disk goes on while it is asked for its line.
-        line = None if isinstance(what, OverDisk) else child.line_reached(file)
+        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        self._take_output(printed)
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started("there are too many processes")
@@ -207,6 +208,7 @@ class ChildCandidate:
             error = SandboxCrashError(
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
+        error.output = self.output
         return failures.with_line(error, file, name, line)
 
     def _start(self) -> Child:
@@ -282,12 +284,7 @@ class ChildCandidate:
             "places": imports.places,
             "entries": self._scope.entries[: child.known],
             "seeds": seeds_for(self._scope.used, (crc32(main.source.encode("utf-8", "replace")), next(self._births))),
-            "main": {
-                **main.told,
-                "free": self._scope.free,
-                "defaults": self._scope.defaults,
-                **self._scope.receivers.main,
-            },
+            "main": {**main.told, **self._scope.main},
         }
 
     def _default(self, form: Any) -> Any:
@@ -339,9 +336,9 @@ class ChildCandidate:
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         said = reply.get("out")
-        self.output = failures.visible(said[: limits.output]) if type(said) is str else ""
-        if self.output and self._printed is not None:
-            self._printed(self.output)
+        if said is None and "limit" in reply:
+            said = child.printed()
+        self._take_output(said if type(said) is str else "")
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -371,6 +368,11 @@ class ChildCandidate:
             error.output = self.output
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
         return Outcome(None, error)
+
+    def _take_output(self, text: str) -> None:
+        self.output = failures.visible(text[: self._limits.output])
+        if self.output and self._printed is not None:
+            self._printed(self.output)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         main, decoder = self._main, self._scope.values.decoder

@@ -5,6 +5,9 @@ from inspect import isasyncgen, isawaitable, isgenerator
 from types import FunctionType
 from typing import Any
 
+from opto.sandbox.child.definitions import defaults_of
+from opto.sandbox.offering import functions_named
+
 __all__ = ["InProcessCandidate"]
 
 
@@ -24,7 +27,7 @@ class InProcessCandidate:
         self.content = source
         self._code = compile(source, file, "exec", dont_inherit=True)
         self._name, self._like = name, like
-        self._hosts = {path: value for path, value in hosts.items() if value is not None and "." not in path}
+        self._hosts = functions_named(hosts)
         self._function: Any = None
 
     @property
@@ -39,9 +42,7 @@ class InProcessCandidate:
     @property
     def defaults(self) -> Mapping[str, Any]:
         """The values of arguments that may be left out, by name."""
-        code, values = self._loaded.__code__, self._loaded.__defaults__ or ()
-        leading = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
-        return {**dict(zip(leading, values, strict=True)), **(self._loaded.__kwdefaults__ or {})}
+        return defaults_of(self._loaded)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         value = self._loaded(*args, **kwargs)

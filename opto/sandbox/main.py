@@ -1,11 +1,11 @@
 """The function that a candidate is."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Main"]
 
 
-class Main:
+class Main(NamedTuple):
     """The function that a candidate is.
 
     Attributes:
@@ -18,24 +18,17 @@ class Main:
         parameters: Names of its positional arguments.
     """
 
-    __slots__ = ("file", "name", "owner", "parameters", "qualname", "source", "space")
-
-    def __init__(
-        self,
-        source: str,
-        name: str,
-        *,
-        qualname: str,
-        file: str,
-        owner: str | None,
-        space: str,
-        parameters: tuple[str, ...],
-    ) -> None:
-        self.source, self.name, self.qualname, self.file = source, name, qualname, file
-        self.owner, self.space, self.parameters = owner, space, parameters
+    source: str
+    name: str
+    qualname: str
+    file: str
+    owner: str | None
+    space: str
+    parameters: tuple[str, ...]
 
     @property
     def told(self) -> dict[str, Any]:
         """What processes are told of it."""
-        names = ("source", "name", "qualname", "file", "owner", "space")
-        return {name: getattr(self, name) for name in names}
+        told = self._asdict()
+        del told["parameters"]
+        return told

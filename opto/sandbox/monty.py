@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from ast import AsyncFunctionDef
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
@@ -18,6 +19,7 @@ from opto.sandbox import failures
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, MalformedError, dumps
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.limits import Limits
+from opto.sandbox.offering import functions_named
 
 __all__ = ["MontyCandidate", "find_monty"]
 
@@ -47,11 +49,8 @@ class MontyCandidate:
         self.output = ""
         self._source, self._definition, self._limits = source, definition, limits
         self._file = f"<{definition.name}, monty>"
-        self._known: dict[str, Any] = {}
-        for name, value in values.items():
-            if _crosses(value):
-                self._known[name] = value
-        self._hosts = {path: value for path, value in hosts.items() if value is not None and "." not in path}
+        self._known = {name: value for name, value in values.items() if _crosses(value)}
+        self._hosts = functions_named(hosts)
         self._served = 0
         self._lock = threading.Lock()
         self._open: list[Any] = []  # the pool and the session
@@ -78,7 +77,7 @@ class MontyCandidate:
         names = [*positional_names(self._definition), *["*args"] * len(args)]
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             _check(self._definition.name, name, value)
-        prefix = "await " if type(self._definition).__name__.startswith("Async") else ""
+        prefix = "await " if isinstance(self._definition, AsyncFunctionDef) else ""
         call = f"{prefix}{self._definition.name}(*opto_args, **opto_kwargs)"
         with self._lock:
             try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from opto.errors import IsolationError, SandboxTransferError
 
-__all__ = ["Hosts", "check_found", "checked_hosts", "checked_imports"]
+__all__ = ["Hosts", "check_found", "checked_hosts", "checked_imports", "functions_named"]
 
 Hosts = Mapping[str, Callable[..., Any] | None] | Collection[str]
 
@@ -66,6 +66,11 @@ def check_found(hosts: Mapping[str, Callable[..., Any] | None], names: Mapping[s
                     f"hosts= offers {path} to {function}(), and there is no {part}.", mend="Correct the name."
                 )
             value = getattr(value, part)
+
+
+def functions_named(hosts: Mapping[str, Callable[..., Any] | None]) -> dict[str, Callable[..., Any]]:
+    """Return the functions in *hosts* that go by one name: what else there is takes an object to be found in."""
+    return {path: function for path, function in hosts.items() if function is not None and "." not in path}
 
 
 def _is_path(name: Any) -> bool:

@@ -15,20 +15,9 @@ from types import (
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
-from .words import OWN, is_asked_for
+from .words import OWN, is_asked_for, mangled
 
-__all__ = [
-    "KEPT",
-    "Reader",
-    "Value",
-    "Writing",
-    "fill",
-    "in_full",
-    "is_instance",
-    "named_member",
-    "readers",
-    "state_of",
-]
+__all__ = ["KEPT", "Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -67,19 +56,13 @@ _METHODS = (
 _COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
 
 
-def in_full(kind: type) -> str:
-    """Return "a re.Match", "a pandas.Series": of what nobody may know by its name alone."""
-    package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
-    return f"{'an' if package[:1] in 'aeiou' else 'a'} {package}.{kind.__name__[:80]}"
-
-
 def state_of(value: Any) -> dict[str, Any]:
     """Return the attributes of *value*, in its ``__dict__`` and in slots."""
     state = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith(OWN)}
     for kind in type(value).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else slots:
-            name = f"_{kind.__name__.lstrip('_')}{slot}" if slot[:2] == "__" and slot[-2:] != "__" else slot
+            name = mangled(slot, kind.__name__)
             if name not in {"__dict__", "__weakref__"} and name not in state and hasattr(value, name):
                 state[name] = getattr(value, name)
     return state

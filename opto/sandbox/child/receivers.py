@@ -6,12 +6,25 @@ from typing import Any, NamedTuple
 from .codec import CannotCrossError, dumps
 from .graphs import fill
 
-__all__ = ["Noting", "Outside", "Self", "complete", "forget", "is_given", "lost", "receive", "started"]
+__all__ = [
+    "LARGE",
+    "SCALARS",
+    "Noting",
+    "Outside",
+    "Self",
+    "complete",
+    "forget",
+    "is_given",
+    "lost",
+    "receive",
+    "started",
+]
 
 _Form = Callable[[Any], Any]
 #: What is larger as JSON is not looked through for changes.
-_LARGE = 20_000
-_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
+LARGE = 20_000
+#: Types of what nobody can change in place.
+SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class _Note(NamedTuple):
@@ -104,7 +117,7 @@ def receive(
         form: Turns values into forms.
     """
     fill(made, state)
-    before = {name: _fingerprint(value, form) for name, value in state.items() if type(value) not in _SCALARS}
+    before = {name: _fingerprint(value, form) for name, value in state.items() if type(value) not in SCALARS}
     _notes[id(made)] = (made, _Note(path, missing, {name: text for name, text in before.items() if text}))
     return made
 
@@ -127,7 +140,7 @@ def _fingerprint(value: Any, form: _Form) -> bytes:
         text = dumps(form(value))
     except (CannotCrossError, ValueError, TypeError):
         return b""
-    return text if len(text) <= _LARGE else b""
+    return text if len(text) <= LARGE else b""
 
 
 def forget() -> None:

@@ -9,7 +9,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from .codec import Decoder
-from .defaults import put_names
+from .definitions import put_names, without_decorators
 from .guard import Locations, guarded_builtins
 from .objects import Objects, found, stand_in
 from .receivers import Outside, Self
@@ -18,7 +18,6 @@ __all__ = ["Spaces", "find_line", "frames_of"]
 
 _MOST_FRAMES = 40
 _NOTHING: Any = object()
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Spaces:
@@ -55,9 +54,7 @@ class Spaces:
         self.files.add(main["file"])
         tree = ast.parse(main["source"], main["file"])
         tree.body = [item for item in tree.body if not _is_main_block(item)]
-        for item in tree.body:
-            if isinstance(item, _Definition) and item.name == main["name"]:
-                item.decorator_list = []
+        without_decorators(tree, main["name"])
         self.function = self._made(tree, main, decoder)
         if not isinstance(self.function, FunctionType):
             raise TypeError(f"{main['name']} is no function once the code has run.")
@@ -99,8 +96,8 @@ class Spaces:
                 return found(entry["module"], entry["name"])
             case "value" | "state":
                 return decoder.decode(entry["value"])
-            case "known" | "host":
-                return self._objects.read(f"!{entry['do']}", entry["key"], decoder.value)
+            case "host":
+                return self._objects.host(entry["key"])
             case "same":
                 return self._space(entry["of"]).get(entry["name"], _NOTHING)
             case "logger":

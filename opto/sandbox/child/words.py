@@ -1,6 +1,6 @@
-"""What classes are called where something is said of their instances, and what attributes may not be called."""
+"""What classes are called where something is said of their instances, and what attributes are called."""
 
-__all__ = ["OWN", "in_full", "in_words", "is_asked_for"]
+__all__ = ["OWN", "in_full", "in_words", "is_asked_for", "mangled"]
 
 #: How the names begin of what this library notes on objects for itself.
 OWN = "_opto_"
@@ -24,3 +24,9 @@ def in_full(kind: type) -> str:
 def is_asked_for(name: str) -> bool:
     """True if whoever copies, pickles or looks at an object asks it for *name*, before its class."""
     return name[:2] == "__" == name[-2:] or name.startswith(OWN)
+
+
+def mangled(name: str, owner: str) -> str:
+    """Return what *name* means in the body of the class *owner*, where names may be private."""
+    owner = owner.lstrip("_")
+    return f"_{owner}{name}" if owner and name[:2] == "__" != name[-2:] else name

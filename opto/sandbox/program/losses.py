@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from opto.sandbox.child.graphs import state_of
+from opto.sandbox.program.names import path_of
 from opto.sandbox.program.uses import first_argument
 from opto.sandbox.program.written import closure_of
 
@@ -64,10 +65,7 @@ def _changed(tree: ast.AST, around: Mapping[str, Any], declared: set[str]) -> It
             if part.id in declared:
                 yield part.id
         elif isinstance(part, ast.Attribute | ast.Subscript) and not isinstance(part.ctx, ast.Load):
-            target: ast.expr = part
-            while isinstance(target, ast.Subscript):
-                target = target.value
-            path = _path(target)
+            path = _path(part)
             # Of what is made on the way, nobody knows what it is.
             if path is not None and path[0] in around:
                 yield ".".join(path)
@@ -78,15 +76,14 @@ def _changed(tree: ast.AST, around: Mapping[str, Any], declared: set[str]) -> It
 
 
 def _path(target: ast.expr) -> list[str] | None:
-    """Return how *target* is looked up from a name on, by attributes and items; None if in another way."""
-    path: list[str] = []
-    while isinstance(target, ast.Attribute | ast.Subscript):
-        if isinstance(target, ast.Attribute):
-            path.insert(0, target.attr)
-        else:
-            path.clear()  # nobody looks into items
-        target = target.value
-    return [target.id, *path] if isinstance(target, ast.Name) else None
+    """Return how *target* is looked up from a name on, up to the first item; None if in another way."""
+    part = target
+    while isinstance(part, ast.Attribute | ast.Subscript):
+        if isinstance(part, ast.Subscript):
+            target = part.value  # nobody looks into items
+        part = part.value
+    path = path_of(target)
+    return None if path is None else path.split(".")
 
 
 def _value(path: list[str], around: Mapping[str, Any]) -> Any:

@@ -5,9 +5,7 @@ import symtable
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["Names", "called_in", "names_annotated", "names_at_once", "names_in", "without_decorators"]
-
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+__all__ = ["Names", "called_in", "names_annotated", "names_at_once", "names_in", "path_of"]
 
 
 class Names(NamedTuple):
@@ -52,13 +50,13 @@ def called_in(tree: ast.AST) -> Mapping[str, str]:
     """Return how *tree* calls what it finds by a name first: ``client.ask``, by ``client``."""
     found: dict[str, str] = {}
     for part in ast.walk(tree):
-        path = _path_of(part.func) if isinstance(part, ast.Call) else None
+        path = path_of(part.func) if isinstance(part, ast.Call) else None
         if path is not None:
             found.setdefault(path.partition(".")[0], path)
     return found
 
 
-def _path_of(target: ast.AST) -> str | None:
+def path_of(target: ast.AST) -> str | None:
     """Return how *target* is looked up, from a name on; None if that is no name."""
     path: list[str] = []
     while isinstance(target, ast.Attribute):
@@ -68,7 +66,7 @@ def _path_of(target: ast.AST) -> str | None:
 
 
 def _paths(tree: ast.AST) -> tuple[str, ...]:
-    found = (_path_of(part) for part in ast.walk(tree) if isinstance(part, ast.Attribute))
+    found = (path_of(part) for part in ast.walk(tree) if isinstance(part, ast.Attribute))
     return (*dict.fromkeys(path for path in found if path is not None),)
 
 
@@ -101,13 +99,6 @@ def _modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
             yield part.module
-
-
-def without_decorators(tree: ast.Module, name: str) -> None:
-    """Take the decorators off the definitions of *name* at the top of *tree*."""
-    for item in tree.body:
-        if isinstance(item, _Definition) and item.name == name:
-            item.decorator_list = []
 
 
 class _Unannotated(ast.NodeTransformer):

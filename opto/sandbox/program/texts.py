@@ -7,27 +7,25 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from opto.sandbox.child.defaults import Slot, slots_in
-from opto.sandbox.program.written import depth_of, is_of_program, lines_above
+from opto.sandbox.child.definitions import Definition, Slot, defaults_of, slots_in
+from opto.sandbox.program.written import depth_of, function_in, is_of_program, lines_above
 from opto.splice import cut
 
 __all__ = [
     "NoTextError",
     "Text",
     "classes_in",
-    "defaults_of",
     "is_own_text",
+    "kept_defaults",
     "lambda_text",
     "methods_of",
     "name_of",
     "text_of",
 ]
 
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
 
 class NoTextError(LookupError):
-    """It stands nowhere, or nobody can tell where."""
+    """It stands nowhere, or nobody can tell where: what it is, and what is wrong with it."""
 
 
 class Text(NamedTuple):
@@ -36,14 +34,16 @@ class Text(NamedTuple):
     Attributes:
         source: From its first decorator that counts to its last line.
         tree: The same.
+        name: What it is called in there.
         first: The line of the file that it begins in.
         file: The name of the file.
     """
 
     source: str
     tree: ast.Module
-    first: int
-    file: str
+    name: str
+    first: int = 1
+    file: str = ""
 
 
 def name_of(value: Any) -> str:
@@ -66,13 +66,13 @@ def text_of(value: Any, kept: int | None = None, text: str | None = None) -> Tex
     if name == "<lambda>":
         found = lambda_text(value)
         if found is None:
-            raise NoTextError("a lambda function")
-        source = f"lambda_ = {found}\n"
-        return Text(source, ast.parse(source), value.__code__.co_firstlineno, value.__code__.co_filename)
+            raise NoTextError("a lambda function, whose source cannot be found")
+        source, code = f"lambda_ = {found}\n", value.__code__
+        return Text(source, ast.parse(source), "lambda_", code.co_firstlineno, code.co_filename)
     file = f"<{name}, rewritten>"
     try:
         if text is not None and not kept:
-            return Text(text, ast.parse(text), 1, file)
+            return Text(text, ast.parse(text), name, 1, file)
         lines, first, found_in = _lines_of(value)
         source = cut([line.rstrip("\r\n") for line in lines], 1, len(lines))
         tree = ast.parse(source)
@@ -82,8 +82,10 @@ def text_of(value: Any, kept: int | None = None, text: str | None = None) -> Tex
             source = "".join(rows[above:] if text is None else [*rows[above:below], text])
             tree, first = ast.parse(source), first + above
     except (OSError, TypeError, SyntaxError, IndexError, StopIteration):
-        raise NoTextError(name) from None
-    return Text(source, tree, first, found_in if text is None else file)
+        raise NoTextError(f"{name}, whose source cannot be found") from None
+    if not any(getattr(item, "name", None) == name for item in tree.body):
+        raise NoTextError(f"{name}, which has no def statement of its own")
+    return Text(source, tree, name, first, found_in if text is None else file)
 
 
 def _lines_of(value: Any) -> tuple[list[str], int, str]:
@@ -100,7 +102,7 @@ def _lines_of(value: Any) -> tuple[list[str], int, str]:
 def methods_of(kind: type) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions that stand in the body of *kind*, and the names that they have there."""
     for name, member in vars(kind).items():
-        inner = getattr(member, "fget", None) or getattr(member, "func", None) or getattr(member, "__func__", member)
+        inner = function_in(member)
         inner = inspect.unwrap(inner) if callable(inner) else inner
         if isinstance(inner, FunctionType) and inner.__code__.co_qualname == f"{kind.__qualname__}.{inner.__name__}":
             yield name, inner
@@ -146,12 +148,12 @@ def _definitions(body: list[ast.stmt], path: list[str]) -> Iterator[ast.ClassDef
     """Yield the classes that go by *path*, from *body* on."""
     name, *rest = [part for part in path if part != "<locals>"]
     for item in body:
-        if isinstance(item, _Definition) and item.name == name:
+        if isinstance(item, Definition) and item.name == name:
             if rest:
                 yield from _definitions(item.body, rest)
             elif isinstance(item, ast.ClassDef):
                 yield item
-        elif not isinstance(item, _Definition):
+        elif not isinstance(item, Definition):
             for part in ("body", "orelse", "finalbody"):
                 yield from _definitions(getattr(item, part, []), path)
 
@@ -212,7 +214,7 @@ def is_own_text(value: Any) -> bool:
     return len(decorators) < depth_of(value)
 
 
-def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slot, Any]]:
+def kept_defaults(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slot, Any]]:
     """Return the default values in *text* that need not be computed anew: where they stand, and the objects.
 
     Args:
@@ -236,7 +238,7 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
     found = []
     for slot in slots:
         function = functions.get(slot.method)
-        given = {} if function is None else _given(function)
+        given = {} if function is None else defaults_of(function)
         is_same = written is None or written.get(slot.argument) == ast.unparse(slot.default)
         if slot.argument not in given or not is_same:
             continue
@@ -246,10 +248,3 @@ def defaults_of(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slo
             continue
         found.append((slot, object_))
     return found
-
-
-def _given(function: FunctionType) -> dict[str, Any]:
-    """Return the default values of *function*, by argument."""
-    code, defaults = function.__code__, function.__defaults__ or ()
-    leading = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
-    return dict(zip(leading, defaults, strict=True)) | (function.__kwdefaults__ or {})

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import EnumMeta
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,12 +14,15 @@ __all__ = [
     "closure_of",
     "closures_in",
     "depth_of",
+    "function_in",
     "is_installed",
+    "is_made_by_parts",
     "is_of_program",
     "lines_above",
     "stand_in_for",
 ]
 
+_LIBRARY = __name__.partition(".")[0]
 #: Of a type: it was made by a class statement, or as one is made.
 _MADE_BY_PYTHON = 1 << 9
 #: What turns functions in the body of a class into something else, by what it makes of them.
@@ -46,7 +49,7 @@ def is_installed(module: ModuleType | None) -> bool:
     """True if a child finds *module* where Python's own are, or those of packages."""
     if module is None or module.__name__ == "__main__":
         return False
-    if module.__name__ in sys.stdlib_module_names or module.__name__ == __name__.partition(".")[0]:
+    if module.__name__ in sys.stdlib_module_names or module.__name__ == _LIBRARY:
         return True
     where = getattr(module, "__file__", None) or ""
     return "site-packages" in where or "dist-packages" in where
@@ -84,10 +87,25 @@ def closures_in(kind: type) -> dict[str, Any]:
     """Return what the methods of a class that stands in a function use of that function."""
     found: dict[str, Any] = {}
     for member in vars(kind).values():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
-        if isinstance(function, FunctionType):
+        if isinstance(function := function_in(member), FunctionType):
             found.update(closure_of(function))
     return {name: value for name, value in found.items() if name != "__class__" and value is not kind}
+
+
+def function_in(member: Any) -> Any:
+    """Return what stands in the body of a class: *member*, or what a property or the like was made of."""
+    parts = (getattr(member, name, None) for name in ("fget", "func", "__func__"))
+    return next(filter(None, parts), member)
+
+
+def is_made_by_parts(kind: type, adapt: Callable[[Any], Any]) -> bool:
+    """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
+    if issubclass(kind, BaseException):
+        return False
+    if any(base.__module__.partition(".")[0] == _LIBRARY for base in kind.__mro__):
+        return True
+    functions = map(function_in, vars(kind).values())
+    return any(callable(function) and adapt(function) is not function for function in functions)
 
 
 def stand_in_for(kind: type, values: Any) -> dict[str, Any] | None:

@@ -5,21 +5,21 @@ import builtins
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError
+from opto.sandbox.child.words import mangled
 from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
 from opto.sandbox.program.written import PROPERTIES, closure_of, depth_of, is_installed
 from opto.sandbox.scope.advice import advised
-from opto.sandbox.scope.values import Values
-from opto.sandbox.scope.watched import Watched
+from opto.sandbox.scope.sources import Sources
 
-__all__ = ["Chain", "ChainScope", "Needs", "is_own", "weakly"]
+__all__ = ["Chain", "Needs", "weakly"]
 
 _Entry = dict[str, Any]
 _Values = Mapping[str, Any]
@@ -37,31 +37,6 @@ _NEVER = frozenset(
 )
 #: What is needed only where instances are made.
 _MAKING = frozenset({"__init__", "__post_init__"})
-
-
-class _Maker(Protocol):
-    """What makes entries of functions and classes."""
-
-    def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None: ...
-    def method(
-        self, value: FunctionType, free: _Values, space: str, *, kept: int | None, text: str | None
-    ) -> _Entry: ...
-
-
-class ChainScope(Protocol):
-    """What the rest of a scope does for this part."""
-
-    name: str
-    entries: list[_Entry]
-    values: Values
-    hosts: Collection[str]
-    watched: dict[tuple[str, str], Watched]
-    adapt: Callable[[Any], Any]
-
-    @property
-    def sources(self) -> _Maker: ...
-    def is_host(self, path: str) -> bool: ...
-    def member(self, name: str, value: Any, space: str) -> _Entry: ...
 
 
 class _Placed(NamedTuple):
@@ -98,14 +73,14 @@ class Chain:
         is_named: True if texts that speak of one of the classes mean the one that stands for it here.
 
     Args:
-        scope: What they become a part of.
+        sources: What they become a part of.
         path: As above.
         is_named: As above.
     """
 
-    def __init__(self, scope: ChainScope, path: str, *, is_named: bool) -> None:
+    def __init__(self, sources: Sources, path: str, *, is_named: bool) -> None:
         self.path, self.is_named = path, is_named
-        self._scope = scope
+        self._sources = sources
         self._keys: dict[type, str] = {}
         self._placed: dict[tuple[type, str], _Placed] = {}
         self._whole: set[type] = set()
@@ -131,7 +106,7 @@ class Chain:
     def put_hosts(self, kind: type) -> None:
         """Put what is called outside into the class that stands for *kind*."""
         start = f"{self.path}."
-        for path in self._scope.hosts:
+        for path in self._sources.hosts:
             if path.startswith(start):
                 name = path[len(start) :].partition(".")[0]
                 self._put(kind, name, {"do": "host", "key": start + name})
@@ -196,7 +171,7 @@ class Chain:
         placed = self._placed.get((base, name))
         if placed is None:
             self._placed[base, name] = _Placed()  # before: methods may call each other
-            entries = self._scope.entries
+            entries = self._sources.entries
             count = len(entries)
             # Whoever asks an object for code of its own, owns up to running it.
             is_method = type(vars(base)[name]) not in {*PROPERTIES, cached_property}
@@ -218,7 +193,7 @@ class Chain:
         member = vars(base)[name]
         if self.is_outside(base):
             raise SandboxTransferError(
-                f"{self._scope.name}() uses {base.__name__}.{name}, which stays outside with the package "
+                f"{self._sources.name}() uses {base.__name__}.{name}, which stays outside with the package "
                 f"{_package(base)}.",
                 mend="Do without it, or use isolation='none'.",
             )
@@ -235,7 +210,8 @@ class Chain:
         is_cached = isinstance(member, cached_property)
         inside = member.__func__ if how else member.func if is_cached else member
         if isinstance(inside, type) or not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
-            entry = self._scope.member(f"{self.path}.{name}", self._adapted(member), base.__module__)
+            called = f"{self.path}.{name}"
+            entry = self._sources.entry(called, self._adapted(member), base.__module__, what=self._sources.name)
             self._put(base, name, entry)
             return _Placed()
         entry, uses = self._function(base, inside, "cached_property" if is_cached else how)
@@ -247,9 +223,9 @@ class Chain:
         return value.function if isinstance(value, Rewritten) else value
 
     def _shown(self, value: Any) -> Any:
-        shown = self._scope.adapt(Owned(value, self._object())) if self._is_asking else value
+        shown = self._sources.adapt(Owned(value, self._object())) if self._is_asking else value
         # What knows nothing of objects gives it back.
-        return self._scope.adapt(value) if isinstance(shown, Owned) or shown is value else shown
+        return self._sources.adapt(value) if isinstance(shown, Owned) or shown is value else shown
 
     def _function(self, base: type, given: Any, how: str | None) -> tuple[_Entry, Uses]:
         """Return how a function in the body of *base* is made, and what it uses.
@@ -267,7 +243,7 @@ class Chain:
         # Which of its decorators made what is around it cannot be told, unless all above were unwrapped.
         kept = None if function is given and depth and how != "" else depth
         free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}
-        entry: _Entry = self._scope.sources.method(inner, free, base.__module__, kept=kept, text=text)
+        entry: _Entry = self._sources.source(inner, free, base.__module__, kept=kept, text=text)
         entry["class"], entry["owner"] = self.class_for(base), base.__name__
         entry["how"] = None if kept is None else how or None
         receiver = None if how == "staticmethod" else first_argument(ast.parse(entry["source"]), inner.__name__)
@@ -285,9 +261,8 @@ class Chain:
         """Make *entry* what the class that stands for *base* has under *name*."""
         key = self.class_for(base)
         entry = {**entry, "member": name, "put": key}
-        self._scope.entries.append(entry)
-        if entry["do"] == "value":
-            self._scope.watched[key, name] = Watched(vars(base), name, (entry,))
+        self._sources.entries.append(entry)
+        self._sources.data.watch((key, name), vars(base), entry)
 
     def class_for(self, kind: type) -> str:
         """Return the key of the class that stands for *kind*."""
@@ -296,7 +271,7 @@ class Chain:
         if kind in self._keys:
             return self._keys[kind]
         bases = [self.class_for(base) for base in kind.__bases__ if base is not object]
-        key = self._keys[kind] = f"{self.path}:{kind.__qualname__}.{len(self._scope.entries)}"
+        key = self._keys[kind] = f"{self.path}:{kind.__qualname__}.{len(self._sources.entries)}"
         entry = {
             "do": "class",
             "name": kind.__name__,
@@ -305,7 +280,7 @@ class Chain:
             "fields": None if self.is_outside(kind) else self._fields(kind),
             "space": kind.__module__,
         }
-        self._scope.sources.learn(kind, key, entry, is_named=self.is_named and not self.is_outside(kind))
+        self._sources.learn(kind, key, entry, is_named=self.is_named and not self.is_outside(kind))
         return key
 
     def _fields(self, kind: type) -> Any:
@@ -321,20 +296,20 @@ class Chain:
             for part in ("default", "default_factory"):
                 value = getattr(field, part)
                 if type(value).__name__ != "_MISSING_TYPE":
-                    settings[part] = self._scope.adapt(value)
+                    settings[part] = self._sources.adapt(value)
             fields.append([name, self._settings(settings)])
         names = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
         return [{name: getattr(options, name) for name in names}, fields]
 
     def _settings(self, settings: dict[str, Any]) -> Any:
         try:
-            return self._scope.values.form(settings)
+            return self._sources.values.form(settings)
         except CannotCrossError:
             del settings["default" if "default" in settings else "default_factory"]
-            return self._scope.values.form({**settings, "default": None})
+            return self._sources.values.form({**settings, "default": None})
 
     def _is_host(self, name: str) -> bool:
-        return self._scope.is_host(f"{self.path}.{name}")
+        return self._sources.is_host(f"{self.path}.{name}")
 
     def is_outside(self, kind: type) -> bool:
         """True if *kind* is of an installed package, or of this one; unless the candidate itself is."""
@@ -353,10 +328,7 @@ def _is_builtin(kind: type) -> bool:
 
 
 def _mangled(name: str, around: type | None) -> str:
-    """Return what *name* means in the body of the class *around*."""
-    if around is None or name[:2] != "__" or name[-2:] == "__":
-        return name
-    return f"_{around.__name__.lstrip('_')}{name}"
+    return name if around is None else mangled(name, around.__name__)
 
 
 def _first(order: tuple[type, ...], name: str) -> type | None:
@@ -375,16 +347,3 @@ def weakly(value: Any) -> Callable[[], Any]:
         return weakref.ref(value)
     except TypeError:
         return lambda: None
-
-
-def is_own(kind: type, adapt: Callable[[Any], Any]) -> bool:
-    """True if a class cannot be made of its source, because something in it is wrapped by what stays outside."""
-    if issubclass(kind, BaseException):
-        return False
-    if any(base.__module__.partition(".")[0] == __name__.partition(".")[0] for base in kind.__mro__):
-        return True
-    for member in vars(kind).values():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-        if callable(function) and adapt(function) is not function:
-            return True
-    return False

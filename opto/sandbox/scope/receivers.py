@@ -11,9 +11,10 @@ from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.child.words import in_words
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, uses_in
-from opto.sandbox.program.written import PROPERTIES
+from opto.sandbox.program.written import PROPERTIES, is_made_by_parts
 from opto.sandbox.scope.advice import refusal
-from opto.sandbox.scope.chains import Chain, ChainScope, Needs, is_own, weakly
+from opto.sandbox.scope.chains import Chain, Needs, weakly
+from opto.sandbox.scope.sources import Sources
 
 __all__ = ["Receivers"]
 
@@ -31,28 +32,29 @@ class Receivers:
         main: The key of the class around the candidate, and what makes it more than a function there.
 
     Args:
-        scope: That they belong to.
+        sources: What they become a part of.
         owner: The class in whose body the candidate takes the place of a method.
         tree: The candidate.
         look_up: Returns what a name stands for in it.
     """
 
-    def __init__(self, scope: ChainScope, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
-        self._scope, self._owner, self._tree, self._look_up = scope, owner, tree, look_up
+    def __init__(self, sources: Sources, owner: type | None, tree: ast.Module, look_up: Callable[[str], Any]) -> None:
+        self._sources, self._owner, self._tree, self._look_up = sources, owner, tree, look_up
         self._needs: dict[type, Needs] = {}
         self._inside: dict[Any, tuple[Callable[[], Any], Chain, Needs]] = {}
-        first, how = first_argument(tree, scope.name), None
+        first, how = first_argument(tree, sources.name), None
         self.main: dict[str, Any] = {"class": None, "put_as": None}
         if owner is not None:
-            member = vars(owner).get(scope.name)
+            member = vars(owner).get(sources.name)
             how = "cached_property" if isinstance(member, cached_property) else PROPERTIES.get(type(member))
         is_method = first in {"self", "cls"} or (owner is not None and how != "staticmethod")
         self.argument = first if is_method else None
-        self._chain = Chain(scope, self.argument or "self", is_named=True)
+        self._chain = Chain(sources, self.argument or "self", is_named=True)
         if owner is not None:
             self._chain.look_at(owner, None)
             self.main = {"class": self._chain.class_for(owner), "put_as": how}
-            self._chain.is_there(owner, scope.name)
+            self._chain.is_there(owner, sources.name)
+        sources.complete = self._complete
 
     def takes(self, value: Any) -> bool:
         """True if *value* is an object or a class that becomes one of those here, and no plain data."""
@@ -81,7 +83,7 @@ class Receivers:
             self._chain.put_hosts(kind)
         if is_class:
             return {"!class": self._chain.class_for(kind)}
-        writing = self._scope.values.writing()
+        writing = self._sources.values.writing()
         writing.receiver = receiver
         try:
             form = self._written(receiver, self._chain, needs, writing)
@@ -95,9 +97,9 @@ class Receivers:
         key, *_, fixed, _ = form["!self"]
         return {"!receiver": [key, fixed, writing.whole(form)]}
 
-    def complete(self, kind: type) -> None:
+    def _complete(self, kind: type) -> None:
         """Bring all of *kind*, of which the candidate is given instances that it is not called on, or makes some."""
-        if is_own(kind, self._scope.adapt):
+        if is_made_by_parts(kind, self._sources.adapt):
             self._chain.class_for(kind)
         self._chain.complete(kind)
 
@@ -107,7 +109,7 @@ class Receivers:
         forms: dict[str, Any] = {}
         missing: dict[str, str] = {}
         for name in (*needs.names, *state) if needs.is_whole else needs.names:
-            if name in forms or self._scope.is_host(f"{path}.{name}"):
+            if name in forms or self._sources.is_host(f"{path}.{name}"):
                 continue
             value = state.get(name, _NOTHING)
             if value is _NOTHING and name in needs.asked:
@@ -122,7 +124,7 @@ class Receivers:
                 if name in needs.names:
                     used = sorted(needs.names[name] or ())
                     raise refusal(
-                        f"{self._scope.name}() uses {path}.{name}, {error.what}, which cannot enter the sandbox.",
+                        f"{self._sources.name}() uses {path}.{name}, {error.what}, which cannot enter the sandbox.",
                         *([f"{path}.{name}.{item}" for item in used] or [f"{path}.{name}"]),
                     ) from None
                 missing[name] = error.what
@@ -133,7 +135,11 @@ class Receivers:
 
     def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
         """Return the form of what goes by *path*, of which the attributes *used* are used."""
-        if used is None or not is_own(type(value), self._scope.adapt) or self._scope.adapt(value) is not value:
+        if (
+            used is None
+            or not is_made_by_parts(type(value), self._sources.adapt)
+            or self._sources.adapt(value) is not value
+        ):
             return writing.attempt(value)
         if path.count(".") > _DEEPEST:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
@@ -146,7 +152,7 @@ class Receivers:
         key = (kind, path, frozenset(used))
         owner, chain, needs = self._inside.get(key, (None, None, None))
         if owner is None or chain is None or needs is None or owner() is not value:
-            chain = Chain(self._scope, path, is_named=False)
+            chain = Chain(self._sources, path, is_named=False)
             chain.look_at(kind, value)
             chain.class_for(kind)
             needs = chain.reach(kind, state_of(value), [(None, Uses(own=used), True)])

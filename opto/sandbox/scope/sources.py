@@ -1,76 +1,204 @@
-"""How functions and classes of the user's are made inside: by their source, with what they hold besides."""
+"""What becomes of the user's program inside: data by its form, functions and classes by their source."""
 
-import ast
+import builtins
+import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import FunctionType
-from typing import Any, Protocol
+from types import FunctionType, MappingProxyType, ModuleType
+from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
-from opto.sandbox.child.codec import CannotCrossError
+from opto.sandbox.child.codec import CannotCrossError, Encoder
 from opto.sandbox.child.words import in_words
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
-from opto.sandbox.program.states import is_data, state_of_class, state_of_function
-from opto.sandbox.program.texts import NoTextError, Text, classes_in, defaults_of, methods_of, name_of, text_of
-from opto.sandbox.program.written import closure_of, closures_in, stand_in_for
-from opto.sandbox.scope.advice import GENERAL
-from opto.sandbox.scope.chains import is_own
-from opto.sandbox.scope.receivers import Receivers
+from opto.sandbox.program.rewritten import Rewritten
+from opto.sandbox.program.states import state_of_class, state_of_function
+from opto.sandbox.program.texts import (
+    NoTextError,
+    Text,
+    classes_in,
+    is_own_text,
+    kept_defaults,
+    methods_of,
+    name_of,
+    text_of,
+)
+from opto.sandbox.program.written import (
+    closure_of,
+    closures_in,
+    depth_of,
+    is_installed,
+    is_made_by_parts,
+    stand_in_for,
+)
+from opto.sandbox.scope.advice import GENERAL, advised
 from opto.sandbox.scope.values import Values
-from opto.sandbox.scope.watched import Watched
+from opto.sandbox.scope.watched import Data, not_entering
 
-__all__ = ["Sources"]
+__all__ = ["Place", "Sources"]
 
 _Entry = dict[str, Any]
+_NOTHING = object()
 
 
-class _Scope(Protocol):
-    """What the rest of a scope does for this part."""
+class Place(NamedTuple):
+    """Where a text stands, and what its names stand for there.
 
-    name: str
-    entries: list[_Entry]
-    values: Values
-    receivers: Receivers
-    modules: set[str]
-    watched: dict[tuple[str, str], Watched]
-    adapt: Callable[[Any], Any]
+    Attributes:
+        what: The function or class in it, for sentences.
+        space: Its module.
+        values: The global names of that.
+        free: Its closure variables.
+        called: How it calls what it finds by a name, if that could be offered to it.
+    """
 
-    def importable(self, value: Any) -> dict[str, str] | None: ...
-    def entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry: ...
-    def bring(
-        self,
-        names: Names,
-        values: Mapping[str, Any],
-        space: str,
-        *,
-        skip: Mapping[str, Any],
-        what: str,
-        needed: Collection[str] | None = None,
-    ) -> None: ...
+    what: str
+    space: str
+    values: Mapping[str, Any]
+    free: Mapping[str, Any]
+    called: Mapping[str, str] = MappingProxyType({})
 
 
 class Sources:
-    """Makes the entries of functions and classes.
+    """Tells how each part of the program is made inside.
 
     Attributes:
-        done: What has been brought: spaces and names.
-
-    Args:
-        scope: That they become a part of.
+        name: Of the candidate.
+        hosts: What is called outside, by name.
+        adapt: Maps each value of the program before it is looked at.
+        entries: How each part is made, in order.
+        data: What of them may change.
+        modules: The modules that are allowed because the user's program imports them.
+        used: The modules that certainly will be imported.
+        values: Turns values into forms, and back.
+        complete: Has classes that are made by their parts have them all.
     """
 
-    def __init__(self, scope: _Scope) -> None:
-        self.done: set[tuple[str, str]] = set()
-        self._scope = scope
+    def __init__(self, name: str, hosts: Collection[str], adapt: Callable[[Any], Any], encoder: type[Encoder]) -> None:
+        self.name, self.hosts, self.adapt = name, hosts, adapt
+        self.modules: set[str] = set()
+        self.entries: list[_Entry] = []
+        self.used: set[str] = set()
+        self.values = Values(self, encoder)
+        self.data = Data(adapt, self.values, self.entries)
+        self.complete: Callable[[type], None] = lambda _: None
+        self._done: set[tuple[str, str]] = set()  # spaces and names
+        self._below: set[str] = set()  # modules inside others
+        self._met: list[tuple[Mapping[str, Any], str, Any]] = []
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
         self._open: dict[int, str] = {}  # functions in the making
         self._making: set[type] = set()
         self._of_source: set[str] = set()  # keys of classes
-        self._states: list[tuple[_Entry, Mapping[str, Any], str]] = []
 
-    def function(
+    @property
+    def are_current(self) -> bool:
+        """True while names of functions, classes and modules stand for those that they stood for."""
+        return all(values.get(name, _NOTHING) is value for values, name, value in self._met)
+
+    def is_host(self, path: str) -> bool:
+        """True if what goes by *path* is called outside, or something in it."""
+        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
+
+    def bring(self, names: Names, place: Place, *, needed: Collection[str] | None = None) -> None:
+        """Add entries for the global names among *names*.
+
+        If *needed* is given, what cannot enter and is not among it is said when it is used.
+        """
+        self._bring_modules(names, place)
+        space, values = place.space, place.values
+        for name in names.free:
+            is_ours = name in values and values[name] is not getattr(builtins, name, _NOTHING)
+            if name in place.free or not (is_ours or self.is_host(name)) or (space, name) in self._done:
+                continue
+            self._done.add((space, name))  # before: functions may call each other
+            try:
+                entry = self.named(name, values, space, place)
+            except SandboxTransferError as error:
+                self._done.discard((space, name))
+                if needed is None or name in needed:
+                    raise
+                entry = {"do": "outside", "why": error.problem}
+                self._met.append((values, name, values[name]))
+            entry = {**entry, "as": name, "into": space}
+            self.entries.append(entry)
+            self.data.watch((space, name), values, entry)
+
+    def named(self, name: str, values: Mapping[str, Any], space: str, place: Place) -> _Entry:
+        """Return how what *name* stands for in *values* is made, and remember what that is, unless it is data."""
+        if self.is_host(name):
+            return {"do": "host", "key": name}
+        try:
+            entry = self.entry(name, values[name], space, what=place.what)
+        except SandboxTransferError as error:
+            raise advised(error, place.called[name]) if name in place.called else error from None
+        if entry["do"] != "value":
+            self._met.append((values, name, values[name]))
+        return entry
+
+    def _bring_modules(self, names: Names, place: Place) -> None:
+        """Add entries for modules inside others that *names* look up there, and that the program has loaded."""
+        for path in names.paths:
+            name, *rest = path.split(".")
+            module: Any = place.free.get(name, place.values.get(name))
+            for part in rest:
+                if not isinstance(module, ModuleType):
+                    break
+                inner = sys.modules.get(f"{module.__name__}.{part}")
+                if inner is None or vars(module).get(part) is not inner:
+                    break
+                module = inner
+                if module.__name__ not in self._below:
+                    self._below.add(module.__name__)
+                    self.entries.append({"do": "import", "module": module.__name__, "name": None})
+
+    def entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
+        """Return how *value*, which *what* calls *name*, is made over there.
+
+        Raises:
+            SandboxTransferError: It cannot enter.
+        """
+        given, value = value, self.adapt(value)
+        text = None
+        if isinstance(value, Rewritten):
+            value, text = value
+        if isinstance(value, ModuleType):
+            self.used.add(value.__name__.partition(".")[0])
+            return {"do": "import", "module": value.__name__, "name": None}
+        if callable(value):
+            found = self.importable(value) if text is None else None
+            if found is not None:
+                return {"do": "import", **found}
+            if isinstance(value, type):
+                return self.class_(value)
+            inner = value if text is None and is_own_text(value) else inspect.unwrap(value)
+            if isinstance(inner, FunctionType) and not hasattr(value, "registry"):
+                kept = depth_of(value) if value is not given else None
+                if inner is given and inner.__name__ == inner.__code__.co_name:
+                    kept = 0  # its decorators gave it back: what they have done besides is done
+                return self._function((space, name), given, inner, kept=kept, text=text)
+        try:
+            return {"do": "value", "value": self.values.form(given)}
+        except CannotCrossError as error:
+            raise not_entering(what, name, error) from None
+
+    def importable(self, value: Any) -> dict[str, str] | None:
+        """Return under which name *value* can be imported from a module that a child finds."""
+        module = str(getattr(value, "__module__", None) or type(value).__module__)
+        name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
+        top = module.partition(".")[0]
+        found: Any = sys.modules.get(module)
+        if found is None or "<" in name or not is_installed(sys.modules.get(top)):
+            return None
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is not value:
+            return None
+        self.used.add(top)
+        return {"module": module, "name": name}
+
+    def _function(
         self, asked: tuple[str, str], given: Any, inner: FunctionType, *, kept: int | None, text: str | None
     ) -> _Entry:
         """Return how a function is made: in the module that it stands in, which others import it from.
@@ -83,29 +211,29 @@ class Sources:
             text: What takes the place of its source.
         """
         home = (inner.__module__ or asked[0], name_of(inner))
+        same = {"do": "same", "of": home[0], "name": home[1]}
         is_at_home = getattr(sys.modules.get(home[0]), home[1], None) is given
         if id(given) in self._open:  # by way of a closure variable, as functions in functions call each other
             return {"do": "later", "of": self._open[id(given)]}
-        if is_at_home and home in self.done and home != asked:
-            return {"do": "same", "of": home[0], "name": home[1]}
+        if is_at_home and home in self._done and home != asked:
+            return same
         if is_at_home or home == asked:
-            self.done.add(home)
-        number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self._scope.entries)}"
+            self._done.add(home)
+        number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self.entries)}"
         try:
-            entry = self._by_source(inner, inner.__globals__, closure_of(inner), home[0], kept=kept, text=text)
+            entry = self.source(inner, closure_of(inner), home[0], kept=kept, text=text)
         finally:
             del self._open[id(given)]
         entry["id"] = number
-        self._note_state({"do": "state", "of": number}, getattr(given, "__dict__", {}), state_of_function(given))
+        self.data.hold({"do": "state", "of": number}, getattr(given, "__dict__", {}), state_of_function(given))
         if not is_at_home or home == asked:
             return entry
-        self._scope.entries.append({**entry, "as": home[1], "into": home[0]})
-        return {"do": "same", "of": home[0], "name": home[1]}
+        self.entries.append({**entry, "as": home[1], "into": home[0]})
+        return same
 
-    def _by_source(
+    def source(
         self,
         value: Any,
-        values: Mapping[str, Any],
         free: Mapping[str, Any],
         space: str,
         *,
@@ -116,24 +244,24 @@ class Sources:
 
         Args:
             value: What is made.
-            values: What global names stand for in its module.
             free: Its closure variables.
             space: Its module.
             kept: How many of its decorators are kept, from the lowest on; all if None.
             text: What takes the place of its source, from its definition on.
         """
-        scope = self._scope
         written = self._text_of(value, kept, text)
-        name, tree = name_of(value).replace("<lambda>", "lambda_"), written.tree
-        defaults = self._defaults(value, written, space, is_rewritten=text is not None)
-        scope.modules |= of_module(values, space)
-        needed = names_at_once(tree) if isinstance(value, type) else None
-        noted = names_annotated(tree)
+        name, tree, is_class = written.name, written.tree, isinstance(value, type)
+        module = sys.modules.get(space)
+        values = value.__globals__ if not is_class else vars(module) if module else {}
+        defaults = self.defaults(value, written, space, is_rewritten=text is not None)
+        self.modules |= of_module(values, space)
+        needed, noted = names_at_once(tree) if is_class else None, names_annotated(tree)
         names = names_in(tree)
         names = names._replace(free=(*dict.fromkeys((*names.free, *noted)),))
-        scope.modules |= {module.partition(".")[0] for module in names.modules}
-        inner = {key: scope.entry(key, item, "", what=name) for key, item in free.items() if key in names.free}
-        scope.bring(names, values, space, skip=free, what=name, needed=needed)
+        self.modules |= {module.partition(".")[0] for module in names.modules}
+        place = Place(name, space, values, free)
+        inner = {key: self.entry(key, item, "", what=name) for key, item in free.items() if key in names.free}
+        self.bring(names, place, needed=needed)
         return {
             "do": "source",
             "source": written.source,
@@ -147,53 +275,34 @@ class Sources:
         }
 
     def _text_of(self, value: Any, kept: int | None, text: str | None) -> Text:
-        name = name_of(value)
         try:
-            written = text_of(value, kept, text)
+            return text_of(value, kept, text)
         except NoTextError as error:
             raise SandboxTransferError(
-                f"{self._scope.name}() uses {error}, whose source cannot be found, so it cannot enter the sandbox.",
-                mend=GENERAL,
+                f"{self.name}() uses {error}, so it cannot enter the sandbox.", mend=GENERAL
             ) from None
-        if name != "<lambda>" and not any(getattr(item, "name", None) == name for item in written.tree.body):
-            raise SandboxTransferError(
-                f"{self._scope.name}() uses {name}, which has no def statement of its own, so it cannot enter the "
-                "sandbox.",
-                mend=GENERAL,
-            )
-        return written
 
-    def defaults(self, function: FunctionType, source: str, tree: ast.Module, space: str) -> dict[str, _Entry]:
-        """Return the default values of *function* that *source*, in its place, has as well. See `_defaults`."""
-        return self._defaults(function, Text(source, tree, 1, ""), space, is_rewritten=True)
-
-    def _defaults(self, value: Any, text: Text, space: str, *, is_rewritten: bool) -> dict[str, _Entry]:
+    def defaults(self, value: Any, text: Text, space: str, *, is_rewritten: bool) -> dict[str, _Entry]:
         """Return the default values in *text*, by their numbers, and take them out of its tree.
 
         Those that cannot enter are said when they are used.
         """
         found = {}
-        for slot, given in defaults_of(value, text, is_rewritten=is_rewritten):
+        for slot, given in kept_defaults(value, text, is_rewritten=is_rewritten):
             try:
-                entry = self._scope.entry(slot.argument, given, space, what=value.__name__)
+                entry = self.entry(slot.argument, given, space, what=value.__name__)
             except SandboxTransferError as error:
                 entry = {"do": "outside", "why": error.problem}
             found[str(slot.number)] = entry
             slot.clear()
         return found
 
-    def method(
-        self, value: FunctionType, free: Mapping[str, Any], space: str, *, kept: int | None, text: str | None
-    ) -> _Entry:
-        """Return how a method is made, after what it speaks of. See `_by_source` for the rest."""
-        return self._by_source(value, value.__globals__, free, space, kept=kept, text=text)
-
     def learn(self, kind: type, key: str, entry: _Entry, *, is_named: bool) -> None:
         """Have *entry* make what stands for a class; it is what texts mean by the class from now on, if *is_named*."""
-        self._scope.values.known[key] = kind
+        self.values.known[key] = kind
         if is_named and kind not in self._keys:
             self._keys[kind], self._homes[kind] = key, {"of": "", "name": key}
-        self._scope.entries.append({**entry, "key": key, "as": key, "into": ""})
+        self.entries.append({**entry, "key": key, "as": key, "into": ""})
 
     def class_(self, kind: type) -> _Entry:
         """Return where a class is found, which is told to children before it is used.
@@ -201,8 +310,8 @@ class Sources:
         Raises:
             SandboxTransferError: It has no source, and is more than its data.
         """
-        if kind in self._keys or (is_own(kind, self._scope.adapt) and self._scope.importable(kind) is None):
-            self._scope.receivers.complete(kind)
+        if kind in self._keys or (is_made_by_parts(kind, self.adapt) and self.importable(kind) is None):
+            self.complete(kind)
         else:
             self._bring_class(kind)
         return {"do": "same", **self._homes[kind]}
@@ -220,30 +329,28 @@ class Sources:
         return self._keys[kind]
 
     def _bring_class(self, kind: type) -> None:
-        scope = self._scope
         key = f"{kind.__module__}.{kind.__qualname__}.{len(self._keys)}"
-        self._keys[kind], scope.values.known[key] = key, kind
+        self._keys[kind], self.values.known[key] = key, kind
         home = {"of": kind.__module__, "name": kind.__name__}
-        module = sys.modules.get(kind.__module__)
-        if getattr(module, kind.__name__, None) is not kind:
+        if getattr(sys.modules.get(kind.__module__), kind.__name__, None) is not kind:
             home = {"of": "", "name": key}  # a space where nothing else can have the name
         self._homes[kind] = home
-        self.done.add((home["of"], home["name"]))
+        self._done.add((home["of"], home["name"]))
         self._making.add(kind)
         try:
-            parts = [*self._class_entries(kind, vars(module) if module else {})]
+            parts = [*self._class_entries(kind)]
         except SandboxTransferError:
-            self.done.discard((home["of"], home["name"]))
-            del self._keys[kind], scope.values.known[key], self._homes[kind]
+            self._done.discard((home["of"], home["name"]))
+            del self._keys[kind], self.values.known[key], self._homes[kind]
             raise
         finally:
             self._making.discard(kind)
         entry, *members = parts
-        scope.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
-        scope.entries += [{**member, "put": key} for member in members]
+        self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
+        self.entries += [{**member, "put": key} for member in members]
         if entry["do"] in {"source", "inside"}:
             self._of_source.add(key)
-            self._note_state({"do": "value", "put": key}, vars(kind), state_of_class(kind))
+            self.data.hold({"do": "value", "put": key}, vars(kind), state_of_class(kind))
             for inner in classes_in(kind):
                 self.class_(inner)
 
@@ -255,7 +362,7 @@ class Sources:
             outer = getattr(outer, part, None)
         if not isinstance(outer, type) or vars(outer).get(name) is not kind or outer in self._making:
             return None
-        if is_own(outer, self._scope.adapt) or self._scope.importable(outer):
+        if is_made_by_parts(outer, self.adapt) or self.importable(outer):
             return None
         try:
             key = self.key_of(outer)
@@ -263,9 +370,9 @@ class Sources:
             return None
         return key if key in self._of_source else None
 
-    def _class_entries(self, kind: type, values: Mapping[str, Any]) -> Iterator[_Entry]:
+    def _class_entries(self, kind: type) -> Iterator[_Entry]:
         """Yield how a class is made, and what of it is not made by that."""
-        found = self._scope.importable(kind)
+        found = self.importable(kind)
         if found is not None:
             yield {"do": "import", **found}
             return
@@ -274,10 +381,10 @@ class Sources:
             yield {"do": "inside", "of": outer, "name": kind.__name__}
             return
         try:
-            yield self._by_source(kind, values, closures_in(kind), kind.__module__)
+            yield self.source(kind, closures_in(kind), kind.__module__)
         except SandboxTransferError as error:
             try:
-                stand_in = stand_in_for(kind, self._scope.values)
+                stand_in = stand_in_for(kind, self.values)
             except CannotCrossError:  # a default value
                 raise error from None
             if stand_in is None:
@@ -297,20 +404,20 @@ class Sources:
             name = getattr(function, "__name__", "function")
             key = f"function:{name}.{len(self._keys)}"
             try:
-                entry = self._scope.entry(name, function, key, what=self._scope.name)
+                entry = self.entry(name, function, key, what=self.name)
             except SandboxTransferError as error:
                 raise CannotCrossError(f"the function {name}{self._reason(error, name)}") from None
-            self._keys[function], self._scope.values.known[key] = key, function
-            self._scope.entries.append({**entry, "key": key})
+            self._keys[function], self.values.known[key] = key, function
+            self.entries.append({**entry, "key": key})
         return key
 
     def key_of_mark(self, mark: object) -> str:
         """Return the key of an object that is nothing but itself."""
         if mark not in self._keys:
             key = self._keys[mark] = f"mark:{len(self._keys)}"
-            self._scope.values.known[key] = mark
+            self.values.known[key] = mark
             made = {"!made": ["builtins", "object", [], {}]}
-            self._scope.entries.append({"do": "value", "value": made, "key": key})
+            self.entries.append({"do": "value", "value": made, "key": key})
         return self._keys[mark]
 
     def _reason(self, error: SandboxTransferError, name: str) -> str:
@@ -318,30 +425,5 @@ class Sources:
         reason = error.problem.rstrip(".")
         for end in (", so it cannot enter the sandbox", ", which cannot enter the sandbox"):
             reason = reason.removesuffix(end)
-        known = f"{self._scope.name}() uses {name}, "
+        known = f"{self.name}() uses {name}, "
         return f", {reason.removeprefix(known)}" if reason.startswith(known) else f" ({reason})"
-
-    def _note_state(self, entry: _Entry, values: Mapping[str, Any], names: Collection[str]) -> None:
-        self._states += [({**entry, "member": name}, values, name) for name in names]
-
-    def settle(self) -> None:
-        """Add the data that functions and classes hold. It may speak of any of them, so this comes after them all."""
-        scope = self._scope
-        while self._states:
-            entry, values, name = self._states.pop(0)
-            value = values.get(name)
-            if not is_data(scope.adapt(value)):
-                continue
-            count = len(scope.entries)
-            try:
-                form = scope.values.form(value)
-            except (CannotCrossError, SandboxTransferError) as error:
-                if entry["do"] == "value":
-                    continue  # a class has what its source makes
-                form = {"!outside": f"{name} is {getattr(error, 'what', error)}, which stays outside."}
-            for brought in scope.entries[count:]:
-                brought["is_optional"] = True
-            entry = {**entry, "value": form}
-            scope.entries.append(entry)
-            key = f"{entry.get('put') or entry['of']}"
-            scope.watched[key, name] = Watched(values, name, (entry,), is_optional=True)

@@ -1,17 +1,19 @@
-"""Plain data of the user's program that a candidate uses: copies are sent again when it has another value."""
+"""Data of the user's program that a candidate uses: copies are sent again when it has another value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from opto.sandbox.child.codec import dumps
+from opto.errors import SandboxTransferError
+from opto.sandbox.child.codec import CannotCrossError, dumps
+from opto.sandbox.child.receivers import LARGE, SCALARS
+from opto.sandbox.program.states import is_data
+from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.scope.values import Values
 
-__all__ = ["GONE", "Watched"]
+__all__ = ["Data", "Watched"]
 
-GONE: Any = object()
-
-_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
-#: What is larger as JSON is not looked through at every call.
-_LARGE = 20_000
+_Entry = dict[str, Any]
+_GONE: Any = object()
 
 
 class Watched:
@@ -33,7 +35,7 @@ class Watched:
     __slots__ = ("_entries", "_text", "_value", "_values", "entry", "is_optional", "name", "version")
 
     def __init__(
-        self, values: Mapping[str, Any], name: str, entries: tuple[dict[str, Any], ...], *, is_optional: bool = False
+        self, values: Mapping[str, Any], name: str, entries: tuple[_Entry, ...], *, is_optional: bool = False
     ) -> None:
         self.is_optional = is_optional
         self._values, self.name, self._entries, self.entry = values, name, entries, entries[-1]
@@ -42,12 +44,12 @@ class Watched:
         self.version = 0
 
     def current(self) -> Any:
-        """Return the value that it has now; `GONE` if it has none."""
-        return self._values.get(self.name, GONE)
+        """Return the value that it has now; `_GONE` if it has none."""
+        return self._values.get(self.name, _GONE)
 
     def may_differ(self, value: Any) -> bool:
         """False if *value* is certainly what it was, or so large that nobody looks whether it was changed in place."""
-        return value is not self._value or (type(value) not in _SCALARS and len(self._text) <= _LARGE)
+        return value is not self._value or (type(value) not in SCALARS and len(self._text) <= LARGE)
 
     def note(self, value: Any, form: Any) -> None:
         """Take note that *value* is what it is now, with *form*."""
@@ -58,3 +60,79 @@ class Watched:
             self.version += 1
             for entry in self._entries:
                 entry["value"] = form
+
+
+class Data:
+    """The data that names stand for, and that functions and classes hold.
+
+    Attributes:
+        watched: Each by the space or the class that it is in, and its name.
+
+    Args:
+        adapt: Maps each value of the program before it is looked at.
+        values: Turns values into forms.
+        entries: How each part of the program is made.
+    """
+
+    def __init__(self, adapt: Callable[[Any], Any], values: Values, entries: list[_Entry]) -> None:
+        self.watched: dict[tuple[str, str], Watched] = {}
+        self._adapt, self._values, self._entries = adapt, values, entries
+        self._states: list[tuple[_Entry, Mapping[str, Any], str]] = []
+
+    def watch(self, key: tuple[str, str], values: Mapping[str, Any], *entries: _Entry) -> None:
+        """Look at each call what *values* have under the name in *key*, if that is data, which *entries* hold."""
+        if entries[0]["do"] == "value":
+            self.watched[key] = Watched(values, key[1], entries)
+
+    def hold(self, entry: _Entry, values: Mapping[str, Any], names: Collection[str]) -> None:
+        """Have what *values* have under *names* sent by entries like *entry*, after all else."""
+        self._states += [({**entry, "member": name}, values, name) for name in names]
+
+    def settle(self) -> None:
+        """Add the data that functions and classes hold. It may speak of any of them, so this comes after them all."""
+        while self._states:
+            entry, values, name = self._states.pop(0)
+            value = values.get(name)
+            if not is_data(self._adapt(value)):
+                continue
+            count = len(self._entries)
+            try:
+                form = self._values.form(value)
+            except CannotCrossError as error:
+                if entry["do"] == "value":
+                    continue  # a class has what its source makes
+                form = _outside(name, error)
+            for brought in self._entries[count:]:
+                brought["is_optional"] = True
+            entry = {**entry, "value": form}
+            self._entries.append(entry)
+            key = f"{entry.get('put') or entry['of']}"
+            self.watched[key, name] = Watched(values, name, (entry,), is_optional=True)
+
+    def look_again(self, what: str) -> None:
+        """Note which of them have another value now. *what* uses them.
+
+        Raises:
+            SandboxTransferError: One of them cannot enter any more.
+        """
+        for item in [*self.watched.values()]:
+            given = item.current()
+            value = self._adapt(given)
+            if value is not _GONE and item.may_differ(value):
+                try:
+                    form = self._values.form(given)
+                except CannotCrossError as error:
+                    if not item.is_optional:
+                        raise not_entering(what, item.name, error) from None
+                    form = _outside(item.name, error)
+                item.note(value, form)
+        self.settle()
+
+
+def not_entering(what: str, name: str, error: CannotCrossError) -> SandboxTransferError:
+    """Return the error for data that *what* calls *name*."""
+    return SandboxTransferError(f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=GENERAL)
+
+
+def _outside(name: str, error: CannotCrossError) -> Any:
+    return {"!outside": f"{name} is {error.what}, which stays outside."}

@@ -1,9 +1,26 @@
-"""Where default values of arguments stand in a text, so that the very objects may take their places."""
+"""Functions and classes in a text: their decorators, and their default values, whose places the very objects take."""
 
 import ast
+from types import FunctionType
 from typing import Any
 
-__all__ = ["Slot", "put_names", "slots_in"]
+__all__ = ["Definition", "Slot", "defaults_of", "put_names", "slots_in", "without_decorators"]
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def without_decorators(tree: ast.Module, name: str) -> None:
+    """Take the decorators off the definitions of *name* at the top of *tree*."""
+    for item in tree.body:
+        if isinstance(item, Definition) and item.name == name:
+            item.decorator_list = []
+
+
+def defaults_of(function: FunctionType) -> dict[str, Any]:
+    """Return the default values of *function*, by argument."""
+    code, values = function.__code__, function.__defaults__ or ()
+    leading = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+    return dict(zip(leading, values, strict=True)) | (function.__kwdefaults__ or {})
 
 
 class Slot:
