@@ -20,7 +20,7 @@ from opto.sandbox.child.reading import limited
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
-from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
+from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.processes.talk import (
@@ -162,7 +162,7 @@ class ChildCandidate:
                     child = yield Do(self._start)
                 try:
                     child.errors.clear()
-                    child.served = 0
+                    child.served = made_by(self) or [0]
                     outcome = NOTHING if child.is_loaded else (yield from self._load(child))
                     if outcome.error is None:
                         outcome = yield from work(child)
@@ -384,8 +384,8 @@ class ChildCandidate:
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""
-        child.served += 1
-        if child.served > self._limits.calls:
+        child.served[0] += 1
+        if child.served[0] > self._limits.calls:
             raise Overasked
         try:
             function = self._offered(asked["host"], given)
@@ -396,20 +396,18 @@ class ChildCandidate:
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
             said = failures.visible(str(error)[:200])
             raise Misbehaved(f"a call of something that nobody offers ({said})") from None
-        token = depth.set(depth.get() + 1)
         try:
-            value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
-            with self._telling:
-                form = self._scope.encode_result(asked["host"], value)
-                return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
+            with serving(self, child.served):
+                value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
+                with self._telling:
+                    form = self._scope.encode_result(asked["host"], value)
+                    return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
         except StoppingError:
             raise  # past the candidate, which might hold it back
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             number = child.note(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
             return {"error": {"type": kind, "text": failures.text_of(error), "id": number}}
-        finally:
-            depth.reset(token)
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""

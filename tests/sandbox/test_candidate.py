@@ -518,3 +518,32 @@ def test_code_is_a_text_and_takes_the_place_of_a_function(sandbox):
         SourceError, match="like=5 is no function that was written in Python. Give the function itself."
     ):
         sandbox.load(SAME, like=5)
+
+
+AGAIN = """
+def run(depth):
+    for _ in range(2):
+        try:
+            again(depth + 1)
+        except Exception:
+            pass
+    return depth
+"""
+
+
+def test_calls_of_the_host_below_calls_of_the_host_count():
+    asked = []
+
+    def again(depth):
+        asked.append(depth)
+        assert len(asked) < 100, "two to the power of how deep it may go"
+        return candidate(depth)
+
+    with Sandbox(limits=Limits(calls=10)).load(AGAIN, hosts={"again": again}) as candidate:
+        with pytest.raises(SandboxForbiddenError, match="more than 10 times in one call"):
+            candidate(0)
+        assert len(asked) == 10
+        asked.clear()
+        with pytest.raises(SandboxForbiddenError):
+            candidate(0)
+        assert len(asked) == 10  # each call that is in no other begins anew

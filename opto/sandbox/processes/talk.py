@@ -104,7 +104,7 @@ class Child:
         versions: Which of the values there.
         is_loaded: True once it has the candidate.
         is_busy: True from a message to the answer.
-        served: How many calls of the host it has asked for in this call.
+        served: How many calls of the host it has asked for in this call, the one item of a list.
         errors: What calls of the host raised in this call, by what the child calls it; the last of them.
     """
 
@@ -112,7 +112,7 @@ class Child:
         import socket  # noqa: PLC0415 - only where a candidate runs
 
         self.owner = os.getpid()
-        self.served = 0
+        self.served = [0]
         self.known = 0
         self.versions: dict[tuple[str, str], int] = {}
         self.is_loaded = self.is_busy = False
