@@ -76,13 +76,25 @@ class Spaces:
                     raise
                 value = Outside(f"{entry.get('member', entry.get('as'))} could not be made: {error}")
             if entry["do"] == "state":
-                setattr(self._functions[entry["of"]], entry["member"], value)
+                self._note_state(entry, value)
             elif "member" in entry:
                 self._objects.put(entry["put"], entry["member"], value)
             elif "as" in entry and value is not _NOTHING:
                 self._space(entry["into"])[entry["as"]] = value
             if "key" in entry:
                 self._objects.learn(entry["key"], value)
+
+    def _note_state(self, entry: Mapping[str, Any], value: Any) -> None:
+        """Give a function an attribute, unless it could not be made, or has made one itself that cannot enter."""
+        if "method" in entry:
+            member = vars(self._objects.known[entry["put"]]).get(entry["method"])
+            function = getattr(member, "__func__", member)
+        else:
+            function = self._functions.get(entry["of"])
+        if isinstance(function, FunctionType) and not (
+            isinstance(value, Outside) and hasattr(function, entry["member"])
+        ):
+            setattr(function, entry["member"], value)
 
     def _assign(self, name: str, value: Any) -> None:
         """Give the closure variable *name* of the candidate another value."""
@@ -162,7 +174,12 @@ class Spaces:
             *ast.parse(f"return {entry['name']}, locals()").body,
         ]
         flags = __future__.annotations.compiler_flag
-        code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(3 * limit)  # as much as there is for a text, which is no tree any more
+        try:
+            code = compile(around, entry["file"], "exec", flags, dont_inherit=True)
+        finally:
+            sys.setrecursionlimit(limit)
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made, names = vars(outside.popitem()[1])["make"](**free)

@@ -13,7 +13,6 @@ from opto.sandbox.child.words import in_words
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.program.rewritten import Rewritten
-from opto.sandbox.program.states import state_of_class, state_of_function
 from opto.sandbox.program.texts import (
     NoTextError,
     Text,
@@ -225,7 +224,7 @@ class Sources:
         finally:
             del self._open[id(given)]
         entry["id"] = number
-        self.data.hold({"do": "state", "of": number}, getattr(given, "__dict__", {}), state_of_function(given))
+        self.data.hold_function(given, number, {"of": number})
         if not is_at_home or home == asked:
             return entry
         self.entries.append({**entry, "as": home[1], "into": home[0]})
@@ -350,7 +349,7 @@ class Sources:
         self.entries += [{**member, "put": key} for member in members]
         if entry["do"] in {"source", "inside"}:
             self._of_source.add(key)
-            self.data.hold({"do": "value", "put": key}, vars(kind), state_of_class(kind))
+            self.data.hold_class(kind, key)
             for inner in classes_in(kind):
                 self.class_(inner)
 
