@@ -79,7 +79,7 @@ class Scope:
         for item in names.free:
             if item in free and item != "__class__":
                 entry = inner[item] = sources.named(item, free, "", place)
-                change = {"do": "cell", "name": item, "value": entry.get("value")}
+                change = {"do": "value", "cell": item, "value": entry.get("value")}
                 sources.data.watch(("", item), free, entry, change)
         sources.bring(names, place)
         if looks_up:

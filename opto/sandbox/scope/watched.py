@@ -86,21 +86,21 @@ class Data:
 
     def hold_class(self, kind: type, key: str) -> None:
         """Have the data among the attributes of a class, which has *key*, sent after all else."""
-        self._hold(vars(kind), state_of_class(kind), key, {"do": "value", "put": key})
+        self._hold(vars(kind), state_of_class(kind), key, {"put": key}, "member")
         for name in vars(kind):
             self.hold_method(kind, name, key)
 
     def hold_method(self, kind: type, name: str, key: str) -> None:
         """Have the attributes of the method *name* of a class sent after all else."""
         member = vars(kind)[name]
-        self.hold_function(getattr(member, "__func__", member), f"{key}.{name}", {"put": key, "method": name})
+        self.hold_function(getattr(member, "__func__", member), f"{key}.{name}", {"put": key, "member": name})
 
     def hold_function(self, function: Any, key: str, entry: _Entry) -> None:
         """Have the attributes of a function sent after all else, by entries like *entry*."""
-        self._hold(getattr(function, "__dict__", {}), state_of_function(function), key, {"do": "state", **entry})
+        self._hold(getattr(function, "__dict__", {}), state_of_function(function), key, entry, "attribute")
 
-    def _hold(self, values: Mapping[str, Any], names: Collection[str], key: str, entry: _Entry) -> None:
-        self._states += [({**entry, "member": name}, values, (key, name)) for name in names]
+    def _hold(self, values: Mapping[str, Any], names: Collection[str], key: str, entry: _Entry, what: str) -> None:
+        self._states += [({"do": "value", **entry, what: name}, values, (key, name)) for name in names]
 
     def settle(self) -> None:
         """Add the data that functions and classes hold. It may speak of any of them, so this comes after them all."""
@@ -114,7 +114,7 @@ class Data:
             try:
                 form = self._values.form(value)
             except CannotCrossError as error:
-                if entry["do"] == "value":
+                if "attribute" not in entry:
                     continue  # a class has what its source makes
                 form = _outside(name, error)
             for brought in self._entries[count:]:
