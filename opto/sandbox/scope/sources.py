@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
-from opto.sandbox.child.words import in_words
+from opto.sandbox.child.words import in_words, is_among
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.program.rewritten import Rewritten
@@ -31,9 +31,9 @@ from opto.sandbox.program.written import (
     is_made_by_parts,
     stand_in_for,
 )
-from opto.sandbox.scope.advice import GENERAL, advised
+from opto.sandbox.scope.advice import GENERAL, advised, not_entering
 from opto.sandbox.scope.values import Values
-from opto.sandbox.scope.watched import Data, not_entering
+from opto.sandbox.scope.watched import Data
 
 __all__ = ["Place", "Sources"]
 
@@ -98,7 +98,7 @@ class Sources:
 
     def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
-        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
+        return is_among(self.hosts, path)
 
     def bring(self, names: Names, place: Place, *, needed: Collection[str] | None = None) -> None:
         """Add entries for the global names among *names*.

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, dumps
 from opto.sandbox.child.receivers import LARGE, SCALARS
 from opto.sandbox.program.states import is_data, state_of_class, state_of_function
-from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.scope.advice import not_entering
 from opto.sandbox.scope.values import Values
 
 __all__ = ["Data", "Watched"]
@@ -141,11 +140,6 @@ class Data:
                     form = _outside(item.name, error)
                 item.note(value, form)
         self.settle()
-
-
-def not_entering(what: str, name: str, error: CannotCrossError) -> SandboxTransferError:
-    """Return the error for data that *what* calls *name*."""
-    return SandboxTransferError(f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=GENERAL)
 
 
 def _outside(name: str, error: CannotCrossError) -> Any:
