@@ -78,7 +78,7 @@ def uses_in(tree: ast.AST, receiver: str | None, class_named: Callable[[str], ty
         class_named: Returns the class that a name stands for, if it is one of the object's.
     """
     found = _Finder(receiver, class_named)
-    found.visit(tree)
+    found.find(tree)
     return Uses(
         found.own,
         frozenset(found.above),
@@ -97,6 +97,16 @@ class _Finder(ast.NodeVisitor):
         self.of: set[tuple[type, str]] = set()
         self.named: set[type] = set()
         self.makes = self.is_whole = False
+        self._waiting: list[ast.AST] = []
+
+    def find(self, tree: ast.AST) -> None:
+        """Look at all of *tree*, however deep it is: no visit begins another one."""
+        self._waiting.append(tree)
+        while self._waiting:
+            self.visit(self._waiting.pop())
+
+    def generic_visit(self, node: ast.AST) -> None:
+        self._waiting += ast.iter_child_nodes(node)
 
     def visit_Name(self, node: ast.Name) -> None:
         kind = self._kind(node)
@@ -116,12 +126,12 @@ class _Finder(ast.NodeVisitor):
         elif (kind := self._kind(value)) is not None:
             self.of.add((kind, node.attr))
         else:
-            self.visit(value)
+            self._waiting.append(value)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self._is_object(node.value):
             self._note(_ITEMS[type(node.ctx)])
-            self.visit(node.slice)
+            self._waiting.append(node.slice)
         else:
             self.generic_visit(node)
 
@@ -147,12 +157,11 @@ class _Finder(ast.NodeVisitor):
             elif (kind := self._kind(function)) is not None:
                 self.named.add(kind)
         elif isinstance(function, ast.Attribute) and self._kind(function.value) is not None:
-            self.visit(function)
+            self._waiting.append(function)
             args = args[is_about:]  # a method of one of its classes, called on it
         else:
-            self.visit(function)
-        for item in (*args, *node.keywords):
-            self.visit(item)
+            self._waiting.append(function)
+        self._waiting += [*args, *node.keywords]
 
     def _note(self, name: str, inner: frozenset[str] | None = None) -> None:
         self.own = merged((self.own, {name: inner}))

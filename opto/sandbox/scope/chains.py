@@ -216,6 +216,7 @@ class Chain:
             return _Placed()
         entry, uses = self._function(base, inside, "cached_property" if is_cached else how)
         self._put(base, name, entry)
+        self._sources.data.hold_method(base, name, self.class_for(base))
         return _Placed((uses,))
 
     def _adapted(self, value: Any) -> Any:

@@ -29,7 +29,7 @@ class Receivers:
 
     Attributes:
         argument: The name of the candidate's first argument, if that is ``self`` or ``cls``.
-        main: The key of the class around the candidate, and what makes it more than a function there.
+        main: The class around the candidate, its key, and what makes the candidate more than a function there.
 
     Args:
         sources: What they become a part of.
@@ -43,7 +43,7 @@ class Receivers:
         self._needs: dict[type, Needs] = {}
         self._inside: dict[Any, tuple[Callable[[], Any], Chain, Needs]] = {}
         first, how = first_argument(tree, sources.name), None
-        self.main: dict[str, Any] = {"class": None, "put_as": None}
+        self.main: dict[str, Any] = {"owner": None, "class": None, "put_as": None}
         if owner is not None:
             member = vars(owner).get(sources.name)
             how = "cached_property" if isinstance(member, cached_property) else PROPERTIES.get(type(member))
@@ -52,7 +52,7 @@ class Receivers:
         self._chain = Chain(sources, self.argument or "self", is_named=True)
         if owner is not None:
             self._chain.look_at(owner, None)
-            self.main = {"class": self._chain.class_for(owner), "put_as": how}
+            self.main = {"owner": owner.__name__, "class": self._chain.class_for(owner), "put_as": how}
             self._chain.is_there(owner, sources.name)
         sources.complete = self._complete
 
