@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from opto.errors import IsolationError
 from opto.sandbox.child import folders
 from opto.sandbox.places import harmless, site_folders, standard_folders
+from opto.sandbox.processes.shortages import mend_for_words, not_started
 
 __all__ = ["QUIETLY", "Variant", "Zygote", "ZygoteDiedError", "quiet"]
 
@@ -64,6 +65,7 @@ class Zygote:
     Attributes:
         offered: What the kernel was seen to refuse, as bits (see `child.walls`).
         is_alive: False once it did not answer.
+        is_open: False once it makes no more children.
         root: The folder of the work folders.
         process_id: Its number.
     """
@@ -78,7 +80,10 @@ class Zygote:
         self._unwanted: list[int] = []
         self._asking: int | None = None  # the thread
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
-        ours, theirs = quiet(_above_the_standard_ones(socket.socketpair()))
+        try:
+            ours, theirs = quiet(_above_the_standard_ones(socket.socketpair()))
+        except OSError as error:
+            raise not_started(_program(variant), error) from error
         root = _make_root()
         try:
             command = _command(variant, root, theirs.fileno(), self._first_user)
@@ -98,10 +103,7 @@ class Zygote:
         except OSError as error:
             ours.close()
             folders.remove(root)
-            raise IsolationError(
-                f"Python could not be started as {sys.executable!r}: {error}.",
-                mend="Run with an ordinary Python, or use isolation='none'.",
-            ) from error
+            raise not_started(_program(variant), error) from error
         except BaseException:  # Ctrl-C
             ours.close()
             folders.remove(root)
@@ -113,23 +115,27 @@ class Zygote:
         self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
         _sharing.all.add(self)
         ours.settimeout(_PAUSE)
-        self.is_alive = True
+        self.is_alive = self.is_open = True
         try:
-            self.offered: int = self._read()["offered"]
+            answer = self._read()
         except (OSError, EOFError, ValueError):
             last = Path(said).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
             self._close()
             raise IsolationError(
-                f"The process for candidates did not start with {variant.bubblewrap or sys.executable} ({last[:300]}).",
-                mend="See whether this Python runs with -I -S, or use isolation='none'.",
+                f"The process for candidates did not start with {_program(variant)} ({last[:300]}).",
+                mend=mend_for_words(last) or "See whether this Python runs with -I -S, or use isolation='none'.",
             ) from None
+        if "failed" in answer:
+            self._close()
+            raise not_started(_program(variant), OSError(*answer["failed"]))
+        self.offered: int = answer["offered"]
 
     @classmethod
     def shared(cls, variant: Variant) -> "Zygote":
         """Return the zygote of this process that is as asked for; start it if there is none."""
         with _sharing.lock:
             zygote = _sharing.zygotes.get(variant)
-            if zygote is not None and not zygote.is_alive:
+            if zygote is not None and not zygote.is_open:
                 # Whoever holds it goes on holding it, and nobody would hold the new one between two candidates.
                 zygote = _sharing.zygotes[variant] = _sharing.successors[variant] = cls(variant)
             elif zygote is None:
@@ -146,6 +152,10 @@ class Zygote:
         number = next(self._numbers)
         answer = self._ask({"do": "start", "id": number, **order}, handed)
         if "failed" in answer:
+            if not os.path.isdir(self.root):
+                # Whoever clears up temporary files took it away. Its other children need no folder, and go on.
+                self.is_open = False
+                raise ZygoteDiedError("its folder is gone")
             raise OSError(*answer["failed"])
         process: int | None = answer["process"]
         if process is not None and self._has_namespaces:
@@ -188,12 +198,12 @@ class Zygote:
 
     def close(self) -> None:
         """End all children."""
-        self.is_alive = False
+        self.is_alive = self.is_open = False
         self._close()
 
     def abandon(self) -> None:
         """Leave it to the process that this one was forked from."""
-        self.is_alive = False
+        self.is_alive = self.is_open = False
         if parts := self._close.detach():
             parts[2][1].returncode = 0  # or Python warns that nobody waited for it
         self._socket.close()
@@ -253,9 +263,10 @@ _NO_SIGNAL = 0x1022
 
 
 def quiet(pair: Any) -> Any:
-    """Return *pair*, sockets that send no signal when nobody reads what is written to them."""
-    if sys.platform == "darwin":
-        for each in pair:
+    """Return *pair*, sockets that wait as long as it takes, and send no signal when nobody reads what is written."""
+    for each in pair:
+        each.setblocking(True)  # they begin as the program wants its own ones: socket.setdefaulttimeout()
+        if sys.platform == "darwin":
             each.setsockopt(0xFFFF, _NO_SIGNAL, 1)
     return pair
 
@@ -288,6 +299,10 @@ def _seen_from_here(ancestor: int, number: int) -> int | None:
                 return process
             waiting += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
     return None
+
+
+def _program(variant: Variant) -> str:
+    return variant.bubblewrap or sys.executable
 
 
 def _make_root() -> str:
