@@ -22,6 +22,7 @@ from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
+from opto.sandbox.processes.endings import end_later, stay_out
 from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.processes.shortages import mend_for
 from opto.sandbox.processes.talk import (
@@ -80,7 +81,7 @@ class ChildCandidate:
         self._births = births
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
-        weakref.finalize(self, self._pool.close, is_last=True)
+        weakref.finalize(self, end_later, self._pool.close).atexit = False
         self.begin_again()
         renew_after_fork(self)
 
@@ -169,6 +170,7 @@ class ChildCandidate:
                         outcome = yield from work(child)
                     break
                 except (Late, Ended, OverDisk, Overasked, Overcrowded, Misbehaved) as what:
+                    stay_out()
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
                         outcome = Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break

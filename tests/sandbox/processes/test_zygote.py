@@ -1,5 +1,6 @@
 """Processes start in programs of all kinds, and with bubblewrap, what the program imports itself is let in."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -105,11 +106,13 @@ for left in range(12):
 """
 
 
-def test_who_has_too_many_files_open_is_told_to_close_some():
-    done = subprocess.run([sys.executable, "-c", FEW_FILES], capture_output=True, text=True, check=True)
+def test_who_has_too_many_files_open_is_told_to_close_some(tmp_path):
+    options = {"env": {**os.environ, "TMPDIR": str(tmp_path)}, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", FEW_FILES], **options)
     said = "IsolationError: The process for candidates could not be started: Too many open files. "
     mend = "Close files that the program has open, or raise its limit for them (ulimit -n)."
     assert {*done.stdout.splitlines()} == {"1", said + mend}
+    assert not [*tmp_path.iterdir()]
 
 
 def test_who_has_too_many_processes_is_told_to_end_some(monkeypatch):
