@@ -209,7 +209,7 @@ class Chain:
             return _Placed(tuple(item[1] for item in made.values() if item))
         is_cached = isinstance(member, cached_property)
         inside = member.__func__ if how else member.func if is_cached else member
-        if isinstance(inside, type) or not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
+        if not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
             called = f"{self.path}.{name}"
             entry = self._sources.entry(called, self._adapted(member), base.__module__, what=self._sources.name)
             self._put(base, name, entry)
@@ -271,7 +271,7 @@ class Chain:
             return kind.__name__
         if kind in self._keys:
             return self._keys[kind]
-        bases = [self.class_for(base) for base in kind.__bases__ if base is not object]
+        bases = [self.class_for(base) for base in kind.__bases__]
         key = self._keys[kind] = f"{self.path}:{kind.__qualname__}.{len(self._sources.entries)}"
         entry = {
             "do": "class",

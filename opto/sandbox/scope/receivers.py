@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from types import MethodType
@@ -108,6 +109,7 @@ class Receivers:
         state, path = state_of(receiver), chain.path
         forms: dict[str, Any] = {}
         missing: dict[str, str] = {}
+        named = [id(state[name]) for name in needs.names if name in state]
         for name in (*needs.names, *state) if needs.is_whole else needs.names:
             if name in forms or self._sources.is_host(f"{path}.{name}"):
                 continue
@@ -119,7 +121,10 @@ class Receivers:
             try:
                 if isinstance(value, MethodType) and value.__self__ is receiver and name not in state:
                     raise CannotCrossError("a method that stays outside with its class")
-                forms[name] = self._attribute(value, needs.names.get(name), f"{path}.{name}", writing)
+                is_shared = named.count(id(value)) > 1
+                forms[name] = self._attribute(
+                    value, needs.names.get(name), f"{path}.{name}", writing, is_shared=is_shared
+                )
             except CannotCrossError as error:
                 if name in needs.names:
                     used = sorted(needs.names[name] or ())
@@ -133,14 +138,16 @@ class Receivers:
         fixed, items = (None, plain) if is_filled else (plain, None)
         return {"!self": [chain.class_for(type(receiver)), forms, missing, path, fixed, items]}
 
-    def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
+    def _attribute(
+        self, value: Any, used: frozenset[str] | None, path: str, writing: Writing, *, is_shared: bool
+    ) -> Any:
         """Return the form of what goes by *path*, of which the attributes *used* are used."""
-        if (
-            used is None
-            or not is_made_by_parts(type(value), self._sources.adapt)
-            or self._sources.adapt(value) is not value
-        ):
+        adapt = self._sources.adapt
+        if used is None or not is_made_by_parts(type(value), adapt) or adapt(value) is not value:
             return writing.attempt(value)
+        if is_shared:
+            with suppress(CannotCrossError):  # as a whole it is one; by its parts, each name would have its own
+                return writing.attempt(value)
         if path.count(".") > _DEEPEST:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
         chain, needs = self._chain_of(value, dict.fromkeys(used), path)

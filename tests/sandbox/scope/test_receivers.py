@@ -251,3 +251,73 @@ def test_what_a_module_in_a_module_cannot_give_is_said():
     agent.greet.parameter._set("def greet(self):\n    return self.memory.ask()\n")
     with pytest.raises(Exception, match=r"greet\(\) uses self.memory.client, a lock.*\['self.memory.client.ask'\]"):
         agent.greet()
+
+
+@model
+class Tally:
+    def __init__(self):
+        self.count = 0
+
+    @bundle(trainable=True)
+    def unused(self):
+        return 0
+
+    def add(self):
+        self.count += 1
+        return self.count
+
+
+@model
+class Teller:
+    def __init__(self):
+        self.first = self.second = Tally()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+@pytest.mark.filterwarnings("ignore:.*changed self:RuntimeWarning")
+def test_one_object_by_two_names_is_one_inside():
+    teller = Teller()
+    teller.act.parameter._set("def act(self):\n    return [self.first.add(), self.second.add(), self.second.count]\n")
+    assert teller.act().data == [1, 2, 2]
+
+
+@model
+class Voice:
+    def __init__(self, inner=None):
+        self.inner = inner
+
+    @bundle(trainable=True)
+    def other(self):
+        return "as written"
+
+    def asks(self):
+        return self.other()
+
+    def asks_itself(self):
+        return [self][0].other()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("self.asks()", "changed"),
+        ("[[self][0].n, self.asks()][1]", "changed"),
+        ("self.asks_itself()", "changed"),
+        ("self.inner.asks()", "changed within"),
+        ("self.inner.asks_itself()", "changed within"),
+    ],
+)
+def test_objects_run_the_code_that_is_their_own(body, expected):
+    voice = Voice(Voice())
+    voice.n = 1
+    voice.other.parameter._set("def other(self):\n    return 'changed'\n")
+    voice.inner.other.parameter._set("def other(self):\n    return 'changed within'\n")
+    voice.act.parameter._set(f"def act(self):\n    return {body}\n")
+    assert voice.act().data == expected
