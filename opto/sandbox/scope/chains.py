@@ -126,8 +126,6 @@ class Chain:
         while waiting:
             around, uses, is_certain = waiting.pop()
             is_whole |= uses.is_whole or "__dict__" in uses.own
-            for named in uses.named:
-                self.complete(named)
             if is_certain:
                 names = merged((names, {_mangled(name, around): inner for name, inner in uses.own.items()}))
             for base, name, is_needed in self._found(kind, around, uses, is_certain):

@@ -101,7 +101,8 @@ def test_members_are_made_as_they_were(sandbox, body, expected):
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"), [("super().name()", "kind"), ("super(Kind, self).name()", "base"), ("Base.name(self)", "base")]
+    ("body", "expected"),
+    [("super().name()", "kind"), ("super(Kind, self).name()", "base"), ("Base.name(self)", "base")],
 )
 def test_names_are_found_from_where_the_search_begins(sandbox, body, expected):
     assert answer(sandbox, body, Below.act, Below(), Below) == expected
