@@ -53,18 +53,19 @@ class Receivers:
         self._chain = Chain(sources, self.argument or "self", is_named=True)
         if owner is not None:
             self._chain.look_at(owner, None)
-            self.main = {"owner": owner.__name__, "class": self._chain.class_for(owner), "put_as": how}
             self._chain.is_there(owner, sources.name)
+            if _is_plain(owner):
+                sources.class_(owner)  # which says why, if it cannot enter
+                key = sources.key_of(owner)
+            else:
+                key = self._chain.class_for(owner)
+            self.main = {"owner": owner.__name__, "class": key, "put_as": how}
         sources.complete = self._complete
 
     def takes(self, value: Any) -> bool:
         """True if *value* is an object or a class that becomes one of those here, and no plain data."""
         kind = value if isinstance(value, type) else type(value)
-        if kind in self._needs:
-            return True
-        if issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-            return False
-        return (self._owner is not None and issubclass(kind, self._owner)) or not self._chain.is_outside(kind)
+        return not (_is_plain(kind) or self._chain.is_outside(kind))
 
     def form(self, receiver: Any) -> Any:
         """Return the form of what the candidate is called on.
@@ -166,6 +167,11 @@ class Receivers:
             chain.put_hosts(kind)
             self._inside[key] = weakly(value), chain, needs
         return chain, needs
+
+
+def _is_plain(kind: type) -> bool:
+    """True for classes whose instances are data, and made of their source."""
+    return issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
 
 
 def _asked(receiver: Any, name: str) -> Any:

@@ -1,8 +1,10 @@
 """A method finds its object's attributes and methods; what is an object of that kind in there is found the same way."""
 
+import enum
 import logging
 import threading
 import warnings
+from typing import NamedTuple
 
 import pytest
 
@@ -282,6 +284,8 @@ def test_one_object_by_two_names_is_one_inside():
     teller = Teller()
     teller.act.parameter._set("def act(self):\n    return [self.first.add(), self.second.add(), self.second.count]\n")
     assert teller.act().data == [1, 2, 2]
+    teller.act.parameter._set("def act(self):\n    return [each.count for each in (self.first, self.second)]\n")
+    assert teller.act().data == [0, 0]
 
 
 @model
@@ -321,3 +325,64 @@ def test_objects_run_the_code_that_is_their_own(body, expected):
     voice.inner.other.parameter._set("def other(self):\n    return 'changed within'\n")
     voice.act.parameter._set(f"def act(self):\n    return {body}\n")
     assert voice.act().data == expected
+
+
+class Color(enum.Enum):
+    RED = 1
+
+    def act(self, x):
+        return x
+
+
+class Spot(NamedTuple):
+    left: int
+
+    def act(self, x):
+        return x
+
+
+class Walker:
+    def act(this, x):
+        return x
+
+    def steps(this):
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("receiver", "source", "expected"),
+    [
+        (Color.RED, "def act(self, x):\n    return [self is Color.RED, self.value]\n", [True, 1]),
+        (Spot(2), "def act(self, x):\n    return [self == (2,), self._replace(left=x).left]\n", [True, 1]),
+        (Walker(), "def act(this, x):\n    return this.steps()\n", 3),
+    ],
+)
+def test_methods_run_on_whatever_has_them(sandbox, receiver, source, expected):
+    kind = type(receiver)
+    with sandbox.load(source, like=kind.act, owner=kind) as candidate:
+        assert candidate(receiver, 1) == expected
+
+
+@model
+class Pinging:
+    @bundle(trainable=True)
+    def unused(self):
+        return 0
+
+    def ping(self):
+        return self.other.pong()
+
+    def pong(self):
+        return self.other.ping()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+def test_what_is_in_itself_without_end_is_said():
+    first, second = Pinging(), Pinging()
+    first.other, second.other = second, first
+    first.act.parameter._set("def act(self):\n    return self.other.ping()\n")
+    with pytest.raises(SandboxTransferError, match="a Pinging that is in itself, which cannot enter"):
+        first.act()
