@@ -342,10 +342,10 @@ class Spot(NamedTuple):
 
 
 class Walker:
-    def act(this, x):
+    def act(this, x):  # noqa: N805 - what is tried
         return x
 
-    def steps(this):
+    def steps(this):  # noqa: N805
         return 3
 
 
