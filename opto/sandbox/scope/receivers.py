@@ -158,15 +158,15 @@ class Receivers:
         """Return classes for an object in another one. They have the texts that its methods have now."""
         kind = type(value)
         key = (kind, path, frozenset(used))
-        owner, chain, needs = self._inside.get(key, (None, None, None))
-        if owner is None or chain is None or needs is None or owner() is not value:
+        known = self._inside.get(key)
+        if known is None or known[0]() is not value:
             chain = Chain(self._sources, path, is_named=False)
             chain.look_at(kind, value)
             chain.class_for(kind)
             needs = chain.reach(kind, state_of(value), [(None, Uses(own=used), True)])
             chain.put_hosts(kind)
-            self._inside[key] = weakly(value), chain, needs
-        return chain, needs
+            known = self._inside[key] = weakly(value), chain, needs
+        return known[1:]
 
 
 def _is_plain(kind: type) -> bool:
