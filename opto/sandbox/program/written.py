@@ -13,7 +13,6 @@ __all__ = [
     "PROPERTIES",
     "closure_of",
     "closures_in",
-    "depth_of",
     "function_in",
     "is_installed",
     "is_made_by_parts",
@@ -21,6 +20,7 @@ __all__ = [
     "lines_above",
     "looks_up",
     "stand_in_for",
+    "wrappings",
 ]
 
 _LIBRARY = __name__.partition(".")[0]
@@ -31,7 +31,7 @@ _LOOK_UP = frozenset({"eval", "exec", "globals"})
 PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
 
-def depth_of(value: Any) -> int:
+def wrappings(value: Any) -> int:
     """Return how many decorators say that they are around the function that *value* is in the end."""
     depth = 0
     while hasattr(value, "__wrapped__"):

@@ -15,7 +15,7 @@ from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.words import mangled
 from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
-from opto.sandbox.program.written import PROPERTIES, closure_of, depth_of, is_installed
+from opto.sandbox.program.written import PROPERTIES, closure_of, is_installed, wrappings
 from opto.sandbox.scope.advice import advised
 from opto.sandbox.scope.sources import Sources
 
@@ -93,7 +93,7 @@ class Chain:
         self._packages.add(_package(kind))
         self._object = weakly(receiver)
 
-    def is_there(self, base: type, name: str) -> None:
+    def leave_out(self, base: type, name: str) -> None:
         """Take note that the child itself puts what *base* has under *name* in its place."""
         self._placed[base, name] = _Placed()
 
@@ -238,7 +238,7 @@ class Chain:
         if isinstance(function, Rewritten):
             function, text = function
         inner: FunctionType = inspect.unwrap(function)
-        depth = depth_of(function)
+        depth = wrappings(function)
         # Which of its decorators made what is around it cannot be told, unless all above were unwrapped.
         kept = None if function is given and depth and how != "" else depth
         free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}

@@ -53,7 +53,7 @@ class Receivers:
         self._chain = Chain(sources, self.argument or "self", is_named=True)
         if owner is not None:
             self._chain.look_at(owner, None)
-            self._chain.is_there(owner, sources.name)
+            self._chain.leave_out(owner, sources.name)
             if _is_plain(owner):
                 sources.class_(owner)  # which says why, if it cannot enter
                 key = sources.key_of(owner)

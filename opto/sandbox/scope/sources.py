@@ -26,10 +26,10 @@ from opto.sandbox.program.texts import (
 from opto.sandbox.program.written import (
     closure_of,
     closures_in,
-    depth_of,
     is_installed,
     is_made_by_parts,
     stand_in_for,
+    wrappings,
 )
 from opto.sandbox.scope.advice import GENERAL, advised, not_entering
 from opto.sandbox.scope.values import Values
@@ -173,7 +173,7 @@ class Sources:
                 return self.class_(value)
             inner = value if text is None and is_own_text(value) else inspect.unwrap(value)
             if isinstance(inner, FunctionType) and not hasattr(value, "registry"):
-                kept = depth_of(value) if value is not given else None
+                kept = wrappings(value) if value is not given else None
                 if inner is given and inner.__name__ == inner.__code__.co_name:
                     kept = 0  # its decorators gave it back: what they have done besides is done
                 return self._function((space, name), given, inner, kept=kept, text=text)

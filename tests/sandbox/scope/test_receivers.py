@@ -386,3 +386,19 @@ def test_what_is_in_itself_without_end_is_said():
     first.act.parameter._set("def act(self):\n    return self.other.ping()\n")
     with pytest.raises(SandboxTransferError, match="a Pinging that is in itself, which cannot enter"):
         first.act()
+
+
+def test_another_object_in_the_same_place_runs_its_own_code():
+    voice = Voice(Voice())
+    voice.inner.other.parameter._set("def other(self):\n    return 'first'\n")
+    voice.act.parameter._set("def act(self):\n    return self.inner.asks()\n")
+    assert voice.act().data == "first"
+    voice.inner = Voice()
+    voice.inner.other.parameter._set("def other(self):\n    return 'second'\n")
+    assert voice.act().data == "second"
+
+
+def test_attributes_that_are_nodes_have_the_attributes_of_their_values():
+    agent = Agent()
+    agent.act.parameter._set("def act(self, count):\n    return [self.name.upper(), self.name.data]\n")
+    assert agent.act(1).data == ["ADA", "Ada"]
