@@ -363,6 +363,20 @@ def test_methods_run_on_whatever_has_them(sandbox, receiver, source, expected):
         assert candidate(receiver, 1) == expected
 
 
+class Shelf:
+    def __init__(self):
+        self.size = 2
+
+    @staticmethod
+    def act(other):
+        return other
+
+
+def test_the_argument_of_a_static_method_is_a_value(sandbox):
+    with sandbox.load("def act(other):\n    return other\n", like=Shelf.act, owner=Shelf) as candidate:
+        assert vars(candidate(Shelf())) == {"size": 2}
+
+
 @model
 class Pinging:
     @bundle(trainable=True)
