@@ -156,8 +156,8 @@ class Spaces:
         free = {name: self._made(item) for name, item in given.items()}
         if entry.get("class") is not None:
             free["__class__"] = self._objects.known[entry["class"]]  # for super()
-        around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
-        make = around.body[0].body[0]  # type: ignore[attr-defined]
+        around: Any = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
+        make = around.body[0].body[0]
         make.body = [
             *(item for item in tree.body if not isinstance(item, ast.ImportFrom) or item.module != "__future__"),
             *ast.parse(f"return {entry['name']}, locals()").body,

@@ -175,8 +175,8 @@ def lambda_text(function: FunctionType) -> str | None:
 
 def _compiled(part: ast.Lambda, code: CodeType) -> Any:
     """Return the looks of *part*, compiled where the names are around it that *code* finds there."""
-    around = ast.parse(f"def around({', '.join(code.co_freevars)}): return 0")
-    around.body[0].body[0].value = part  # type: ignore[attr-defined]
+    around: Any = ast.parse(f"def around({', '.join(code.co_freevars)}): return 0")
+    around.body[0].body[0].value = part
     try:
         made: Any = compile(around, code.co_filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # as `await` is outside of what awaits
