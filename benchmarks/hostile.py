@@ -44,6 +44,15 @@ import ctypes, gc, os, sys, time
 def _libc():
     return ctypes.CDLL(None, use_errno=True)
 
+def _say(**message):
+    import json
+    frame = sys._getframe()
+    while 'do' not in (frame.f_locals.get('message') or ()): frame = frame.f_back
+    data = json.dumps({'n': frame.f_locals['message']['n'], **message}).encode()
+    data = len(data).to_bytes(8, 'big') + data
+    while data: data = data[os.write(3, data):]
+    time.sleep(1)
+
 for _item in gc.get_objects():
     if type(_item).__name__ == "function" and _item.__name__ == "hook" and _item.__closure__:
         for _cell in _item.__closure__:

@@ -260,8 +260,7 @@ class SandboxError(OptoError):
 
     Attributes:
         line: The line of the code that was reached, or None if nobody knows.
-        output: What the code had printed, if its process came to say so: not where that was ended, after a timeout for
-            instance.
+        output: What the code had printed; at most the first 32 KiB of it if its process was ended in the middle.
     """
 
     def __init__(self, problem: str, *, mend: str, line: int | None = None, output: str = "") -> None:

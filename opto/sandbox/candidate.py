@@ -16,10 +16,11 @@ from opto.forks import renew_after_fork
 from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.child.codes import NOT_STARTED, OVER_DISK
+from opto.sandbox.child.reading import limited
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
-from opto.sandbox.outcomes import NOTHING, Outcome, depth, depth_of
+from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.processes.talk import (
@@ -161,7 +162,7 @@ class ChildCandidate:
                     child = yield Do(self._start)
                 try:
                     child.errors.clear()
-                    child.served = 0
+                    child.served = made_by(self) or [0]
                     outcome = NOTHING if child.is_loaded else (yield from self._load(child))
                     if outcome.error is None:
                         outcome = yield from work(child)
@@ -186,7 +187,8 @@ class ChildCandidate:
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
         # Whoever fills the disk goes on while it is asked for its line.
-        line = None if isinstance(what, OverDisk) else child.line_reached(file)
+        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        self._take_output(printed)
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started("there are too many processes")
@@ -206,6 +208,7 @@ class ChildCandidate:
             error = SandboxCrashError(
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
+        error.output = self.output
         return failures.with_line(error, file, name, line)
 
     def _start(self) -> Child:
@@ -257,14 +260,16 @@ class ChildCandidate:
             scope = self._beginning(child)
         serve = partial(self._serve, child, {})
         reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
-        outcome = self._outcome_of(child, reply)
+        with limited(self._limits.start):
+            outcome = self._outcome_of(child, reply)
         if outcome.error is None:
             child.is_loaded = True
             defaults = reply.get("defaults")
             if type(defaults) is not dict:
                 raise Misbehaved("something else than its default values")
             if self._defaults is None:
-                self._defaults = {name: self._default(form) for name, form in defaults.items()}
+                with limited(self._limits.start):
+                    self._defaults = {name: self._default(form) for name, form in defaults.items()}
         return outcome
 
     def _beginning(self, child: Child) -> dict[str, Any]:
@@ -314,7 +319,8 @@ class ChildCandidate:
         if reply.get("threads"):
             # They would go on, with nobody to count their time. What they have done is done.
             child.is_loaded = False
-        return self._outcome_of(child, reply)
+        with limited(self._limits.start):
+            return self._outcome_of(child, reply)
 
     def _news_for(self, child: Child) -> list[Any]:
         """Return the parts of the scope that *child* was not told of."""
@@ -330,9 +336,9 @@ class ChildCandidate:
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
         said = reply.get("out")
-        self.output = failures.visible(said[: limits.output]) if type(said) is str else ""
-        if self.output and self._printed is not None:
-            self._printed(self.output)
+        if said is None and "limit" in reply:
+            said = child.printed()
+        self._take_output(said if type(said) is str else "")
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -363,6 +369,11 @@ class ChildCandidate:
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
         return Outcome(None, error)
 
+    def _take_output(self, text: str) -> None:
+        self.output = failures.visible(text[: self._limits.output])
+        if self.output and self._printed is not None:
+            self._printed(self.output)
+
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         main, decoder = self._main, self._scope.values.decoder
         sent = [(main.file, 0, main.source)]
@@ -373,31 +384,30 @@ class ChildCandidate:
 
     def _serve(self, child: Child, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Steps:
         """Call what a child asks for, if it is offered, and return the answer for it."""
-        child.served += 1
-        if child.served > self._limits.calls:
+        child.served[0] += 1
+        if child.served[0] > self._limits.calls:
             raise Overasked
         try:
             function = self._offered(asked["host"], given)
             decode = self._scope.values.decoder.decode
-            args = [decode(form) for form in asked["args"]]
-            kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
+            with limited(self._limits.seconds):
+                args = [decode(form) for form in asked["args"]]
+                kwargs = {str(name): decode(form) for name, form in asked["kwargs"].items()}
         except (MalformedError, KeyError, TypeError, AttributeError) as error:
             said = failures.visible(str(error)[:200])
             raise Misbehaved(f"a call of something that nobody offers ({said})") from None
-        token = depth.set(depth.get() + 1)
         try:
-            value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
-            with self._telling:
-                form = self._scope.encode_result(asked["host"], value)
-                return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
+            with serving(self, child.served):
+                value, is_awaited = yield HostCall(partial(function, *args, **kwargs))
+                with self._telling:
+                    form = self._scope.encode_result(asked["host"], value)
+                    return {"ok": form, "awaited": is_awaited, "classes": self._news_for(child)}
         except StoppingError:
             raise  # past the candidate, which might hold it back
         except Exception as error:  # whatever a function of the user's raises goes the way of the candidate's own
             number = child.note(error)
             kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins")
             return {"error": {"type": kind, "text": failures.text_of(error), "id": number}}
-        finally:
-            depth.reset(token)
 
     def _offered(self, path: str, given: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what the candidate knows by *path*: something in *hosts*, or in an argument."""

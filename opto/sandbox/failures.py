@@ -107,7 +107,7 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
         how = "ended its process"
     elif status & 0x7F:
         number = status & 0x7F
-        if number == getattr(signal, "SIGXCPU", 0):
+        if number == getattr(signal, "SIGPROF", 0):
             return late(name, limits, line, is_load=False)
         if number == signal.SIGKILL:
             how = "was killed, or closed its connection"

@@ -19,6 +19,7 @@ from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, Malform
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.limits import Limits
 from opto.sandbox.offering import functions_named
+from opto.sandbox.outcomes import calls_itself, made_by, serving
 
 __all__ = ["MontyCandidate", "find_monty"]
 
@@ -78,6 +79,8 @@ class MontyCandidate:
             _check(self._definition.name, name, value)
         prefix = "await " if isinstance(self._definition, AsyncFunctionDef) else ""
         call = f"{prefix}{self._definition.name}(*opto_args, **opto_kwargs)"
+        if made_by(self) is not None:
+            raise calls_itself(self._definition.name)  # which has one session
         with self._lock:
             try:
                 if not self._open:
@@ -142,7 +145,8 @@ class MontyCandidate:
             self._served += 1
             if self._served > self._limits.calls:
                 raise RuntimeError("There are no more calls.")
-            return function(*args, **kwargs)
+            with serving(self, [self._served]):
+                return function(*args, **kwargs)
 
         return counted
 

@@ -20,6 +20,7 @@ import pytest
 from opto.errors import (
     IsolationError,
     SandboxCrashError,
+    SandboxError,
     SandboxForbiddenError,
     SandboxMemoryError,
     SandboxTimeoutError,
@@ -397,6 +398,78 @@ def test_coroutines_that_wait_for_nothing_have_no_loop_made_for_them(sandbox):
         assert candidate() is False
 
 
+BURN = """
+import time
+
+def burn(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+"""
+
+
+class TestComputing:
+    @pytest.mark.parametrize("level", ["child", "auto"])
+    def test_calls_have_each_their_own_time_for_it(self, level):
+        with Sandbox(level, limits=Limits(seconds=1, start=1)).load(BURN) as burn:
+            for _ in range(14):
+                burn(0.3)
+
+    @pytest.mark.parametrize("level", ["child", "auto"])
+    def test_it_ends_also_where_nobody_looks_at_a_clock(self, level):
+        source = "import signal\ndef left():\n    return signal.getitimer(signal.ITIMER_PROF)[0]\n"
+        with Sandbox(level, limits=Limits(seconds=1), imports=["signal"]).load(source) as left:
+            assert [1 < left() <= 3.1 for _ in range(3)] == [True] * 3
+
+    def test_what_ends_it_is_told_as_what_it_is(self, sandbox):
+        source = "import os, signal\ndef late():\n    os.kill(os.getpid(), signal.SIGPROF)\n"
+        with sandbox.load(source, imports=["signal"]) as late, pytest.raises(SandboxTimeoutError):
+            late()
+
+
+class TestOutput:
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "while True: pass",
+            "sum(iter(int, 1))",
+            "os._exit(3)",
+            "os.kill(os.getpid(), 11)",
+            "os.abort()",
+            "print('y' * 70000)",
+        ],
+    )
+    def test_what_was_printed_before_the_end_is_there(self, sandbox, end):
+        source = f"import os\ndef f(x):\n    print('x is', x, '\\ud800é')\n    {end}\n"
+        with sandbox.load(source) as candidate:
+            for number in range(3):
+                with pytest.raises(SandboxError) as error:
+                    candidate(number)
+                assert error.value.output.startswith(f"x is {number} \\ud800é\n")
+                assert candidate.output == error.value.output
+                assert error.value.line in {4, None}
+
+    def test_it_is_that_of_its_own_call(self, sandbox):
+        source = "def f(x):\n    print(x)\n    while x > 2: pass\n"
+        with sandbox.load(source) as candidate:
+            for number in (1, 2):
+                candidate(number)
+                assert candidate.output == f"{number}\n"
+            with pytest.raises(SandboxTimeoutError) as error:
+                candidate(3)
+            assert error.value.output == "3\n"
+
+    def test_more_than_a_pipe_holds_takes_neither_the_line_nor_the_process(self, sandbox):
+        long = Sandbox(sandbox.isolation, limits=Limits(seconds=0.5, output=1 << 30))
+        with long.load("def f(x):\n    for _ in range(20000): print('é' * 50)\n    while x: pass\n") as candidate:
+            candidate(False)
+            assert len(candidate.output) == 20000 * 51
+            with pytest.raises(SandboxTimeoutError) as error:
+                candidate(True)
+            assert error.value.line == 3
+            assert 30_000 < len(error.value.output.encode()) <= 1 << 15
+
+
 class TestLargeArguments:
     def test_reading_them_takes_no_time_of_the_candidates(self, sandbox):
         rows = [{"a": number, "b": str(number), "c": [1, 2.5]} for number in range(150_000)]
@@ -445,3 +518,32 @@ def test_code_is_a_text_and_takes_the_place_of_a_function(sandbox):
         SourceError, match="like=5 is no function that was written in Python. Give the function itself."
     ):
         sandbox.load(SAME, like=5)
+
+
+AGAIN = """
+def run(depth):
+    for _ in range(2):
+        try:
+            again(depth + 1)
+        except Exception:
+            pass
+    return depth
+"""
+
+
+def test_calls_of_the_host_below_calls_of_the_host_count():
+    asked = []
+
+    def again(depth):
+        asked.append(depth)
+        assert len(asked) < 100, "two to the power of how deep it may go"
+        return candidate(depth)
+
+    with Sandbox(limits=Limits(calls=10)).load(AGAIN, hosts={"again": again}) as candidate:
+        with pytest.raises(SandboxForbiddenError, match="more than 10 times in one call"):
+            candidate(0)
+        assert len(asked) == 10
+        asked.clear()
+        with pytest.raises(SandboxForbiddenError):
+            candidate(0)
+        assert len(asked) == 10  # each call that is in no other begins anew

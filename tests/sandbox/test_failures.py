@@ -167,9 +167,9 @@ def test_lines_are_forgotten_with_the_last_candidate_that_has_them():
     assert "<of two>" not in linecache.cache
 
 
-@pytest.mark.parametrize(("rest", "printed"), [("return iter(())", "so far\n"), ("while True: pass", "")])
-def test_errors_tell_what_was_printed_if_the_process_came_to_say_so(rest, printed):
+@pytest.mark.parametrize("rest", ["return iter(())", "while True: pass"])
+def test_errors_tell_what_was_printed(rest):
     with Sandbox("child", limits=Limits(seconds=0.3)).load(f"def f():\n    print('so far')\n    {rest}\n") as candidate:
         with pytest.raises(SandboxError) as caught:
             candidate()
-        assert caught.value.output == candidate.output == printed
+        assert caught.value.output == candidate.output == "so far\n"

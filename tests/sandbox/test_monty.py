@@ -4,6 +4,7 @@ import pytest
 
 from opto.errors import (
     MissingDependencyError,
+    SandboxCrashError,
     SandboxForbiddenError,
     SandboxMemoryError,
     SandboxOutputError,
@@ -119,3 +120,13 @@ def test_the_package_is_named_if_it_is_missing(monkeypatch):
     monkeypatch.setattr(module, "import_module", missing)
     with pytest.raises(MissingDependencyError, match=r"pip install 'opto-trace\[monty\]'"):
         Sandbox("monty").load("def f(): ...")
+
+
+def test_a_candidate_that_calls_itself_by_way_of_the_host_does_not_wait_for_itself():
+    def again(depth):
+        with pytest.raises(SandboxCrashError, match="calls itself by way of the host"):
+            candidate(depth + 1)
+        return depth
+
+    with Sandbox("monty").load("def run(x):\n    return again(x)\n", hosts={"again": again}) as candidate:
+        assert candidate(1) == 1

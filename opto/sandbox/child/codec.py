@@ -6,10 +6,13 @@ likes arrives as a text. Tags are the single keys of objects, and begin with an 
 
 import binascii
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from typing import Any
 
+from .reading import EVERY, look, spread, watched
 from .words import OWN, in_words, is_asked_for
 
 __all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "loads"]
@@ -17,13 +20,25 @@ __all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", 
 #: Nested deeper than this is either meant badly or contains itself.
 _DEEPEST = 100
 _SMALL = 1 << 200
-#: How many values with the same hash may stand in a set, or in a dict as keys.
-_MOST_ALIKE = 200
 _PLAIN = frozenset({type(None), bool, str, float})
 _KINDS_OF_ARRAYS = frozenset("biufcSUmM")
+#: How numpy writes what stands in an array. From other texts it makes types at which it crashes.
+_TYPES = re.compile(r"[<>|=](?P<kind>[biufcSUmM])\d{1,9}(\[([1-9]\d{0,8})?([YMWDhms]|[munpfa]s|generic)\])?")
+_LONGEST = 10_000_000
 
 _to_json = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
+#: How many digits of a number are read, whatever the program allows itself: that takes their square.
+_MOST_DIGITS = 4300
+
+
+def _read_digits(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(text)
+
+
+_from_json_with_care = json.JSONDecoder(parse_int=_read_digits).decode
 
 
 class CannotCrossError(Exception):
@@ -54,7 +69,8 @@ def loads(data: bytes) -> Any:
         MalformedError: There is none.
     """
     try:
-        return _from_json(data.decode("ascii"))
+        is_careful = 0 < sys.get_int_max_str_digits() <= 2 * _MOST_DIGITS
+        return (_from_json if is_careful else _from_json_with_care)(data.decode("ascii"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 
@@ -224,21 +240,11 @@ for _module in ("pathlib", "pathlib._local"):
         _FORMS[f"{_module}.{_name}"] = lambda _, value, __, _name=_name: {  # type: ignore[misc]
             "!path": [_name if _name.startswith("Pure") else "Path", str(value)]
         }
-for _name in ("bool", "bool_", "str_", "bytes_", "datetime64", "timedelta64", "complex64", "complex128"):
-    _FORMS[f"numpy.{_name}"] = _number_of_numpy
-for _name in (
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float16",
-    "float32",
-    "float64",
-):
+_NUMBERS_OF_NUMPY = """
+    bool bool_ str_ bytes_ datetime64 timedelta64 complex64 complex128 int8 int16 int32 int64 uint8 uint16 uint32 uint64
+    float16 float32 float64
+"""
+for _name in _NUMBERS_OF_NUMPY.split():
     _FORMS[f"numpy.{_name}"] = _number_of_numpy
 
 
@@ -250,7 +256,7 @@ class Decoder:
     """
 
     def __init__(self, other: Callable[[str, Any, Callable[[Any], Any]], Any] | None = None) -> None:
-        self._other = other
+        self._other, self._left = other, 0
 
     def decode(self, form: Any) -> Any:
         """Return the value of which *form* is the form.
@@ -260,7 +266,9 @@ class Decoder:
         """
         try:
             return self.value(form)
-        except _WHAT_READING_COMES_TO as error:
+        except MalformedError:
+            raise
+        except Exception as error:  # libraries, and __hash__ of the user's classes, raise whatever they like
             raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
 
     def value(self, form: Any) -> Any:
@@ -272,6 +280,10 @@ class Decoder:
         if len(form) == 1:
             tag, content = next(iter(form.items()))
             if tag[:1] == "!":
+                self._left -= 1
+                if self._left < 0:
+                    self._left = EVERY
+                    look()
                 reader = _READERS.get(tag)
                 if reader is not None:
                     return reader(self, content)
@@ -283,21 +295,16 @@ class Decoder:
     def items(self, content: Any) -> "Iterator[Any]":
         return map(self.value, _checked(content, list))
 
-    def hashed(self, content: Any) -> list[Any]:
+    def hashed(self, content: Any) -> Iterable[Any]:
         """Return values that will be looked up by their hashes, unless so many are the same that this takes long."""
         values = [*self.items(content)]
-        hashes = [*map(hash, values)]
-        if len(hashes) - len({*hashes}) >= _MOST_ALIKE:
-            counts: dict[int, int] = {}
-            for number in hashes:
-                counts[number] = counts.get(number, 0) + 1
-            if max(counts.values()) > _MOST_ALIKE:
-                raise MalformedError("The keys collide.")
-        return values
+        spread(values)
+        return watched(values)
 
-    def mapping(self, content: Any) -> "Iterator[tuple[Any, Any]]":
-        keys = self.hashed([key for key, _ in _checked(content, list)])
-        return zip(keys, [self.value(item) for _, item in content], strict=True)
+    def mapping(self, content: Any) -> Iterable[tuple[Any, Any]]:
+        keys = [self.value(key) for key, _ in _checked(content, list)]
+        spread(keys)
+        return watched([*zip(keys, [self.value(item) for _, item in content], strict=True)])
 
     def whole(self, content: Any) -> Any:
         """Return an optional whole number."""
@@ -305,20 +312,6 @@ class Decoder:
         return value if value is None else _checked(value, int)
 
 
-#: Files of zones that are folders, letters that are none, libraries that nobody has, and whatever else has another form
-#: than it should.
-_WHAT_READING_COMES_TO = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    RecursionError,
-    OSError,
-    SystemError,
-    MemoryError,
-    ImportError,
-)
 _ATOMS = frozenset({type(None), bool, str, float, int})
 
 
@@ -341,25 +334,30 @@ def _read_int(_: Decoder, content: Any) -> int:
 
 def _read_range(decoder: Decoder, content: Any) -> range:
     made = range(*(_checked(decoder.value(part), int) for part in content))
-    if len(made) > 10_000_000:
+    if len(made) > _LONGEST:
         raise ValueError("a range of more than ten million numbers")
     return made
 
 
 def _read_array(_: Decoder, content: Any) -> Any:
     dtype, shape, data = content
-    if len(_checked(dtype, str)) > 100:  # numpy takes long to read a list of many
-        raise ValueError("a description of an array that is too long")
-    kind = _of("numpy", "dtype")(dtype)
-    if kind.kind not in _KINDS_OF_ARRAYS:
+    match = _TYPES.fullmatch(_checked(dtype, str))
+    if match is None:
         raise TypeError(f"arrays of {dtype[:40]}")
     content = bytearray(_bytes(data))
-    if kind.kind == "U" and content:
+    if match["kind"] == "U" and content:
         # Or each look at them would fail.
-        letters = _of("numpy", "frombuffer")(content, _of("numpy", "dtype")("u4").newbyteorder(kind.byteorder))
+        letters = _of("numpy", "frombuffer")(content, f"{dtype[0]}u4")
         if letters.max() > sys.maxunicode:
             raise ValueError("an array of what are no characters")
-    return _of("numpy", "frombuffer")(content, kind).reshape([_checked(size, int) for size in shape])
+    return _shaped(_of("numpy", "frombuffer")(content, dtype), shape)
+
+
+def _shaped(array: Any, shape: Any) -> Any:
+    # Whoever goes through an array of nothing goes through its rows.
+    if not array.size and prod(_checked(size, int) or 1 for size in shape) > _LONGEST:
+        raise ValueError("an array of more than ten million rows of nothing")
+    return array.reshape([_checked(size, int) for size in shape])
 
 
 def _read_objects(decoder: Decoder, content: Any) -> Any:
@@ -368,7 +366,7 @@ def _read_objects(decoder: Decoder, content: Any) -> Any:
     made = _of("numpy", "empty")(len(values), dtype=object)
     for place, item in enumerate(values):
         made[place] = item
-    return made.reshape([_checked(size, int) for size in shape])
+    return _shaped(made, shape)
 
 
 def _read_deque(decoder: Decoder, content: Any) -> Any:
@@ -397,7 +395,7 @@ def _read_fraction(decoder: Decoder, content: Any) -> Any:
     return _of("fractions", "Fraction")(*parts)
 
 
-def _named(pairs: Iterator[tuple[Any, Any]]) -> dict[str, Any]:
+def _named(pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if any(type(name) is not str or is_asked_for(name) for name in named):
         raise ValueError("attributes that are none of data")

@@ -1,6 +1,16 @@
 """What both sides call by number: what a kernel may help with, and how a child ends."""
 
-__all__ = ["FILES", "LARGE", "NOT_STARTED", "OUT_OF_MEMORY", "OVER_DISK", "SECCOMP", "TOO_LARGE", "seconds_to_read"]
+__all__ = [
+    "FILES",
+    "LARGE",
+    "MOST_COPIED",
+    "NOT_STARTED",
+    "OUT_OF_MEMORY",
+    "OVER_DISK",
+    "SECCOMP",
+    "TOO_LARGE",
+    "seconds_to_read",
+]
 
 #: As bits: it keeps a process from files, by Landlock; from system calls, by seccomp.
 FILES, SECCOMP = 1, 2
@@ -10,6 +20,8 @@ OUT_OF_MEMORY = 71
 TOO_LARGE = 72
 #: How large a message is that takes time, and how many bytes of it a child reads in a second at least.
 LARGE, _SLOWEST = 1 << 18, 2_000_000
+#: How many bytes of what is printed can be read where no answer comes: they must fit into a pipe, beside a traceback.
+MOST_COPIED = 1 << 15
 #: In place of how a child ended: there could be none; it was ended for what it wrote. None can say so of itself.
 NOT_STARTED, OVER_DISK = -1, -2
 

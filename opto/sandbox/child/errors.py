@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from .graphs import state_of
+from .graphs import KEPT, state_of
 from .guard import ForbiddenError
 from .spaces import frames_of
 
@@ -14,11 +14,6 @@ __all__ = ["Describer"]
 _LONGEST_TEXT = 4000
 #: How many exceptions are told of that one came from, and how many of a group.
 _DEEPEST, _MOST = 3, 20
-#: What Python keeps of some exceptions besides their arguments and attributes.
-_KEPT: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
-    (OSError, ("filename", "filename2")),
-    (ImportError, ("name", "path")),
-)
 
 
 class Describer:
@@ -116,7 +111,7 @@ def _is_for_want_of_memory(error: BaseException) -> bool:
 
 def _state_of(error: BaseException) -> dict[str, Any]:
     state: dict[str, Any] = {}
-    for kind, names in _KEPT:
+    for kind, names in KEPT:
         if isinstance(error, kind):
             state = {name: value for name in names if (value := getattr(error, name)) is not None}
     try:

@@ -38,10 +38,17 @@ def is_over(folder: str, limit: int, process: int | None = None) -> bool:
         except FileNotFoundError:
             continue  # gone in the meantime
         except OSError as error:
-            # Nobody can tell how much is in a folder that it locked. The work folder itself is another user's.
-            if depth or error.errno != errno.EACCES:
+            # Nobody can tell how much is in a folder that it locked. The work folder itself may be another user's.
+            if depth or error.errno != errno.EACCES or _is_ours(folder):
                 return True
     return False
+
+
+def _is_ours(folder: str) -> bool:
+    try:
+        return os.stat(folder).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _size_of_nameless(process: int | None) -> int:

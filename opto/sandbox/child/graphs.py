@@ -5,13 +5,19 @@ import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from enum import EnumMeta, Flag
-from types import MemberDescriptorType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+)
 from typing import Any
 
 from .codec import CannotCrossError, Decoder, Encoder
 from .words import OWN, is_asked_for, mangled
 
-__all__ = ["Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
+__all__ = ["KEPT", "Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -32,6 +38,20 @@ _PARTS: dict[type, Callable[[Any, Any], None]] = {
     set: set.update,
     deque: deque.extend,
 }
+#: What Python keeps of some exceptions besides their arguments and attributes. What it keeps of others is of types that
+#: it trusts to be what they are.
+KEPT: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
+    (OSError, ("filename", "filename2")),
+    (ImportError, ("name", "path")),
+)
+_METHODS = (
+    FunctionType,
+    staticmethod,
+    classmethod,
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+)
 #: What the items of such an object come as.
 _COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
 
@@ -67,20 +87,38 @@ def _holds_nothing(kind: type) -> bool:
     return True
 
 
-def fill(made: Any, state: Mapping[str, Any]) -> None:
-    """Give *made* the attributes *state*, past whatever its class does about that."""
+def fill(made: Any, state: Mapping[str, Any], *, keeps_methods: bool = False) -> None:
+    """Give *made* the attributes *state*, past whatever its class does about that.
+
+    *keeps_methods*: True if none of them may stand in the place of a method.
+    """
     kind = type(made)
     for name, value in state.items():
         if type(name) is not str:
             raise TypeError("an attribute whose name is no text")
         # Past properties, which would run: what comes from the other side is data.
         member = next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), None)
-        if isinstance(member, MemberDescriptorType):
+        if isinstance(member, MemberDescriptorType) and _holds_anything(member):
             member.__set__(made, value)
         elif is_asked_for(name) and name != "__notes__":
             raise TypeError(f"an attribute called {name[:40]!r}")
+        elif keeps_methods and isinstance(member, _METHODS) and not _is_field(kind, name):
+            raise TypeError(f"an attribute in the place of the method {name[:40]}() of {kind.__name__}")
         else:
             object.__getattribute__(made, "__dict__")[name] = value
+
+
+def _is_field(kind: type, name: str) -> bool:
+    """True if *kind* says that its instances have *name*: what stands there in the class is what it is if left out."""
+    return any(name in vars(base).get("__annotations__", ()) for base in kind.__mro__) or name in getattr(
+        kind, "__dataclass_fields__", ()
+    )
+
+
+def _holds_anything(member: Any) -> bool:
+    """True if *member* is a slot of a class in Python, or one of `KEPT`; others are memory that code in C reads."""
+    owner, name = member.__objclass__, member.__name__
+    return "__slots__" in vars(owner) or any(owner is kind and name in names for kind, names in KEPT)
 
 
 def _part_of(kind: type) -> type | None:
@@ -173,23 +211,26 @@ class Writing:
             raise CannotCrossError(f"{error.what}{whose}") from None
 
 
-def readers(classes: Mapping[str, Any], other: Reader) -> "dict[str, Callable[[Any, Value], Any]]":
+def readers(
+    classes: Mapping[str, Any], other: Reader, *, keep_methods: bool = False
+) -> "dict[str, Callable[[Any, Value], Any]]":
     """Return what reads the forms of objects, by tag.
 
     Args:
         classes: What both sides know, by key.
         other: Asked for other tags, as by `Decoder`.
+        keep_methods: True if no attribute of an object may stand in the place of a method.
     """
     return {
-        "!graph": lambda content, _: _read_graph(content, classes, other),
-        "!named": lambda content, value: tuple.__new__(_harmless(classes[content[0]]), map(value, content[1])),
+        "!graph": lambda content, _: _read_graph(content, classes, other, keep_methods),
+        "!named": lambda content, value: _read_named(classes[content[0]], [*map(value, content[1])]),
         "!member": lambda content, _: _read_member(classes[content[0]], content[1]),
-        "!error": lambda content, value: _read_error(content, classes, value),
+        "!error": lambda content, value: _read_error(content, classes, value, keep_methods),
         "!known": lambda content, _: classes[content],
     }
 
 
-def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
+def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader, keep_methods: bool) -> Any:
     form, table = content
     made = [_empty(classes[row[0]]) for row in table]
 
@@ -199,10 +240,16 @@ def _read_graph(content: Any, classes: Mapping[str, Any], other: Reader) -> Any:
     value = Decoder(read).value
     # From the last one on: what is a key somewhere has its hash by then.
     for instance, (_, state, *items) in zip(reversed(made), reversed(table), strict=True):
-        fill(instance, {name: value(item) for name, item in state.items()})
+        fill(instance, {name: value(item) for name, item in state.items()}, keeps_methods=keep_methods)
         for item in items:
             _add(instance, value(item))
     return value(form)
+
+
+def _read_named(kind: Any, items: list[Any]) -> Any:
+    if len(items) != len(getattr(kind, "_fields", items)):
+        raise TypeError("a named tuple with more or fewer items than names")
+    return tuple.__new__(_harmless(kind), items)
 
 
 def named_member(key: str, value: Any) -> Any:
@@ -226,7 +273,7 @@ def _read_member(kind: Any, which: Any) -> Any:
     return missing.__func__(_harmless(kind), which)  # past what its class makes of them
 
 
-def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseException:
+def _read_error(content: Any, classes: Mapping[str, Any], value: Value, keep_methods: bool) -> BaseException:
     """Return an exception that is a value."""
     name, args, state = content
     kind: Any = classes.get(name) or getattr(builtins, name)
@@ -237,7 +284,7 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value) -> BaseE
     state = value(state)
     if type(state) is not dict:
         raise TypeError("attributes that are no dict")
-    fill(made, state)
+    fill(made, state, keeps_methods=keep_methods)
     return made
 
 

@@ -195,8 +195,13 @@ def _checks(pid: int) -> dict[str, list[_Step]]:
             _GOOD,
             _NO,
         ],
-        # Without an address.
+        # How much there is room for, and how long is waited. No programs, which the kernel would run.
+        "setsockopt": _one_of(2, [7, 8, 9, 20, 21, 66, 67]),
+        # Without an address, and not past what was sent before, by which the kernel has been broken into.
         "sendto": [
+            _argument(3),
+            (_IF_ANY_BIT, 0, 1, 1),
+            _NO,
             _argument(4),
             (_IF_EQUAL, 1, 0, 0),
             _NO,

@@ -31,7 +31,7 @@ ALLOWED = _table(
     "readlinkat:267:78 getcwd:79:17 chdir:80:49 fchdir:81:50 getdents:78:- getdents64:217:61 mkdir:83:- "
     "mkdirat:258:34 rmdir:84:- unlink:87:- unlinkat:263:35 rename:82:- renameat:264:38 renameat2:316:276 link:86:- "
     "linkat:265:37 symlink:88:- symlinkat:266:36 ftruncate:77:46 fallocate:285:47 fsync:74:82 fdatasync:75:83 "
-    "flock:73:32 umask:95:166 fadvise64:221:223 sendfile:40:71 copy_file_range:326:285 splice:275:76 "
+    "umask:95:166 fadvise64:221:223 sendfile:40:71 copy_file_range:326:285 splice:275:76 "
     "readahead:187:213 "
     # Waiting.
     "poll:7:- ppoll:271:73 select:23:- pselect6:270:72 epoll_create:213:- epoll_create1:291:20 epoll_ctl:233:21 "
@@ -54,19 +54,19 @@ ALLOWED = _table(
     "rt_sigaction:13:134 rt_sigprocmask:14:135 rt_sigreturn:15:139 rt_sigpending:127:136 rt_sigsuspend:130:133 "
     "rt_sigtimedwait:128:137 sigaltstack:131:132 "
     # A pair of sockets that is connected already, as event loops use one to wake themselves up.
-    "recvfrom:45:207 shutdown:48:210 getsockname:51:204 getpeername:52:205 getsockopt:55:209 setsockopt:54:208 "
+    "recvfrom:45:207 shutdown:48:210 getsockname:51:204 getpeername:52:205 getsockopt:55:209 "
 )
 #: May be used with some arguments only (see `kernel`).
 CHECKED = _table(
     "clone:56:220 kill:62:129 tgkill:234:131 prlimit64:302:261 fcntl:72:25 ioctl:16:29 socketpair:53:199 "
-    "sendto:44:206 prctl:157:167 "
+    "sendto:44:206 setsockopt:54:208 prctl:157:167 "
 )
-#: Say that they have worked, and do nothing: copying a file in the work folder copies its mode, too, but modes, owners
-#: and times of files elsewhere are none of a candidate's business, and Landlock does not look after them.
+#: Say that they have worked, and do nothing: copying a file in the work folder copies its mode, too, but modes, owners,
+#: times and locks of files elsewhere are none of a candidate's business, and Landlock does not look after them.
 PRETENDED = _table(
     "chmod:90:- fchmod:91:52 fchmodat:268:53 fchmodat2:452:452 chown:92:- lchown:94:- fchown:93:55 fchownat:260:54 "
     "utime:132:- utimes:235:- utimensat:280:88 futimesat:261:- setxattr:188:5 lsetxattr:189:6 fsetxattr:190:7 "
-    "removexattr:197:14 lremovexattr:198:15 fremovexattr:199:16 "
+    "removexattr:197:14 lremovexattr:198:15 fremovexattr:199:16 flock:73:32 "
 )
 #: Fail with ``EPERM``, which Python shows as a `PermissionError`: an answer that says more than ``ENOSYS``.
 FORBIDDEN = _table(

@@ -2,10 +2,12 @@
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from .codec import CannotCrossError, Encoder
+from .reading import look
 from .words import in_full
 
 __all__ = ["READERS", "write_table"]
@@ -151,9 +153,28 @@ def _read_index(content: Any, value: Callable[[Any], Any]) -> Any:
     is_multiple, names, arrays = content
     pandas, names = _pandas(), [value(name) for name in names]
     columns = [_read_column(array, value) for array in arrays]
+    for column in columns:
+        _spread(column)
     if is_multiple:
         return pandas.MultiIndex.from_arrays(columns, names=names)
     return pandas.Index(columns[0], name=names[0])
+
+
+def _spread(labels: Any) -> None:
+    """See that pandas looks *labels* up as fast as others: different ones can be made to meet at the same places."""
+    pandas, size = _pandas(), 4096
+    # Nobody can know which of them are looked at: if a part is looked up in time, all are.
+    places = sys.modules["numpy"].random.default_rng().permutation(len(labels))
+    while size < len(labels):
+        look()
+        started = time.thread_time()
+        try:
+            pandas.factorize(labels.take(places[:size]))
+        except TypeError:
+            return  # what has no hash is not looked up
+        if time.thread_time() - started > 0.1 + size * 2e-6:
+            raise ValueError("labels that collide")
+        size *= 4
 
 
 def _read_range(content: Any, value: Callable[[Any], Any]) -> Any:

@@ -6,17 +6,16 @@ import gc
 import io
 import mmap
 import os
-import resource
+import signal
 import struct
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
-from .codes import LARGE, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
+from .codes import LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .definitions import defaults_of
 from .errors import Describer
 from .guard import guard_actions
@@ -28,6 +27,7 @@ __all__ = ["Worker"]
 _LENGTH = struct.Struct(">Q")
 _RESERVE = 4 << 20
 _LONGEST_TEXT = 4000
+_GRACE = 2.0
 
 
 class Worker:
@@ -35,14 +35,15 @@ class Worker:
 
     Args:
         talk: Number of the socket.
+        trace: Number of a pipe that is read when it cannot answer any more.
         order: What the zygote was told about it.
         harmless: Modules that all candidates may import.
     """
 
-    def __init__(self, talk: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
+    def __init__(self, talk: int, trace: int, order: Mapping[str, Any], harmless: frozenset[str]) -> None:
         self._talk = talk
         self._most: int = order["result"]
-        self._output = _Output(order["output"], self._say_too_much)
+        self._output = _Output(order["output"], trace, self._say_too_much)
         self._objects = Objects(self._call_host)
         self._spaces = Spaces(self._objects, harmless)
         self._decoder = Decoder(self._objects.read)
@@ -66,6 +67,7 @@ class Worker:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which whoever started the program may have ignored
         sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
         try:
             while True:
@@ -166,9 +168,14 @@ class Worker:
             rest = rest[os.write(self._talk, rest) :]
 
     def _receive(self) -> Any:
-        head = self._read(_LENGTH.size)
-        (self._size,) = _LENGTH.unpack(head)
-        data = self._read(self._size)
+        # With the length comes most often all of the message, and never any of another one: each waits for an answer.
+        data = os.read(self._talk, 1 << 16)
+        if len(data) < _LENGTH.size:
+            data += self._read(_LENGTH.size - len(data))
+        (self._size,) = _LENGTH.unpack_from(data)
+        data = data[_LENGTH.size :]
+        if len(data) < self._size:
+            data += self._read(self._size - len(data))
         try:
             with _Uncollected(self._size):
                 return loads(data)
@@ -176,24 +183,20 @@ class Worker:
             raise MemoryError from None
 
     def _read(self, size: int) -> bytes:
-        data = os.read(self._talk, min(size, 1 << 20))
-        if len(data) == size:
-            return data
-        parts, left = [data], size - len(data)
-        while data and left:
+        parts, left = [], size
+        while left:
             data = os.read(self._talk, min(left, 1 << 20))
+            if not data:
+                os._exit(0)
             parts.append(data)
             left -= len(data)
-        if left:
-            os._exit(0)
         return b"".join(parts)
 
 
 def _limit_time(seconds: float) -> None:
-    """Let this process compute for *seconds* from now on."""
-    with suppress(ValueError, OSError):
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 2, hard))
+    """Let this process compute for *seconds* from now on, and a little longer: who waits for it looks at a clock."""
+    # No limit of resources: that is one for all calls together, and `guard` lets nobody raise it.
+    signal.setitimer(signal.ITIMER_PROF, seconds + _GRACE)
 
 
 class _Uncollected:
@@ -212,23 +215,32 @@ class _Uncollected:
 
 
 class _Output(io.StringIO):
-    """What a candidate prints, up to a limit."""
+    """What a candidate prints, up to a limit.
 
-    def __init__(self, limit: int, is_over: Callable[[], NoReturn]) -> None:
+    The beginning of it is also written to *copy*, for those who end this process without an answer.
+    """
+
+    def __init__(self, limit: int, copy: int, is_over: Callable[[], NoReturn]) -> None:
         super().__init__()
-        self._limit, self._is_over, self._size = limit, is_over, 0
+        self._limit, self._copy, self._is_over = limit, copy, is_over
+        self._size = self._copied = 0
 
     def begin(self) -> None:
         if self._size:
             self.seek(0)
             self.truncate()
-            self._size = 0
+            self._size = self._copied = 0
 
     def text(self) -> str:
         return self.getvalue() if self._size else ""
 
     def write(self, text: str) -> int:
         self._size += len(text)
+        if self._copied < MOST_COPIED:
+            data = text[:MOST_COPIED].encode("utf-8", "backslashreplace")[: MOST_COPIED - self._copied]
+            self._copied += len(data)
+            with suppress(OSError):  # it is full of something that nobody has read
+                os.write(self._copy, data)
         if self._size > self._limit:
             self._is_over()
         return super().write(text)

@@ -164,7 +164,7 @@ class _Zygote:
             faulthandler.enable(_TRACE)
             faulthandler.register(signal.SIGUSR2, _TRACE)
             gc.enable()
-            Worker(_TALK, order, self._harmless).serve()
+            Worker(_TALK, _TRACE, order, self._harmless).serve()
         except BaseException:  # whatever it is, it must not go on as a second zygote
             faulthandler.dump_traceback(_TRACE)
             os._exit(70)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
-from opto.sandbox.child.codes import seconds_to_read
+from opto.sandbox.child.codes import MOST_COPIED, seconds_to_read
 from opto.sandbox.child.folders import is_over
 from opto.sandbox.limits import Limits
 from opto.sandbox.processes.zygote import QUIETLY, Zygote, quiet
@@ -40,6 +40,8 @@ _LENGTH = struct.Struct(">Q")
 _TICK = 0.02
 #: How long the lines that a child writes down are read.
 _PATIENCE = 0.5
+#: How what begins that Python writes as it crashes.
+_CRASH = b"Fatal Python error: "
 #: How many exceptions of the host are kept in a call: what was held back that long ago comes back as a copy.
 _MOST_ERRORS = 100
 #: More than the kernel lets those have whom it counts.
@@ -102,7 +104,7 @@ class Child:
         versions: Which of the values there.
         is_loaded: True once it has the candidate.
         is_busy: True from a message to the answer.
-        served: How many calls of the host it has asked for in this call.
+        served: How many calls of the host it has asked for in this call, the one item of a list.
         errors: What calls of the host raised in this call, by what the child calls it; the last of them.
     """
 
@@ -110,7 +112,7 @@ class Child:
         import socket  # noqa: PLC0415 - only where a candidate runs
 
         self.owner = os.getpid()
-        self.served = 0
+        self.served = [0]
         self.known = 0
         self.versions: dict[tuple[str, str], int] = {}
         self.is_loaded = self.is_busy = False
@@ -125,6 +127,7 @@ class Child:
             try:
                 self._socket.setblocking(False)
                 os.set_blocking(reader, False)
+                os.set_blocking(writer, False)  # nobody reads it as long as all goes well
                 self._number, self._folder, self._process = zygote.start(order, [theirs.fileno(), writer])
             except BaseException:
                 self._socket.close()
@@ -188,6 +191,8 @@ class Child:
                 continue
             if "host" not in reply:
                 self.is_busy = False
+                if "out" in reply:
+                    self.printed()  # which is the same, and must not be taken for what a later call prints
                 return reply
             self._has_asked = True
             answer, taken = yield from _timed(serve(reply))
@@ -256,27 +261,44 @@ class Child:
             if (yield Wait(self._talk, is_write, min(until - now, _TICK))):
                 return
 
-    def line_reached(self, file: str) -> int | None:
-        """Return the line of *file* in which the child is, or was when it crashed, if it could say so."""
+    def printed(self) -> str:
+        """Return the beginning of what was printed since this was asked last, for where no answer tells of it."""
+        return self._last_words()[0]
+
+    def end_of(self, file: str) -> tuple[str, int | None]:
+        """Return what was printed, and the line of *file* that the child is in, or crashed in, if it says so."""
+        printed, trace = self._last_words()
         with suppress(OSError):
             self._zygote.trace(self._number)
             poll = select.poll()
             poll.register(self._trace, select.POLLIN)
-            text, until = b"", time.monotonic() + _PATIENCE
+            size, until = 0, time.monotonic() + _PATIENCE
             # It may go on writing there for as long as it lives.
-            while len(text) < 1 << 16 and time.monotonic() < until and poll.poll(30):
+            while size < 1 << 16 and time.monotonic() < until and poll.poll(30):
                 more = os.read(self._trace, 1 << 16)
                 if not more:
                     break
-                text += more
-            # Of what it wrote, which is anything, only a number is believed.
-            # The main thread comes last; it is whose line is asked for.
-            last = text.rpartition(b"(most recent call first):")[2]
-            where = re.search(
-                rb'File "' + re.escape(file.encode("ascii", "backslashreplace")) + rb'", line (\d{1,6}) in', last
-            )
-            return int(where[1]) if where else None
-        return None
+                trace += more
+                size += len(more)
+        # Of what it wrote, which is anything, only a number is believed.
+        # The main thread comes last; it is whose line is asked for.
+        last = trace.rpartition(b"(most recent call first):")[2]
+        where = re.search(
+            rb'File "' + re.escape(file.encode("ascii", "backslashreplace")) + rb'", line (\d{1,6}) in', last
+        )
+        return printed, int(where[1]) if where else None
+
+    def _last_words(self) -> tuple[str, bytes]:
+        """Return what was printed, and what a crash has added to it."""
+        data = b""
+        with suppress(OSError):
+            for _ in range(4):  # as above
+                part = os.read(self._trace, 1 << 16)
+                if not part:
+                    break
+                data += part
+        printed, crash, trace = data.partition(_CRASH)
+        return printed[:MOST_COPIED].decode("utf-8", "replace"), crash + trace
 
     @property
     def is_ended(self) -> bool:

@@ -8,10 +8,14 @@ from typing import Any
 
 from opto.sandbox.child.codec import Decoder, MalformedError
 from opto.sandbox.child.graphs import fill
+from opto.sandbox.child.reading import look
 
 __all__ = ["LONGEST_TEXT", "class_of", "remade", "shortened", "text_of", "visible"]
 
 LONGEST_TEXT = 4000
+_OF_SYNTAX = {str, int, float, type(None), tuple}
+#: How much of what pydantic found is believed.
+_MOST_FOUND = 20
 #: What terminals obey instead of showing it, and what turns the direction of text, as Python would write it.
 _UNSEEN = {
     number: ascii(chr(number))[1:-1]
@@ -85,6 +89,7 @@ def remade(
         is_exact: False if *kind* is only a base of its class.
         inner: Of a group: what it is made of.
     """
+    look()
     if is_exact and described.get("found") and (made := _of_pydantic(kind, described["found"], decoder)) is not None:
         return made
     base = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
@@ -93,6 +98,8 @@ def remade(
     except MalformedError:
         given = None
     args = (*map(shortened, given),) if type(given) is tuple else (text,)
+    if issubclass(kind, SyntaxError) and not {*map(type, args)} <= _OF_SYNTAX:
+        args = (text,)  # it goes through whatever stands where its place is to stand
     if issubclass(kind, BaseExceptionGroup):
         args = (shortened(str(described.get("message", ""))), [*inner])
     if not is_exact:
@@ -114,7 +121,7 @@ def _of_pydantic(kind: Any, found: Any, decoder: Decoder) -> Exception | None:
         return None
     title, lines = found
     details = []
-    for what, place, text, *forms in lines:
+    for what, place, text, *forms in lines[:_MOST_FOUND]:
         given, context = map(decoder.decode, forms)
         detail = {
             "type": what,
@@ -149,8 +156,21 @@ def _made(kind: type[Exception], base: Any, args: tuple[Any, ...], text: str) ->
                 base.__init__(error, *values)
             except Exception:  # it wants other arguments than it keeps  # noqa: S112
                 continue
-            return error
+            if _is_sound(error):
+                return error
     return Exception.__new__(_speaking(Exception, "candidate", kind.__name__, text))
+
+
+def _is_sound(error: Exception) -> bool:
+    """False if what *error* speaks of is no part of the text that it has: Python would look for it in memory."""
+    kind = next((kind for kind in _OF_PLACES if isinstance(error, kind)), None)
+    if kind is None:
+        return True
+    start, end, text = (vars(kind)[name].__get__(error) for name in ("start", "end", "object"))
+    return bool(0 <= start <= end <= len(text))
+
+
+_OF_PLACES = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 
 
 def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
@@ -163,7 +183,7 @@ def _complete(error: Exception, state: Any, decoder: Decoder) -> None:
                 # Not by `add_note`, which sets the attribute as the class wants it.
                 fill(error, {name: notes} if notes else {})
             elif name[:2] != "__":
-                fill(error, {name: shortened(value)})
+                fill(error, {name: shortened(value)}, keeps_methods=True)
         except (MalformedError, TypeError, AttributeError, ValueError):
             continue  # it has no room for that
     if isinstance(error, SyntaxError):

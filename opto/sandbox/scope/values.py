@@ -102,7 +102,7 @@ class Values:
         self.caller: Callable[[], Any] = lambda: None
         self.decoder = Decoder(self._read)
         self._source, self._encoder = source, encoder
-        self._readers = {**readers(self.known, self._read), **READERS}
+        self._readers = {**readers(self.known, self._read, keep_methods=True), **READERS}
 
     def form(self, value: Any) -> Any:
         """Return the form of *value*.

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
@@ -108,6 +109,11 @@ def test_other_types_come_back_as_well(value):
         np.array("text"),
         np.array([], dtype=np.int8),
         np.array(["2024-01-01"], dtype="datetime64[D]"),
+        np.array([1, 2], dtype="timedelta64[25us]"),
+        np.array([], dtype="datetime64"),
+        np.array([[], []]),
+        np.array([b"ab", b""]),
+        np.array([1.5], dtype=">f4"),
         np.float32(0.5),
         np.bool_(True),
         np.int64(-3),
@@ -224,6 +230,12 @@ def test_other_values_are_named(value, what):
         {"!set": [*range(1, 1000), *({"!int": hex(number * ((1 << 61) - 1))} for number in range(300))]},
         {"!array": ["f8" + " " * 1000, [0], ""]},
         {"!complex": ["1", "2"]},
+        {"!array": ["M8[D/0]", [1], "AAAAAAAAAAA="]},
+        {"!array": ["<M8[0s]", [1], "AAAAAAAAAAA="]},
+        {"!array": ["f8,f8", [1], "AAAAAAAAAAAAAAAAAAAAAA=="]},
+        {"!array": ["<f8", [10**9, 0], ""]},
+        {"!array": ["<f8", [10**4, 10**4, 0], ""]},
+        {"!objects": [[0, 10**9], []]},
     ],
     ids=lambda form: json.dumps(form)[:40],
 )
@@ -236,3 +248,25 @@ def test_forms_of_nothing_are_refused(form):
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(MalformedError):
         loads(data)
+
+
+def test_whatever_is_raised_while_something_is_read_says_that_it_is_nothing():
+    class Unusual(Exception):  # noqa: N818 - as libraries have them
+        pass
+
+    def other(*_):
+        raise Unusual("x")
+
+    with pytest.raises(MalformedError, match="Unusual: x"):
+        Decoder(other).decode({"!other": 1})
+
+
+def test_long_numbers_are_refused_whatever_the_program_allows_itself():
+    allowed = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        with pytest.raises(MalformedError, match="too many digits"):
+            loads(b"1" * 5000)
+        assert loads(b"1" * 4000) == int("1" * 4000)
+    finally:
+        sys.set_int_max_str_digits(allowed)

@@ -1,5 +1,6 @@
 """How much there is in a work folder is looked at while whoever fills it goes on."""
 
+import errno
 import os
 
 from opto.sandbox.child import folders
@@ -29,3 +30,13 @@ def test_a_file_that_goes_away_hides_no_others(tmp_path, monkeypatch):
     monkeypatch.setattr(folders.os, "scandir", Entries)
     assert folders.is_over(str(tmp_path), 50_000)
     assert not folders.is_over(str(tmp_path), 500_000)
+
+
+def test_a_folder_that_its_owner_has_locked_is_full(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "")
+
+    monkeypatch.setattr(folders.os, "scandir", refuse)  # which root is not refused
+    assert folders.is_over(str(tmp_path), 50_000)
+    monkeypatch.setattr(folders.os, "geteuid", lambda: os.getuid() + 1)
+    assert not folders.is_over(str(tmp_path), 50_000)

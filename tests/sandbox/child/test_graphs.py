@@ -70,6 +70,17 @@ class Letters:
         return "a"
 
 
+class Judged(dict):
+    by: object = len
+
+    def is_good(self):
+        return False
+
+    @staticmethod
+    def rule():
+        return 1
+
+
 class Rights(enum.IntFlag):
     READ = 1
     WRITE = 4
@@ -87,7 +98,7 @@ class Colour(enum.Enum):
 KNOWN = {
     kind.__name__: kind for kind in (Command, Other, Mortal, MortalPair, MadeError, MortalError, Items, Names, Letters)
 }
-KNOWN |= {"Rights": Rights, "Colour": Colour}
+KNOWN |= {"Judged": Judged, "Pair": Pair, "Rights": Rights, "Colour": Colour}
 
 
 @pytest.fixture
@@ -130,6 +141,13 @@ ONE = {"!instance": 0}
         {"!error": ["MortalError", [], {}]},
         {"!named": ["MortalPair", [1]]},
         {"!named": ["Other", [1]]},
+        {"!named": ["Pair", []]},
+        {"!named": ["Pair", [1, 2]]},
+        graph(ONE, ["Judged", {"is_good": True}]),
+        graph(ONE, ["Judged", {"is_good": {"!inner": ["", [], "f"]}}]),
+        graph(ONE, ["Judged", {"rule": 1}]),
+        graph(ONE, ["Judged", {"update": 1}]),
+        {"!error": ["ValueError", [], {"with_traceback": 1}]},
         graph(ONE, ["Mortal", {}]),
         graph(ONE, ["Items", {}, {"!instance": 1}], ["Names", {}, {"a": 1}]),
         graph(ONE, ["Names", {}, {"!instance": 1}], ["Names", {}, {"a": 1}]),
@@ -151,6 +169,7 @@ def test_what_is_data_is_read_and_runs_nothing(decode):
     made = decode(graph(ONE, ["Items", {"of": 1}, [1, 2]]))
     assert (type(made), list(made), made.of) == (Items, [1, 2], 1)
     assert type(decode(graph(ONE, ["Command", {"a": 1}]))) is Command
+    assert decode(graph(ONE, ["Judged", {"by": 1}])).by == 1  # it says that its objects have that
     assert 5 not in RAN
     assert (1, 2) not in RAN
     assert () not in RAN

@@ -4,6 +4,7 @@ import pytest
 
 from opto.errors import SandboxTransferError
 from opto.sandbox import Sandbox
+from opto.sandbox.child.codec import Decoder, Encoder, MalformedError
 from opto.sandbox.child.tables import READERS
 
 pandas = pytest.importorskip("pandas")
@@ -182,3 +183,24 @@ def test_what_takes_long_to_import_is_there_before_the_call():
         assert seeing(TABLE["whole"]) is True
     with Sandbox().load(source) as seeing:
         assert seeing(1) is False
+
+
+def meeting(count):
+    """Return numbers that pandas looks for at the same places."""
+    above = numpy.arange(1, count + 1, dtype="u8")
+    below = above.copy()
+    for _ in range(4):
+        below = (above ^ below << numpy.uint64(11)) & numpy.uint64(0xFFFFFFFF)
+    return (above << numpy.uint64(33) | below).view("i8")
+
+
+@pytest.mark.parametrize("is_multiple", [False, True])
+def test_labels_that_all_meet_are_refused(is_multiple):
+    def read(numbers):
+        column = ["array", Encoder().encode(numpy.asarray(numbers, dtype="i8"))]
+        return decoder.decode({"!index": [is_multiple, [None], [column]]})
+
+    decoder = Decoder(lambda tag, content, value: READERS[tag](content, value))
+    with pytest.raises(MalformedError, match="collide"):
+        read(meeting(70_000))
+    assert len(read(range(70_000))) == 70_000

@@ -20,6 +20,7 @@ import pytest
 from opto.errors import SandboxCrashError, SandboxError, SandboxMemoryError
 from opto.sandbox import Limits, Sandbox
 from opto.sandbox.child.codec import Decoder, Encoder
+from opto.sandbox.child.reading import limited
 from opto.sandbox.scope.remaking import class_of, remade
 from opto.sandbox.scope.values import Values
 
@@ -359,3 +360,37 @@ def test_no_exception_is_made_that_runs_code_when_it_goes(named):
     values = Values(None, Encoder)
     values.known["key"] = MortalError
     assert class_of([named, ["builtins", "ValueError"]], values.decoder) == (ValueError, False)
+
+
+@pytest.mark.parametrize(
+    ("args", "state"),
+    [
+        (("ascii", b"a", -(10**9), 1 - 10**9, "no"), {}),
+        (("ascii", b"a", 5, 6, "no"), {}),
+        (("ascii", b"a", 0, 1, "no"), {"start": -(10**9), "end": 1 - 10**9}),
+        (("ascii", b"a", 0, 1, "no"), {"object": 5}),
+    ],
+)
+def test_places_outside_of_a_text_are_not_looked_for(args, state):
+    encode, decoder = Encoder().encode, Decoder()
+    described = {"type": "UnicodeDecodeError", "args": encode(args), "state": encode(state)}
+    error = remade(UnicodeDecodeError, described, "it says", decoder, is_exact=True)
+    assert str(error) in {"it says", "'ascii' codec can't decode byte 0x61 in position 0: no"}
+
+
+def test_methods_of_an_exception_stay_what_they_are():
+    described = {"type": "ValueError", "args": {"!tuple": []}, "state": {"add_note": 1, "code": 2}}
+    error = remade(ValueError, described, "", Decoder(), is_exact=True)
+    error.add_note("x")
+    assert vars(error) == {"code": 2, "__notes__": ["x"]}
+
+
+def test_nothing_without_end_is_gone_through_for_the_place_of_a_syntax_error():
+    args = {"!tuple": ["x", {"!range": [0, 10**7, 1]}]}
+    error = remade(SyntaxError, {"type": "SyntaxError", "args": args}, "x", Decoder(), is_exact=True)
+    assert error.args == ("x",)
+
+
+def test_many_exceptions_are_not_made_for_longer_than_they_may_be():
+    with limited(-1.0), pytest.raises(ValueError, match="longer"):
+        remade(ValueError, {"type": "ValueError", "args": {"!tuple": []}}, "x", Decoder(), is_exact=True)
