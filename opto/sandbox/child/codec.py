@@ -332,6 +332,13 @@ def _read_int(_: Decoder, content: Any) -> int:
     return int(content, 16)  # which takes no longer than the text is long
 
 
+def _read_decimal(_: Decoder, content: Any) -> Any:
+    made = _of("decimal", "Decimal")(_checked(content, str))
+    if made.is_finite() and abs(made.adjusted()) > 1_000_000:  # as far as it computes by itself
+        raise ValueError("a number of more than a million places")
+    return made
+
+
 def _read_range(decoder: Decoder, content: Any) -> range:
     made = range(*(_checked(decoder.value(part), int) for part in content))
     if len(made) > _LONGEST:
@@ -433,7 +440,7 @@ _READERS: dict[str, _Reader] = {
     "!timedelta": lambda _, content: _of("datetime", "timedelta")(*(_checked(part, int) for part in content)),
     "!timezone": lambda decoder, content: _of("datetime", "timezone")(decoder.value(content)),
     "!zone": lambda _, content: _of("zoneinfo", "ZoneInfo")(content),
-    "!decimal": lambda _, content: _of("decimal", "Decimal")(_checked(content, str)),
+    "!decimal": _read_decimal,
     "!fraction": _read_fraction,
     "!namespace": lambda decoder, content: _of("types", "SimpleNamespace")(**_named(decoder.mapping(content))),
     "!uuid": lambda _, content: _of("uuid", "UUID")(hex=content),

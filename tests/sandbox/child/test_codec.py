@@ -207,6 +207,8 @@ def test_other_values_are_named(value, what):
         {"!array": ["<f8", [10**9], "AAAA"]},
         {"!array": ["<f8,<i4", [1], "AAAAAAAAAAAAAAAA"]},
         {"!array": [["<f8"], [1], "AAAAAAAAAAA="]},
+        {"!decimal": "1E+999999999"},
+        {"!decimal": "1E-999999999"},
         {"!fraction": [1, 0]},
         {"!fraction": [{"!int": hex(3**100_000)}, {"!int": hex(2**200_000)}]},
         {"!fraction": [{"!int": hex(1 << 10_001)}, 3]},
