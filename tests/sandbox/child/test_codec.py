@@ -254,12 +254,15 @@ def test_what_is_no_message_is_refused(data):
 
 def test_whatever_is_raised_while_something_is_read_says_that_it_is_nothing():
     class Unusual(Exception):  # noqa: N818 - as libraries have them
-        pass
+        def __str__(self):
+            return self.args[0]
 
-    def other(*_):
-        raise Unusual("x")
+    def other(_, content, __):
+        raise Unusual(content)
 
     with pytest.raises(MalformedError, match="Unusual: x"):
+        Decoder(other).decode({"!other": "x"})
+    with pytest.raises(MalformedError, match="Unusual"):
         Decoder(other).decode({"!other": 1})
 
 
