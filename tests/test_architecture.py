@@ -59,6 +59,7 @@ BROAD_EXCEPTS = {
     "opto.runs.record",
     # Code that a model wrote, of which anything may come; and processes, which end with whatever ends the call.
     "opto.sandbox.candidate",
+    "opto.sandbox.child.codec",
     "opto.sandbox.child.spaces",
     "opto.sandbox.child.errors",
     "opto.sandbox.child.worker",

@@ -1,20 +1,20 @@
-"""What enters the sandbox with a candidate, and whether it could."""
+"""What stands against a candidate: whether all that it speaks of could enter the sandbox, and what is lost there."""
 
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType
+from itertools import islice
+from types import FunctionType
 from typing import Any
 
-from opto.sandbox.offering import check_found
+from opto.sandbox.child.codec import CannotCrossError, Encoder
+from opto.sandbox.child.words import is_among
 from opto.sandbox.program.losses import losses_in
-from opto.sandbox.program.written import closure_of
-from opto.sandbox.scope.glance import Glance
 from opto.sandbox.scope.scope import Scope
 
-__all__ = ["look", "lost", "scope_of", "space_of"]
+__all__ = ["look", "lost"]
 
-#: What finds names that stand nowhere in the text.
-_LOOK_UP = frozenset({"eval", "exec", "globals"})
 _MOST_NAMED = 4
+#: What the first items of a container do not tell, a call will.
+_MOST_LOOKED_AT = 100
 
 
 def look(
@@ -31,7 +31,7 @@ def look(
     Raises:
         SandboxTransferError: Something could not.
     """
-    scope = scope_of(source, like.__name__, like=like, owner=owner, hosts=hosts, adapt=adapt, encoder=Glance)
+    scope = Scope(source, like.__name__, like=like, owner=owner, hosts=hosts, adapt=adapt, encoder=_Glance)
     for name, value in arguments.items():
         scope.encode(name, value)
 
@@ -41,7 +41,7 @@ def lost(
 ) -> str | None:
     """Return what *source* changes of the program, in one sentence; None if that is nothing, or called outside."""
     found = losses_in(source, like, arguments, is_method=owner is not None)
-    found = [path for path in found if not any(host == path or host.startswith(f"{path}.") for host in hosts)]
+    found = [path for path in found if not is_among(hosts, path)]
     if not found:
         return None
     named = ", ".join(found[:_MOST_NAMED]) + (" and more" if len(found) > _MOST_NAMED else "")
@@ -51,42 +51,31 @@ def lost(
     )
 
 
-def scope_of(
-    source: str,
-    name: str,
-    *,
-    like: FunctionType | None,
-    owner: type | None,
-    hosts: Mapping[str, Any],
-    **settings: Any,
-) -> Scope:
-    """Return what *source* may use of the program, in the place of *like*. See `Scope` for the rest.
+class _Glance(Encoder):
+    """Looks at the first items of each container only. What it returns stands for nothing."""
 
-    Raises:
-        SandboxTransferError: Something of it cannot enter.
-    """
-    values: Mapping[str, Any] = like.__globals__ if like is not None else {}
-    free: Mapping[str, Any] = closure_of(like) if like is not None else {}
-    check_found(hosts, {**values, **free}, name)
-    return Scope(
-        source,
-        name,
-        values=values,
-        free=free,
-        hosts=hosts,
-        space=space_of(like),
-        like=like,
-        owner=owner,
-        # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.
-        looks_up=like is not None and _looks_up(like.__code__),
-        **settings,
-    )
+    most = _MOST_LOOKED_AT
 
+    def encode(self, value: Any, depth: int = 0) -> Any:
+        kind = type(value)
+        if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+            if value.dtype.kind == "O":
+                return self._items(value.ravel()[:_MOST_LOOKED_AT].tolist(), depth)
+            if value.dtype.hasobject:
+                raise CannotCrossError(f"a numpy array of {str(value.dtype)[:80]}")
+            return None
+        if kind in {bytes, bytearray, str}:
+            return None
+        return super().encode(value, depth)
 
-def _looks_up(code: CodeType) -> bool:
-    inner = (item for item in code.co_consts if isinstance(item, CodeType))
-    return not _LOOK_UP.isdisjoint(code.co_names) or any(map(_looks_up, inner))
+    def _items(self, values: Any, depth: int) -> Any:
+        return super()._items(values[:_MOST_LOOKED_AT], depth)
 
+    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+        return super()._dict(dict(islice(dict.items(value), _MOST_LOOKED_AT)), depth)
 
-def space_of(like: FunctionType | None) -> str:
-    return (like.__module__ if like is not None else None) or "candidate"
+    def pairs(self, value: dict[Any, Any], depth: int) -> list[Any]:
+        return super().pairs(dict(islice(dict.items(value), _MOST_LOOKED_AT)), depth)
+
+    def sequence(self, value: Any, depth: int) -> list[Any]:
+        return super().sequence(islice(value, _MOST_LOOKED_AT), depth)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from opto.callers import user_level
 from opto.errors import IsolationError, SourceError
-from opto.sandbox.borders import scope_of, space_of
 from opto.sandbox.candidate import ChildCandidate
 from opto.sandbox.child.codes import FILES, SECCOMP
 from opto.sandbox.failures import show_lines
@@ -25,6 +24,7 @@ from opto.sandbox.monty import MontyCandidate, find_monty
 from opto.sandbox.processes.zygote import Variant, Zygote
 from opto.sandbox.program.written import closure_of
 from opto.sandbox.renewing import RenewedCandidate
+from opto.sandbox.scope.scope import Scope
 
 __all__ = ["Level", "make", "prepare"]
 
@@ -102,21 +102,13 @@ def make(
     if level.variant is None:
         values: Mapping[str, Any] = {**like.__globals__, **closure_of(like)} if like is not None else {}
         return MontyCandidate(source, definition, limits=limits, hosts=hosts, values=values, printed=printed)
-    space = space_of(like)
-    main = Main(
-        source,
-        name,
-        qualname=like.__qualname__ if like is not None else name,
-        file=file,
-        owner=owner.__name__ if owner is not None else None,
-        space=space,
-        parameters=positional_names(definition),
-    )
+    qualname = like.__qualname__ if like is not None else name
+    main = Main(source, name, qualname, file, positional_names(definition))
     variant, births = level.variant, count()
 
     def made() -> ChildCandidate:
         with _refusing_what_does_not_compile():
-            scope = scope_of(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
+            scope = Scope(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
         told: Any = {"hosts": hosts, "extra": imports, "printed": printed}
         return ChildCandidate(main, scope, limits=limits, variant=variant, births=births, **told)
 

@@ -1,6 +1,7 @@
 """A function with the signature of a candidate's, which looks like it from outside and runs it in the sandbox."""
 
 import ast
+import copy
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any, Protocol
@@ -61,28 +62,16 @@ def forwarding(definition: Definition, engine: Engine, defaults: Mapping[str, An
     """
     args = definition.args
     leading, only = [*positional_names(definition)], [item.arg for item in args.kwonlyargs]
-    signature = [
-        f"{name}=None" if index >= len(leading) - len(args.defaults) else name for index, name in enumerate(leading)
-    ]
-    if args.posonlyargs:
-        signature.insert(len(args.posonlyargs), "/")
-    if args.vararg or only:
-        signature.append(f"*{args.vararg.arg if args.vararg else ''}")
-    signature += [
-        name if default is None else f"{name}=None" for name, default in zip(only, args.kw_defaults, strict=True)
-    ]
-    if args.kwarg:
-        signature.append(f"**{args.kwarg.arg}")
-    passed = f"[{', '.join(leading)}], {args.vararg.arg if args.vararg else '()'}"
-    named = ", ".join(f"{name!r}: {name}" for name in only)
-    passed += f", {{{named}{', ' if named else ''}{f'**{args.kwarg.arg}' if args.kwarg else ''}}}"
+    named = [*(f"{name!r}: {name}" for name in only), *([f"**{args.kwarg.arg}"] if args.kwarg else [])]
+    passed = f"[{', '.join(leading)}], {args.vararg.arg if args.vararg else '()'}, {{{', '.join(named)}}}"
     is_async = isinstance(definition, ast.AsyncFunctionDef)
     own = "_"
-    while any(name.startswith(own) for name in _all_names(definition)):
+    names = {definition.name, *(item.arg for item in ast.walk(args) if isinstance(item, ast.arg))}
+    while any(name.startswith(own) for name in names):
         own += "_"  # an argument is not called in place of the candidate
     body = f"{'await ' if is_async else ''}{own}call({passed})"
     body = f"for {own}item in {body}: yield {own}item" if is_generator(definition) else f"return {body}"
-    text = f"{'async ' * is_async}def {definition.name}({', '.join(signature)}):\n    {body}\n"
+    text = f"{'async ' * is_async}def {definition.name}({_signature(args)}):\n    {body}\n"
     space: dict[str, Any] = {
         f"{own}call": _Passing(engine, engine.acall if is_async else engine.__call__, leading, defaults)
     }
@@ -94,6 +83,17 @@ def forwarding(definition: Definition, engine: Engine, defaults: Mapping[str, An
     given = zip(only, args.kw_defaults, strict=True)
     made.__kwdefaults__ = {name: defaults.get(name, KEPT) for name, default in given if default is not None} or None
     return made
+
+
+def _signature(args: ast.arguments) -> str:
+    """Return *args* as they are written, with nothing that is computed."""
+    bare = copy.deepcopy(args)
+    bare.defaults = [ast.Constant(None) for _ in bare.defaults]
+    bare.kw_defaults = [default and ast.Constant(None) for default in bare.kw_defaults]
+    for part in ast.walk(bare):
+        if isinstance(part, ast.arg):
+            part.annotation = None
+    return ast.unparse(bare)
 
 
 class _Passing:
@@ -123,9 +123,3 @@ class _Passing:
     def __memo__(self) -> Any:
         # For whoever keeps results by what they were computed from.
         return self._engine.content
-
-
-def _all_names(definition: Definition) -> list[str]:
-    args = definition.args
-    given = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]
-    return [definition.name, *(item.arg for item in given)]

@@ -13,8 +13,6 @@ class Main(NamedTuple):
         name: Its name there.
         qualname: Its name with those of classes around it.
         file: What tracebacks call the text.
-        owner: The name of the class that it is a method of, or None.
-        space: The module that it belongs to.
         parameters: Names of its positional arguments.
     """
 
@@ -22,8 +20,6 @@ class Main(NamedTuple):
     name: str
     qualname: str
     file: str
-    owner: str | None
-    space: str
     parameters: tuple[str, ...]
 
     @property

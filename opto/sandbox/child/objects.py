@@ -12,7 +12,7 @@ from .graphs import Value, Writing, is_instance, named_member, readers
 from .held import held, plain_of
 from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, receive, started
 from .tables import READERS, write_table
-from .words import in_full, in_words
+from .words import in_full, in_words, is_among
 
 __all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
 
@@ -30,7 +30,7 @@ class Host:
 
     def __getattr__(self, name: str) -> "Host":
         path = f"{self._path}.{name}"
-        if any(item == path or item.startswith(f"{path}.") for item in self._offered):
+        if is_among(self._offered, path):
             return Host(path, self._offered, self._call)
         raise AttributeError(f"{path} is not offered to this function; what is: {', '.join(self._offered)}.")
 

@@ -16,6 +16,7 @@ from .receivers import Outside, Self
 
 __all__ = ["Spaces", "find_line", "frames_of"]
 
+_Entry = Mapping[str, Any]
 _MOST_FRAMES = 40
 _NOTHING: Any = object()
 
@@ -36,9 +37,23 @@ class Spaces:
         self._objects, self._harmless = objects, harmless
         self._spaces: dict[str, dict[str, Any]] = {}
         self._builtins: dict[str, Any] = {}
-        self._functions: dict[str, Any] = {}  # those that have attributes, by what the other side calls them
+        self._functions: dict[str, Any] = {}  # by what the other side calls them
+        decoder = Decoder(objects.read)
+        self._makers: dict[str, Callable[[_Entry], Any]] = {
+            "import": lambda entry: found(entry["module"], entry["name"]),
+            "value": lambda entry: decoder.decode(entry["value"]),
+            "host": lambda entry: objects.host(entry["key"]),
+            "outside": lambda entry: Outside(entry["why"]),
+            "same": lambda entry: self._space(entry["of"]).get(entry["name"], _NOTHING),
+            "later": self._later,
+            "source": self._of_source,
+            "property": self._property,
+            "class": lambda entry: objects.class_for(entry, self._space(entry["space"])["__name__"], decoder),
+            "inside": lambda entry: vars(objects.known[entry["of"]])[entry["name"]],
+            "stand-in": lambda entry: stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"])),
+        }
 
-    def load(self, scope: Mapping[str, Any], decoder: Decoder, begin: Callable[[], None] | None) -> FunctionType:
+    def load(self, scope: Mapping[str, Any], begin: Callable[[], None] | None) -> FunctionType:
         """Define the candidate and what it uses; *begin* is called before anything of it runs."""
         self._objects.offered = tuple(scope["hosts"])
         self._builtins = guarded_builtins(self._harmless | {*scope["imports"]}, frozenset(scope["banned"]))
@@ -46,7 +61,7 @@ class Spaces:
         sys.meta_path.insert(0, Locations(scope["places"]))
         if begin is not None:
             begin()
-        self.define(scope["entries"], decoder)
+        self.define(scope["entries"])
         for name, seed in scope["seeds"].items():
             __import__(name)
             sys.modules[name].seed(seed)
@@ -55,7 +70,7 @@ class Spaces:
         tree = ast.parse(main["source"], main["file"])
         tree.body = [item for item in tree.body if not _is_main_block(item)]
         without_decorators(tree, main["name"])
-        self.function = self._made(tree, main, decoder)
+        self.function = self._run(tree, main)
         if not isinstance(self.function, FunctionType):
             raise TypeError(f"{main['name']} is no function once the code has run.")
         self.function.__qualname__ = main["qualname"]
@@ -63,20 +78,19 @@ class Spaces:
             self._objects.put(main["class"], main["name"], _as(main["put_as"], self.function))
         return self.function
 
-    def define(self, entries: Iterable[Mapping[str, Any]], decoder: Decoder) -> None:
-        """Put names into their namespaces."""
+    def define(self, entries: Iterable[_Entry]) -> None:
+        """Make what *entries* tell, and put it into its place: a namespace, a class, a function or one's variables."""
         for entry in entries:
-            if entry["do"] == "cell":
-                self._assign(entry["name"], decoder.decode(entry["value"]))
-                continue
             try:
-                value = self._value(entry, decoder)
+                value = self._made(entry)
             except Exception as error:
                 if not entry.get("is_optional"):
                     raise
                 value = Outside(f"{entry.get('member', entry.get('as'))} could not be made: {error}")
-            if entry["do"] == "state":
-                setattr(self._functions[entry["of"]], entry["member"], value)
+            if "cell" in entry:
+                self._assign(entry["cell"], value)
+            elif "attribute" in entry:
+                self._set_attribute(entry, value)
             elif "member" in entry:
                 self._objects.put(entry["put"], entry["member"], value)
             elif "as" in entry and value is not _NOTHING:
@@ -90,49 +104,36 @@ class Spaces:
         if name in names:
             self.function.__closure__[names.index(name)].cell_contents = value
 
-    def _value(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
-        match entry["do"]:
-            case "import":
-                return found(entry["module"], entry["name"])
-            case "value" | "state":
-                return decoder.decode(entry["value"])
-            case "host":
-                return self._objects.host(entry["key"])
-            case "same":
-                return self._space(entry["of"]).get(entry["name"], _NOTHING)
-            case "logger":
-                return found("logging", "getLogger")(entry["name"])
-            case "outside" | "class" | "property" | "inside" | "later":
-                return self._part(entry, decoder)
-            case "stand-in":
-                return stand_in(entry["kind"], entry["name"], decoder.decode(entry["members"]))
-            case _:
-                self.files.add(entry["file"])
-                tree = ast.parse(entry["source"], entry["file"])
-                ast.increment_lineno(tree, entry["line"])
-                return self._made(tree, entry, decoder)
+    def _set_attribute(self, entry: _Entry, value: Any) -> None:
+        """Give a function an attribute, unless it could not be made, or has made one itself that cannot enter."""
+        if "member" in entry:
+            member = vars(self._objects.known[entry["put"]]).get(entry["member"])
+            function = getattr(member, "__func__", member)
+        else:
+            function = self._functions.get(entry["of"])
+        name = entry["attribute"]
+        if isinstance(function, FunctionType) and not (isinstance(value, Outside) and hasattr(function, name)):
+            setattr(function, name, value)
 
-    def _part(self, entry: Mapping[str, Any], decoder: Decoder) -> Any:
-        match entry["do"]:
-            case "class":
-                return self._objects.class_for(entry, self._space(entry["space"])["__name__"], decoder)
-            case "property":
-                functions = (entry[part] for part in ("get", "set", "delete"))
-                return property(*(item and self._value(item, decoder) for item in functions))
-            case "later":
-                return self._later(entry["of"])
-            case "inside":
-                return vars(self._objects.known[entry["of"]])[entry["name"]]
-            case _:
-                return Outside(entry["why"])
+    def _made(self, entry: _Entry) -> Any:
+        return self._makers[entry["do"]](entry)
 
-    def _later(self, number: str) -> Any:
-        """Return what calls the function *number*, which is made of what asks for this."""
+    def _property(self, entry: _Entry) -> property:
+        return property(*(entry[part] and self._made(entry[part]) for part in ("get", "set", "delete")))
+
+    def _later(self, entry: _Entry) -> Any:
+        """Return what calls a function that is made of what asks for this."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._functions[number](*args, **kwargs)
+            return self._functions[entry["of"]](*args, **kwargs)
 
         return call
+
+    def _of_source(self, entry: _Entry) -> Any:
+        self.files.add(entry["file"])
+        tree = ast.parse(entry["source"], entry["file"])
+        ast.increment_lineno(tree, entry["line"])
+        return self._run(tree, entry)
 
     def _space(self, key: str) -> dict[str, Any]:
         space = self._spaces.get(key)
@@ -144,7 +145,7 @@ class Spaces:
             space.update(__builtins__=self._builtins, __package__=key.rpartition(".")[0], __Self__=Self)
         return space
 
-    def _made(self, tree: ast.Module, entry: Mapping[str, Any], decoder: Decoder) -> Any:
+    def _run(self, tree: ast.Module, entry: _Entry) -> Any:
         """Run *tree* in the body of a function, and return what it calls by the name in *entry*.
 
         The arguments of the function are the closure variables of the original. A class around it makes private names
@@ -152,17 +153,22 @@ class Spaces:
         """
         self.needs_loop = self.needs_loop or _asks_for_loop(entry["source"], tree)
         given = {**entry["free"], **put_names(tree, entry["name"], entry.get("defaults", {}))}
-        free = {name: self._value(item, decoder) for name, item in given.items()}
+        free = {name: self._made(item) for name, item in given.items()}
         if entry.get("class") is not None:
             free["__class__"] = self._objects.known[entry["class"]]  # for super()
-        around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
-        make = around.body[0].body[0]  # type: ignore[attr-defined]
+        around: Any = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
+        make = around.body[0].body[0]
         make.body = [
             *(item for item in tree.body if not isinstance(item, ast.ImportFrom) or item.module != "__future__"),
             *ast.parse(f"return {entry['name']}, locals()").body,
         ]
         flags = __future__.annotations.compiler_flag
-        code = compile(ast.fix_missing_locations(around), entry["file"], "exec", flags, dont_inherit=True)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(3 * limit)  # as much as there is for a text, which is no tree any more
+        try:
+            code = compile(around, entry["file"], "exec", flags, dont_inherit=True)
+        finally:
+            sys.setrecursionlimit(limit)
         outside: dict[str, Any] = {}
         exec(code, self._space(entry["space"]), outside)  # noqa: S102 - it is what all of this is for
         made, names = vars(outside.popitem()[1])["make"](**free)

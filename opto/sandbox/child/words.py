@@ -1,6 +1,8 @@
 """What classes are called where something is said of their instances, and what attributes are called."""
 
-__all__ = ["OWN", "in_full", "in_words", "is_asked_for", "mangled"]
+from collections.abc import Iterable
+
+__all__ = ["OWN", "in_full", "in_words", "is_among", "is_asked_for", "mangled"]
 
 #: How the names begin of what this library notes on objects for itself.
 OWN = "_opto_"
@@ -24,6 +26,11 @@ def in_full(kind: type) -> str:
 def is_asked_for(name: str) -> bool:
     """True if whoever copies, pickles or looks at an object asks it for *name*, before its class."""
     return name[:2] == "__" == name[-2:] or name.startswith(OWN)
+
+
+def is_among(offered: Iterable[str], path: str) -> bool:
+    """True if what goes by *path* is among what is *offered*, or something in it."""
+    return any(item == path or item.startswith(f"{path}.") for item in offered)
 
 
 def mangled(name: str, owner: str) -> str:

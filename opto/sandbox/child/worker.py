@@ -100,7 +100,7 @@ class Worker:
 
     def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._is_reading = False
-        function = self._spaces.load(message["scope"], self._decoder, self._begin)
+        function = self._spaces.load(message["scope"], self._begin)
         forms = {}
         for name, value in defaults_of(function).items():
             try:
@@ -110,7 +110,7 @@ class Worker:
         return {"ok": None, "defaults": forms, "doc": str(function.__doc__ or "")[:_LONGEST_TEXT]}
 
     def _call(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        self._spaces.define(message.get("classes", ()), self._decoder)
+        self._spaces.define(message.get("classes", ()))
         self._objects.begin()
         self._of_hosts.clear()
         decode = self._decoder.value
@@ -139,7 +139,7 @@ class Worker:
             forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
-            self._spaces.define(reply.get("classes", ()), self._decoder)
+            self._spaces.define(reply.get("classes", ()))
         if "error" in reply:
             kind = getattr(builtins, reply["error"]["type"], RuntimeError)
             try:

@@ -25,7 +25,8 @@ class Names(NamedTuple):
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
     modules = (*dict.fromkeys(_modules(tree)),)
-    top = symtable.symtable(ast.unparse(_Unannotated().visit(tree)), "<names>", "exec")
+    _simplify(tree)
+    top = symtable.symtable(ast.unparse(tree), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
     return Names((*free,), modules, _paths(tree))
@@ -33,7 +34,19 @@ def names_in(tree: ast.Module) -> Names:
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
     """Return the names that *tree* uses when it is run, not only when functions in it are called."""
-    return frozenset(part.id for part in _run_at_once(tree) if isinstance(part, ast.Name))
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ast.Name):
+            found.add(part.id)
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += [*part.args.defaults, *filter(None, part.args.kw_defaults), *getattr(part, "decorator_list", ())]
+        elif isinstance(part, ast.AnnAssign):
+            waiting += filter(None, [part.value])
+        else:
+            waiting += ast.iter_child_nodes(part)
+    return frozenset(found)
 
 
 def names_annotated(tree: ast.Module) -> frozenset[str]:
@@ -70,21 +83,6 @@ def _paths(tree: ast.AST) -> tuple[str, ...]:
     return (*dict.fromkeys(path for path in found if path is not None),)
 
 
-def _run_at_once(tree: ast.AST) -> Iterator[ast.AST]:
-    for part in ast.iter_child_nodes(tree):
-        yield part
-        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-            for item in (*part.decorator_list, *part.args.defaults, *filter(None, part.args.kw_defaults)):
-                yield item
-                yield from _run_at_once(item)
-        elif isinstance(part, ast.AnnAssign):
-            if part.value is not None:
-                yield part.value
-                yield from _run_at_once(part.value)
-        elif not isinstance(part, ast.Lambda):
-            yield from _run_at_once(part)
-
-
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
     for symbol in table.get_symbols():
         if symbol.is_declared_global() or (symbol.is_referenced() and (is_top or symbol.is_global())):
@@ -101,23 +99,14 @@ def _modules(tree: ast.AST) -> Iterator[str]:
             yield part.module
 
 
-class _Unannotated(ast.NodeTransformer):
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
-        # Of the function around it, which may be one that is not in the text.
-        return ast.copy_location(ast.Global(node.names), node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+def _simplify(tree: ast.AST) -> None:
+    """Take the annotations off *tree*, and what would need a function around it."""
+    for part in ast.walk(tree):  # which needs no deeper stack where there is a long chain of `elif`
+        if isinstance(part, ast.arg):
+            part.annotation = None
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            part.returns = None
+        elif isinstance(part, ast.AnnAssign):
+            part.annotation = ast.Constant(None)
+        elif isinstance(part, ast.Nonlocal):
+            part.__class__ = ast.Global  # type: ignore[assignment]  # the variable may be one around the text

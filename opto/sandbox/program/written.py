@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import EnumMeta
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from opto.sandbox.child.functions import is_set
@@ -13,23 +13,25 @@ __all__ = [
     "PROPERTIES",
     "closure_of",
     "closures_in",
-    "depth_of",
     "function_in",
     "is_installed",
     "is_made_by_parts",
     "is_of_program",
     "lines_above",
+    "looks_up",
     "stand_in_for",
+    "wrappings",
 ]
 
 _LIBRARY = __name__.partition(".")[0]
 #: Of a type: it was made by a class statement, or as one is made.
 _MADE_BY_PYTHON = 1 << 9
+_LOOK_UP = frozenset({"eval", "exec", "globals"})
 #: What turns functions in the body of a class into something else, by what it makes of them.
 PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
 
-def depth_of(value: Any) -> int:
+def wrappings(value: Any) -> int:
     """Return how many decorators say that they are around the function that *value* is in the end."""
     depth = 0
     while hasattr(value, "__wrapped__"):
@@ -59,6 +61,12 @@ def is_of_program(kind: type) -> bool:
     """True if *kind* is a class that somebody wrote for this program, or for another that it is made of."""
     module = sys.modules.get(kind.__module__.partition(".")[0])
     return bool(kind.__flags__ & _MADE_BY_PYTHON) and not is_installed(module)
+
+
+def looks_up(code: CodeType) -> bool:
+    """True if *code* speaks of what finds names that stand nowhere in the text."""
+    inner = (item for item in code.co_consts if isinstance(item, CodeType))
+    return not _LOOK_UP.isdisjoint(code.co_names) or any(map(looks_up, inner))
 
 
 class _Closure(Mapping[str, Any]):

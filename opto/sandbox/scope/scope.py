@@ -1,16 +1,18 @@
 """What a candidate needs of the user's program, as text and plain data: resolved once, and sent to each child."""
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
 from opto.sandbox.child.definitions import without_decorators
+from opto.sandbox.offering import check_found
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import called_in, names_in
 from opto.sandbox.program.texts import Text
+from opto.sandbox.program.written import closure_of, looks_up
 from opto.sandbox.scope.advice import GENERAL
 from opto.sandbox.scope.receivers import Receivers
 from opto.sandbox.scope.sources import Place, Sources
@@ -36,15 +38,14 @@ class Scope:
     Args:
         source: The text.
         name: The function in it.
-        values: What global names stand for there.
-        free: What closure variables stand for.
-        space: The module that they belong to.
         hosts: What is called outside, by name.
-        like: The function whose place it takes.
+        like: The function whose place it takes: names stand for what they stand for there.
         owner: The class that it is a method of.
         adapt: Maps each value of the program before it is looked at.
-        looks_up: True if plain data is found by names that stand nowhere in the text, too.
         encoder: The class that turns arguments into forms.
+
+    Raises:
+        SandboxTransferError: Something of it cannot enter.
     """
 
     def __init__(
@@ -52,16 +53,16 @@ class Scope:
         source: str,
         name: str,
         *,
-        values: Mapping[str, Any],
-        free: Mapping[str, Any],
-        space: str,
-        hosts: Collection[str],
-        like: FunctionType | None = None,
-        owner: type | None = None,
-        adapt: Callable[[Any], Any] | None = None,
-        looks_up: bool = False,
+        hosts: Mapping[str, Callable[..., Any] | None],
+        like: FunctionType | None,
+        owner: type | None,
+        adapt: Callable[[Any], Any] | None,
         encoder: type[Encoder] = Encoder,
     ) -> None:
+        values: Mapping[str, Any] = like.__globals__ if like is not None else {}
+        free: Mapping[str, Any] = closure_of(like) if like is not None else {}
+        space = (like.__module__ if like is not None else None) or "candidate"
+        check_found(hosts, {**values, **free}, name)
         tree = ast.parse(source)
         without_decorators(tree, name)
         called = called_in(tree)
@@ -79,15 +80,16 @@ class Scope:
         for item in names.free:
             if item in free and item != "__class__":
                 entry = inner[item] = sources.named(item, free, "", place)
-                change = {"do": "cell", "name": item, "value": entry.get("value")}
+                change = {"do": "value", "cell": item, "value": entry.get("value")}
                 sources.data.watch(("", item), free, entry, change)
         sources.bring(names, place)
-        if looks_up:
+        # Only if the user's own code does so: otherwise a candidate would find what nobody meant it to see.
+        if like is not None and looks_up(like.__code__):
             plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
             sources.bring(names._replace(free=(*plain,)), place, needed=())
         sources.data.settle()
         self._known = len(self.entries)
-        self.main: dict[str, Any] = {"free": inner, "defaults": defaults, **self._receivers.main}
+        self.main: dict[str, Any] = {"space": space, "free": inner, "defaults": defaults, **self._receivers.main}
 
     @property
     def is_current(self) -> bool:

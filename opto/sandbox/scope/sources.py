@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
-from opto.sandbox.child.words import in_words
+from opto.sandbox.child.words import in_words, is_among
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.program.rewritten import Rewritten
-from opto.sandbox.program.states import state_of_class, state_of_function
 from opto.sandbox.program.texts import (
     NoTextError,
     Text,
@@ -27,14 +26,14 @@ from opto.sandbox.program.texts import (
 from opto.sandbox.program.written import (
     closure_of,
     closures_in,
-    depth_of,
     is_installed,
     is_made_by_parts,
     stand_in_for,
+    wrappings,
 )
-from opto.sandbox.scope.advice import GENERAL, advised
+from opto.sandbox.scope.advice import GENERAL, advised, not_entering
 from opto.sandbox.scope.values import Values
-from opto.sandbox.scope.watched import Data, not_entering
+from opto.sandbox.scope.watched import Data
 
 __all__ = ["Place", "Sources"]
 
@@ -99,7 +98,7 @@ class Sources:
 
     def is_host(self, path: str) -> bool:
         """True if what goes by *path* is called outside, or something in it."""
-        return any(host == path or host.startswith(f"{path}.") for host in self.hosts)
+        return is_among(self.hosts, path)
 
     def bring(self, names: Names, place: Place, *, needed: Collection[str] | None = None) -> None:
         """Add entries for the global names among *names*.
@@ -174,7 +173,7 @@ class Sources:
                 return self.class_(value)
             inner = value if text is None and is_own_text(value) else inspect.unwrap(value)
             if isinstance(inner, FunctionType) and not hasattr(value, "registry"):
-                kept = depth_of(value) if value is not given else None
+                kept = wrappings(value) if value is not given else None
                 if inner is given and inner.__name__ == inner.__code__.co_name:
                     kept = 0  # its decorators gave it back: what they have done besides is done
                 return self._function((space, name), given, inner, kept=kept, text=text)
@@ -225,7 +224,7 @@ class Sources:
         finally:
             del self._open[id(given)]
         entry["id"] = number
-        self.data.hold({"do": "state", "of": number}, getattr(given, "__dict__", {}), state_of_function(given))
+        self.data.hold_function(given, number, {"of": number})
         if not is_at_home or home == asked:
             return entry
         self.entries.append({**entry, "as": home[1], "into": home[0]})
@@ -350,7 +349,7 @@ class Sources:
         self.entries += [{**member, "put": key} for member in members]
         if entry["do"] in {"source", "inside"}:
             self._of_source.add(key)
-            self.data.hold({"do": "value", "put": key}, vars(kind), state_of_class(kind))
+            self.data.hold_class(kind, key)
             for inner in classes_in(kind):
                 self.class_(inner)
 

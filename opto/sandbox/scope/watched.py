@@ -3,11 +3,10 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, dumps
 from opto.sandbox.child.receivers import LARGE, SCALARS
-from opto.sandbox.program.states import is_data
-from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.program.states import is_data, state_of_class, state_of_function
+from opto.sandbox.scope.advice import not_entering
 from opto.sandbox.scope.values import Values
 
 __all__ = ["Data", "Watched"]
@@ -77,21 +76,36 @@ class Data:
     def __init__(self, adapt: Callable[[Any], Any], values: Values, entries: list[_Entry]) -> None:
         self.watched: dict[tuple[str, str], Watched] = {}
         self._adapt, self._values, self._entries = adapt, values, entries
-        self._states: list[tuple[_Entry, Mapping[str, Any], str]] = []
+        self._states: list[tuple[_Entry, Mapping[str, Any], tuple[str, str]]] = []
 
     def watch(self, key: tuple[str, str], values: Mapping[str, Any], *entries: _Entry) -> None:
         """Look at each call what *values* have under the name in *key*, if that is data, which *entries* hold."""
         if entries[0]["do"] == "value":
             self.watched[key] = Watched(values, key[1], entries)
 
-    def hold(self, entry: _Entry, values: Mapping[str, Any], names: Collection[str]) -> None:
-        """Have what *values* have under *names* sent by entries like *entry*, after all else."""
-        self._states += [({**entry, "member": name}, values, name) for name in names]
+    def hold_class(self, kind: type, key: str) -> None:
+        """Have the data among the attributes of a class, which has *key*, sent after all else."""
+        self._hold(vars(kind), state_of_class(kind), key, {"put": key}, "member")
+        for name in vars(kind):
+            self.hold_method(kind, name, key)
+
+    def hold_method(self, kind: type, name: str, key: str) -> None:
+        """Have the attributes of the method *name* of a class sent after all else."""
+        member = vars(kind)[name]
+        self.hold_function(getattr(member, "__func__", member), f"{key}.{name}", {"put": key, "member": name})
+
+    def hold_function(self, function: Any, key: str, entry: _Entry) -> None:
+        """Have the attributes of a function sent after all else, by entries like *entry*."""
+        self._hold(getattr(function, "__dict__", {}), state_of_function(function), key, entry, "attribute")
+
+    def _hold(self, values: Mapping[str, Any], names: Collection[str], key: str, entry: _Entry, what: str) -> None:
+        self._states += [({"do": "value", **entry, what: name}, values, (key, name)) for name in names]
 
     def settle(self) -> None:
         """Add the data that functions and classes hold. It may speak of any of them, so this comes after them all."""
         while self._states:
-            entry, values, name = self._states.pop(0)
+            entry, values, key = self._states.pop(0)
+            name = key[1]
             value = values.get(name)
             if not is_data(self._adapt(value)):
                 continue
@@ -99,15 +113,14 @@ class Data:
             try:
                 form = self._values.form(value)
             except CannotCrossError as error:
-                if entry["do"] == "value":
+                if "attribute" not in entry:
                     continue  # a class has what its source makes
                 form = _outside(name, error)
             for brought in self._entries[count:]:
                 brought["is_optional"] = True
             entry = {**entry, "value": form}
             self._entries.append(entry)
-            key = f"{entry.get('put') or entry['of']}"
-            self.watched[key, name] = Watched(values, name, (entry,), is_optional=True)
+            self.watched[key] = Watched(values, name, (entry,), is_optional=True)
 
     def look_again(self, what: str) -> None:
         """Note which of them have another value now. *what* uses them.
@@ -127,11 +140,6 @@ class Data:
                     form = _outside(item.name, error)
                 item.note(value, form)
         self.settle()
-
-
-def not_entering(what: str, name: str, error: CannotCrossError) -> SandboxTransferError:
-    """Return the error for data that *what* calls *name*."""
-    return SandboxTransferError(f"{what}() uses {name}, {error.what}, which cannot enter the sandbox.", mend=GENERAL)
 
 
 def _outside(name: str, error: CannotCrossError) -> Any:

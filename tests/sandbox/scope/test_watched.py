@@ -1,0 +1,56 @@
+"""Data that functions and methods hold as attributes: sent, and sent again once it is another value."""
+
+import functools
+import threading
+
+import pytest
+
+from opto.sandbox import Sandbox
+
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+
+def counted(function):
+    @functools.wraps(function)
+    def wrapped(*args):
+        wrapped.calls += 1
+        with wrapped.lock:
+            return function(*args)
+
+    wrapped.calls, wrapped.lock = 0, threading.Lock()
+    return wrapped
+
+
+class Machine:
+    @counted
+    def work(self):
+        return self.work.calls, Machine.scale.by
+
+    @staticmethod
+    def scale(x):
+        return x * Machine.scale.by
+
+    def act(self, x):
+        return x
+
+
+def original(x):
+    return x
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return Sandbox()
+
+
+@pytest.mark.parametrize("kind", ["of its own class", "another one"])
+def test_attributes_of_methods_are_those_of_the_program(sandbox, monkeypatch, kind):
+    monkeypatch.setattr(Machine.work, "calls", 4)
+    monkeypatch.setattr(Machine.scale, "by", 2, raising=False)
+    source, owner, like = "def act(self, x):\n    return x.work(), Machine.scale(3)\n", Machine, Machine.act
+    if kind == "another one":
+        source, owner, like = "def original(y, x):\n    return x.work(), Machine.scale(3)\n", None, original
+    with sandbox.load(source, like=like, owner=owner) as candidate:
+        assert candidate(Machine(), Machine()) == ((5, 2), 6)
+        monkeypatch.setattr(Machine.scale, "by", 10)
+        assert candidate(Machine(), Machine())[1] == 30
