@@ -111,8 +111,8 @@ class Receivers:
         forms: dict[str, Any] = {}
         missing: dict[str, str] = {}
         named = [id(state[name]) for name in needs.names if name in state]
-        for name in (*needs.names, *state) if needs.is_whole else needs.names:
-            if name in forms or self._sources.is_host(f"{path}.{name}"):
+        for name in dict.fromkeys((*needs.names, *(state if needs.is_whole else ()))):
+            if self._sources.is_host(f"{path}.{name}"):
                 continue
             value = state.get(name, _NOTHING)
             if value is _NOTHING and name in needs.asked:

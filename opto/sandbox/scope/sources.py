@@ -26,9 +26,9 @@ from opto.sandbox.program.texts import (
 from opto.sandbox.program.written import (
     closure_of,
     closures_in,
+    data_of_class,
     is_installed,
     is_made_by_parts,
-    stand_in_for,
     wrappings,
 )
 from opto.sandbox.scope.advice import GENERAL, advised, not_entering
@@ -375,13 +375,14 @@ class Sources:
         try:
             yield self.source(kind, closures_in(kind), kind.__module__)
         except SandboxTransferError as error:
+            data = data_of_class(kind)
+            if data is None:
+                raise
             try:
-                stand_in = stand_in_for(kind, self.values)
+                members = self.values.form(data[1])
             except CannotCrossError:  # a default value
                 raise error from None
-            if stand_in is None:
-                raise
-            yield stand_in
+            yield {"do": "stand-in", "kind": data[0], "name": kind.__name__, "members": members}
             for name in (name for name, _ in methods_of(kind) if name != "__del__"):
                 yield {"do": "outside", "why": f"{kind.__name__}.{name} stays outside: {error.problem}", "member": name}
 

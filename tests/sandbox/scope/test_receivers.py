@@ -1,5 +1,6 @@
 """A method finds its object's attributes and methods; what is an object of that kind in there is found the same way."""
 
+import argparse
 import enum
 import logging
 import threading
@@ -349,11 +350,34 @@ class Walker:
         return 3
 
 
+class Far:
+    def __init__(self):
+        self.n = 4
+
+    def far(self):
+        return self.n
+
+
+class Near:
+    def __init__(self):
+        self.inner, self.call, self.k = Far(), self.near, 2
+
+    def near(self):
+        return self.k
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["inner"], name)
+
+    def act(self, x):
+        return x
+
+
 @pytest.mark.parametrize(
     ("receiver", "source", "expected"),
     [
         (Color.RED, "def act(self, x):\n    return [self is Color.RED, self.value]\n", [True, 1]),
         (Spot(2), "def act(self, x):\n    return [self == (2,), self._replace(left=x).left]\n", [True, 1]),
+        (Near(), "def act(self, x):\n    return [self.call(), self.far()]\n", [2, 4]),
         (Walker(), "def act(this, x):\n    return this.steps()\n", 3),
     ],
 )
@@ -375,6 +399,20 @@ class Shelf:
 def test_the_argument_of_a_static_method_is_a_value(sandbox):
     with sandbox.load("def act(other):\n    return other\n", like=Shelf.act, owner=Shelf) as candidate:
         assert vars(candidate(Shelf())) == {"size": 2}
+
+
+class Parser(argparse.ArgumentParser):
+    def act(self, x):
+        return x
+
+
+def test_methods_of_classes_that_stay_outside_are_said_to_be_there(sandbox):
+    says = "uses self.parse_args, a method that stays outside with its class, which cannot enter the sandbox"
+    with (
+        sandbox.load("def act(self, x):\n    return self.parse_args(x)\n", like=Parser.act, owner=Parser) as candidate,
+        pytest.raises(SandboxTransferError, match=says),
+    ):
+        candidate(Parser(), [])
 
 
 @model
