@@ -52,7 +52,7 @@ class Confined:
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
         with _unread():
-            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, printed=_print)
+            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, **_STREAMS)
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
@@ -141,6 +141,14 @@ def _print(text: str) -> None:
     """Print what a candidate printed, where the program prints."""
     if sys.stdout is not None:  # where there is nothing to print to, `print` does nothing, either
         sys.stdout.write(text)
+
+
+def _print_error(text: str) -> None:
+    if sys.stderr is not None:  # as above
+        sys.stderr.write(text)
+
+
+_STREAMS: Any = {"printed": _print, "printed_errors": _print_error}
 
 
 def sandbox_for(definition: Definition) -> Sandbox:
