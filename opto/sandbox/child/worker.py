@@ -93,10 +93,8 @@ class Worker:
         _limit_time(message["seconds"] + seconds_to_read(self._size))
         try:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
-        except:  # noqa: E722 - anything may come out of code that somebody else wrote, and see above
+        except BaseException as error:  # anything may come out of code that somebody else wrote
             lost = self._mend_names()
-            error = sys.exception()
-            assert error is not None
             if isinstance(error, MemoryError):
                 if self._is_reading:
                     raise
@@ -106,7 +104,6 @@ class Worker:
                 answer = {"error": self._errors.describe(_broken(lost))}
             else:
                 self._names.update(lost)
-            del error
         answer["n"] = message["n"]
         if text := self._output.text():
             answer["out"] = text
