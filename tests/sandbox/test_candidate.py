@@ -515,11 +515,14 @@ def test_a_candidate_sees_none_of_its_settings(sandbox):
 )
 def test_who_breaks_the_names_of_python_is_told_so(sandbox, change):
     for result in ("1", "[1, 'text', {}]"):
-        source = f"import builtins\ndef f(breaks):\n    if breaks:\n        {change}\n    return {result}\n"
+        body = f"    print('so far')\n    if breaks:\n        {change}\n    return {result}\n"
+        source = f"import builtins\ndef f(breaks):\n{body}"
         with sandbox.load(source) as candidate:
             with pytest.raises(SandboxForbiddenError, match=r"it changed builtins\.\w+.*, which Python itself needs"):
                 candidate(True)
+            assert candidate.output == "so far\n"
             assert candidate(False)
+            assert candidate.output == "so far\n"
 
 
 def test_names_of_python_may_mean_something_else_to_who_can_live_with_it(sandbox):

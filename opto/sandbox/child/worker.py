@@ -84,7 +84,8 @@ class Worker:
                     lost = self._mend_names()
                     if not lost:
                         raise
-                    self._send({"n": self._number, "error": self._errors.describe(_broken(lost))})
+                    said = {"n": self._number, "out": self._output.text()}
+                    self._send({**said, "error": self._errors.describe(_broken(lost))})
         except MemoryError:  # arguments or a result that are too large to be read or written
             os._exit(TOO_LARGE if self._is_reading else OUT_OF_MEMORY)
 
