@@ -209,7 +209,7 @@ class Sources:
             return {"do": "later", "of": self._open[id(given)]}
         if is_at_home and home in self._done and home != asked:
             return same
-        if is_at_home or home == asked:
+        if is_at_home:
             self._done.add(home)
         number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self.entries)}"
         try:

@@ -1,0 +1,53 @@
+"""Functions and classes of the program are made once, in the module that they stand in, whoever speaks of them."""
+
+import sys
+
+import pytest
+
+from opto.sandbox import Sandbox
+
+pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
+
+TEXTS = {
+    "shared_words": "def clean(text):\n    return text.strip()\n",
+    "first_words": "from shared_words import clean\ndef get():\n    return clean\n",
+    "second_words": "from shared_words import clean as other\ndef get():\n    return other\n",
+    "words": "import first_words, second_words\nfrom first_words import get\nfrom second_words import get as get_other\n"
+    "def clean(text):\n    return 'top'\n"
+    "def make():\n    def clean(text):\n        return 'within'\n    return clean\n"
+    "made = make()\n"
+    "class Kind:\n    name = 'top'\n"
+    "def make_kind():\n    class Kind:\n        name = 'within'\n    return Kind\n"
+    "Made = make_kind()\n"
+    "def original(x):\n    return x\n",
+}
+
+
+@pytest.fixture
+def like(tmp_path, monkeypatch):
+    for name, text in TEXTS.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    import words
+
+    yield words.original
+    for name in TEXTS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("[get() is get_other(), get()(x)]", [True, "a"]),
+        ("[clean(x), made(x)]", ["top", "within"]),
+        ("[made(x), clean(x)]", ["within", "top"]),
+        ("[Kind().name, Made().name]", ["top", "within"]),
+        ("[Made().name, Kind().name]", ["within", "top"]),
+        ("[get()(x), clean(x), made(x)]", ["a", "top", "within"]),
+    ],
+)
+def test_they_are_those_that_their_names_stand_for(like, expression, expected):
+    source = f"def original(x):\n    return {expression}\n"
+    with Sandbox("child").load(source, like=like) as candidate:
+        assert candidate(" a ") == expected
