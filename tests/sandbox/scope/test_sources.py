@@ -12,7 +12,7 @@ TEXTS = {
     "shared_words": "def clean(text):\n    return text.strip()\n",
     "first_words": "from shared_words import clean\ndef get():\n    return clean\n",
     "second_words": "from shared_words import clean as other\ndef get():\n    return other\n",
-    "words": "import first_words, second_words\nfrom first_words import get\nfrom second_words import get as get_other\n"
+    "words": "from first_words import get\nfrom second_words import get as get_other\n"
     "def clean(text):\n    return 'top'\n"
     "def make():\n    def clean(text):\n        return 'within'\n    return clean\n"
     "made = make()\n"
