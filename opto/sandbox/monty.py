@@ -15,7 +15,8 @@ from opto.errors import (
     SourceError,
 )
 from opto.sandbox import failures
-from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, MalformedError, dumps
+from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, MalformedError, dumps, loads
+from opto.sandbox.child.words import with_article
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.limits import Limits
 from opto.sandbox.offering import functions_named
@@ -23,8 +24,46 @@ from opto.sandbox.outcomes import calls_itself, made_by, serving
 
 __all__ = ["MontyCandidate", "find_monty"]
 
-#: What the first snippet of a session is called in its frames.
-_FIRST = "<python-input-0>"
+#: What the second snippet of a session, the candidate, is called in its frames.
+_SECOND = "<python-input-1>"
+
+#: The first: what monty has no value for outside leaves as a text that shows it, so that it is looked for inside. The
+#: names that it uses are its own, whatever the candidate gives them to.
+_LOOK = """
+def opto_looked_at(
+    value,
+    leave=frozenset(('NoneType', 'bool', 'int', 'float', 'str', 'bytes', 'complex', 'ellipsis', 'NotImplementedType',
+                     'date', 'datetime', 'time', 'timedelta', 'timezone', 'Decimal', 'Fraction', 'UUID', 'PosixPath',
+                     'PurePosixPath')),
+    bases=(list, tuple, set, frozenset), mapping=dict, isinstance=isinstance, type=type, id=id,
+):
+    around, done = {}, {}
+    def odd(value):
+        kind = type(value).__name__
+        if kind in leave:
+            return None
+        is_mapping = isinstance(value, mapping)
+        if not (is_mapping or isinstance(value, bases) or kind == 'deque'):
+            return kind
+        parts = [*value, *value.values()] if is_mapping else value
+        if {type(part).__name__ for part in parts} <= leave:
+            return None
+        me = id(value)
+        if me in around:
+            return ''
+        if me in done:
+            return None
+        around[me] = True
+        for part in parts:
+            what = odd(part)
+            if what is not None:
+                return what
+        around.pop(me)
+        done[me] = True
+        return None
+    what = odd(value)
+    return (value, None) if what is None else (None, what)
+"""
 
 
 class MontyCandidate:
@@ -78,7 +117,7 @@ class MontyCandidate:
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             _check(self._definition.name, name, value)
         prefix = "await " if isinstance(self._definition, AsyncFunctionDef) else ""
-        call = f"{prefix}{self._definition.name}(*opto_args, **opto_kwargs)"
+        call = f"opto_looked_at({prefix}{self._definition.name}(*opto_args, **opto_kwargs))"
         if made_by(self) is not None:
             raise calls_itself(self._definition.name)  # which has one session
         with self._lock:
@@ -125,18 +164,27 @@ class MontyCandidate:
             }
         )
         self._open.append(session.__enter__())
+        self._feed(_LOOK, {})
         self._feed(self._source, {})
 
     def _feed(self, text: str, inputs: dict[str, Any]) -> Any:
         printed = self._monty.CollectString(max_bytes=self._limits.output)
         self._served = 0
+        is_too_much = False
         known = {**self._known, **{path: self._counted(function) for path, function in self._hosts.items()}}
         try:
             return self._open[-1].feed_run(text, inputs=inputs, external_lookup=known, print_callback=printed)
+        except self._monty.MontyError as error:
+            is_too_much = self._is_too_much(error.exception())
+            raise
         finally:
             self.output = failures.visible(printed.output)
-            if self.output and self._printed is not None:
+            if self.output and self._printed is not None and not is_too_much:
                 self._printed(self.output)
+
+    def _is_too_much(self, inner: BaseException) -> bool:
+        """True if *inner* says that more was printed than may be."""
+        return isinstance(inner, MemoryError) and f"> {self._limits.output} bytes" in str(inner)
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return *function* for as many calls as one call may make."""
@@ -150,18 +198,20 @@ class MontyCandidate:
 
         return counted
 
-    def _plain(self, value: Any) -> Any:
-        """Return *value* as plain data of a size that is allowed."""
+    def _plain(self, answer: Any) -> Any:
+        """Return the value in *answer* as plain data of a size that is allowed."""
         name = self._definition.name
         try:
-            form = Encoder().encode(value)
-            size = len(dumps(form))
-            if size <= self._limits.result:
-                return Decoder().decode(form)
-        except (CannotCrossError, MalformedError, ValueError) as error:
+            value, what = answer
+            if what is not None:
+                raise CannotCrossError(_in_words(what))
+            form = dumps(Encoder().encode(value))
+            if len(form) <= self._limits.result:
+                return Decoder().decode(loads(form))
+        except (CannotCrossError, MalformedError, ValueError, TypeError) as error:
             reply: dict[str, Any] = {"limit": "type", "what": str(error)}
         else:
-            reply = {"limit": "result", "size": size}
+            reply = {"limit": "result", "size": len(form)}
         raise failures.limit_passed(name, reply, self._limits)
 
     def _failure(self, error: Any) -> BaseException:
@@ -188,7 +238,7 @@ class MontyCandidate:
         frames = [
             (self._file, frame.line, frame.function_name or "<module>")
             for frame in error.traceback()
-            if frame.filename == _FIRST
+            if frame.filename == _SECOND
         ]
         return failures.with_frames(self._raised(inner, frames[-1][1] if frames else None), frames)
 
@@ -198,8 +248,8 @@ class MontyCandidate:
         if isinstance(error, TimeoutError):
             return failures.late(name, limits, line, is_load=False)
         if isinstance(error, MemoryError):
-            is_output = f"> {limits.output} bytes" in str(error)
-            return failures.limit_passed(name, {"limit": "output" if is_output else "memory", "line": line}, limits)
+            limit = "output" if self._is_too_much(error) else "memory"
+            return failures.limit_passed(name, {"limit": limit, "line": line}, limits)
         if isinstance(error, PermissionError):
             return SandboxForbiddenError(
                 f"{name}() did what it may not: {error}.", mend="Compute the result from the arguments.", line=line
@@ -227,6 +277,11 @@ def _missing(error: Exception) -> MissingDependencyError:
     return MissingDependencyError(
         f"The package pydantic-monty is not installed ({error}).", mend="Run: pip install 'opto-trace[monty]'"
     )
+
+
+def _in_words(kind: Any) -> str:
+    """Return what an object of *kind*, as it is called inside, is called outside."""
+    return with_article(str(kind)[:80]) if kind else "a value that contains itself"
 
 
 def _leave(entered: list[Any]) -> None:

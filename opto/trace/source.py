@@ -36,6 +36,9 @@ _version = count(1).__next__
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
+#: Functions around new code. No text can speak of these names, so they are in nobody's way.
+_OUTER, _MAKE = "<outer>", "<make>"
+
 
 def version_name(name: str) -> str:
     """Return what tracebacks call a new text of the function *name*."""
@@ -349,12 +352,12 @@ def make_code(
     for item in body:
         if isinstance(item, Definition) and item.name == name:
             item.decorator_list = []
-    # outer() makes the free names local to a scope around make(), so that the compiler reads them from cells;
-    # make() then gets the cells of the real function, and the new function gets them from make().
-    make = _function("make", [*body, ast.Return(ast.Name(name, ast.Load()))])
+    # <outer> makes the free names local to a scope around <make>, so that the compiler reads them from cells;
+    # <make> then gets the cells of the real function, and the new function gets them from <make>.
+    make = _function(_MAKE, [*body, ast.Return(ast.Name(name, ast.Load()))])
     cells = dict.fromkeys([*free, "__class__"])
     outer = _function(
-        "outer", [*(ast.Assign([ast.Name(cell, ast.Store())], ast.Constant(None)) for cell in cells), make]
+        _OUTER, [*(ast.Assign([ast.Name(cell, ast.Store())], ast.Constant(None)) for cell in cells), make]
     )
     # Inside a class of the same name, private names (self.__x) mean what they mean in the original.
     around = ast.parse(f"class {class_name or '_'}: ...")
@@ -367,7 +370,7 @@ def make_code(
         module = compile(ast.fix_missing_locations(around), filename, "exec", flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise _unparsable(error) from error
-    made = _inner(_inner(_inner(module, enclosing.name), "outer"), "make")
+    made = _inner(_inner(_inner(module, enclosing.name), _OUTER), _MAKE)
     return _renamed(made, f"{made.co_qualname}.<locals>.").replace(co_name="<module>", co_qualname="<module>")
 
 
@@ -393,9 +396,9 @@ def _is_main_block(item: ast.stmt) -> bool:
 
 def _function(name: str, body: list[Any]) -> ast.FunctionDef:
     # Parsed, not built: the fields of the node differ between versions of Python.
-    function = ast.parse(f"def {name}(): ...").body[0]
+    function = ast.parse("def made(): ...").body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.body = body
+    function.name, function.body = name, body
     return function
 
 

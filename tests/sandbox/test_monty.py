@@ -94,6 +94,54 @@ def test_calls_of_hosts_come_to_an_end_and_prints_are_handed_on():
     assert printed == ["begins\n"]
 
 
+@pytest.mark.parametrize(
+    "written", ["1, 2", "()", "'a', 'b'", "{'a': (1, 2)}", "[(1, 2.5), ()]", "{(1, 2): (None, True)}", "divmod(7, 2)"]
+)
+def test_tuples_leave(sandbox, written):
+    with sandbox.load(f"def f():\n    return {written}\n") as candidate:
+        assert repr(candidate()) == repr(eval(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("range(3)", "a range"),
+        ("lambda: 1", "a function"),
+        ("math", "a module"),
+        ("{1: 2}.keys()", "a dict_keys"),
+        ("[1, ('a', {'b': range(3)})]", "a range"),
+        ("loop", "a value that contains itself"),
+        ("Point()", "a Point"),
+    ],
+)
+def test_what_has_no_form_outside_does_not_leave_as_a_text(sandbox, written, what):
+    source = "import math\nclass Point: ...\nloop = [1]\nloop.append({'in': loop})\n"
+    with sandbox.load(f"{source}def f():\n    return {written}\n") as candidate:
+        with pytest.raises(SandboxTransferError, match=rf"f\(\) returned {what}, which cannot leave"):
+            candidate()
+        candidate.close()
+    with sandbox.load("def f():\n    twice = [(1, 'range(0, 3)')]\n    return [twice, twice, '[...]']\n") as candidate:
+        assert candidate() == [[(1, "range(0, 3)")], [(1, "range(0, 3)")], "[...]"]
+
+
+def test_names_that_the_code_takes_are_in_nobodys_way(sandbox):
+    source = "type = id = isinstance = set = list = 3\ndef f():\n    return (1, [type])\n"
+    with sandbox.load(source) as candidate:
+        assert candidate() == (1, [3])
+
+
+def test_too_much_is_not_printed_by_the_program():
+    pytest.importorskip("pydantic_monty")
+    printed = []
+    sandbox = Sandbox("monty", limits=Limits(output=100))
+    source = "def f():\n    print('x' * 90)\n    ask()\n    print('y' * 90)\n"
+    with sandbox.load(source, hosts={"ask": dict}, printed=printed.append) as candidate:
+        with pytest.raises(SandboxOutputError):
+            candidate()
+        assert candidate.output.startswith("xxx")
+    assert printed == []
+
+
 def test_files_are_not_there(sandbox):
     with (
         sandbox.load("def f():\n    return open('/etc/passwd').read()\n") as candidate,

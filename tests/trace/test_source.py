@@ -417,6 +417,19 @@ def test_closures_see_changes_on_both_sides():
     assert calls == [1, 1]
 
 
+def outer(x):
+    return x + 1
+
+
+def test_no_name_of_the_program_is_in_the_way_of_how_new_code_is_made():
+    @bundle(trainable=True, isolation="none")
+    def work(x):
+        return x
+
+    learn(work, "def work(x):\n    return [outer(x), make.__name__, [outer(item) for item in [x]]]\n")
+    assert work(1).data == [2, "make", [2]]
+
+
 def test_closures_of_two_functions_stay_apart():
     def make(number):
         @bundle(trainable=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["OWN", "in_full", "in_words", "is_among", "is_asked_for", "mangled"]
+__all__ = ["OWN", "in_full", "in_words", "is_among", "is_asked_for", "mangled", "with_article"]
 
 #: How the names begin of what this library notes on objects for itself.
 OWN = "_opto_"
@@ -10,17 +10,18 @@ OWN = "_opto_"
 
 def in_words(kind: type) -> str:
     """Return "a Point", "an Item"."""
-    return _with_article(str(kind.__name__)[:80])
+    return with_article(str(kind.__name__)[:80])
 
 
-def _with_article(name: str) -> str:
+def with_article(name: str) -> str:
+    """Return *name* with its article."""
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def in_full(kind: type) -> str:
     """Return "a re.Match", "a pandas.Series": as `in_words`, for what nobody may know by its name alone."""
     package = str(kind.__module__).partition(".")[0].lstrip("_")[:80]
-    return _with_article(f"{package}.{kind.__name__[:80]}")
+    return with_article(f"{package}.{kind.__name__[:80]}")
 
 
 def is_asked_for(name: str) -> bool:
