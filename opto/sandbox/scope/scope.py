@@ -14,8 +14,9 @@ from opto.sandbox.program.names import called_in, names_in
 from opto.sandbox.program.texts import Text
 from opto.sandbox.program.written import closure_of, looks_up
 from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.scope.modules import Place
 from opto.sandbox.scope.receivers import Receivers
-from opto.sandbox.scope.sources import Place, Sources
+from opto.sandbox.scope.sources import Sources
 
 __all__ = ["Scope"]
 

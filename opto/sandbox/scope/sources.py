@@ -4,8 +4,8 @@ import builtins
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import FunctionType, MappingProxyType, ModuleType
-from typing import Any, NamedTuple
+from types import FunctionType, ModuleType
+from typing import Any
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
@@ -32,32 +32,14 @@ from opto.sandbox.program.written import (
     wrappings,
 )
 from opto.sandbox.scope.advice import GENERAL, advised, not_entering
-from opto.sandbox.scope.modules import Modules
+from opto.sandbox.scope.modules import Modules, Place
 from opto.sandbox.scope.values import Values
 from opto.sandbox.scope.watched import Data
 
-__all__ = ["Place", "Sources"]
+__all__ = ["Sources"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
-
-
-class Place(NamedTuple):
-    """Where a text stands, and what its names stand for there.
-
-    Attributes:
-        what: The function or class in it, for sentences.
-        space: Its module.
-        values: The global names of that.
-        free: Its closure variables.
-        called: How it calls what it finds by a name, if that could be offered to it.
-    """
-
-    what: str
-    space: str
-    values: Mapping[str, Any]
-    free: Mapping[str, Any]
-    called: Mapping[str, str] = MappingProxyType({})
 
 
 class Sources:
