@@ -163,7 +163,7 @@ class Sources:
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
         top = module.partition(".")[0]
         found: Any = sys.modules.get(module)
-        if found is None or "<" in name or not is_installed(sys.modules.get(top)):
+        if "<" in name or not is_installed(sys.modules.get(top)):
             return None
         for part in name.split("."):
             found = getattr(found, part, None)

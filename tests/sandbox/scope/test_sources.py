@@ -1,6 +1,7 @@
 """Functions and classes of the program are made once, in the module that they stand in, whoever speaks of them."""
 
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_they_are_those_that_their_names_stand_for(like, expression, expected):
     source = f"def original(x):\n    return {expression}\n"
     with Sandbox("child").load(source, like=like) as candidate:
         assert candidate(" a ") == expected
+
+
+def test_classes_that_are_found_inside_are_those(like):
+    with Sandbox("child").load("def original(x):\n    return [x.netloc, x]\n", like=like) as candidate:
+        given = urlsplit("http://here/there")
+        assert candidate(given) == ["here", given]
+        assert type(candidate(given)[1]) is type(given)
