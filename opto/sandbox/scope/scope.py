@@ -88,6 +88,8 @@ class Scope:
         if like is not None and looks_up(like.__code__):
             plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
             sources.bring(names._replace(free=(*plain,)), place, needed=())
+        if like is not None:
+            sources.data.hold_function(like, "!main", {"of": "!main"})
         sources.data.settle()
         self._known = len(self.entries)
         self.main: dict[str, Any] = {"space": space, "free": inner, "defaults": defaults, **self._receivers.main}

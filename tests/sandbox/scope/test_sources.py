@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from opto.errors import SandboxTransferError
 from opto.sandbox import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
@@ -20,6 +21,8 @@ TEXTS = {
     "class Kind:\n    name = 'top'\n"
     "def make_kind():\n    class Kind:\n        name = 'within'\n    return Kind\n"
     "Made = make_kind()\n"
+    "class Odd:\n    pass\n"
+    "Odd.__name__ = 'Even'\n"
     "def original(x):\n    return x\n",
 }
 
@@ -59,3 +62,10 @@ def test_classes_that_are_found_inside_are_those(like):
         given = urlsplit("http://here/there")
         assert candidate(given) == ["here", given]
         assert type(candidate(given)[1]) is type(given)
+
+
+def test_what_its_text_calls_otherwise_is_said(like):
+    with pytest.raises(
+        SandboxTransferError, match=r"original\(\) uses Even, which has no def statement of its own, so"
+    ):
+        Sandbox("child").load("def original(x):\n    return Odd()\n", like=like)

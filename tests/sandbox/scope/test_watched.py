@@ -54,3 +54,17 @@ def test_attributes_of_methods_are_those_of_the_program(sandbox, monkeypatch, ki
         assert candidate(Machine(), Machine()) == ((5, 2), 6)
         monkeypatch.setattr(Machine.scale, "by", 10)
         assert candidate(Machine(), Machine())[1] == 30
+
+
+def test_attributes_of_the_function_itself_are_those_of_the_program(sandbox, monkeypatch):
+    monkeypatch.setattr(original, "scale", [3], raising=False)
+    monkeypatch.setattr(original, "lock", threading.Lock(), raising=False)
+    with sandbox.load("def original(x):\n    return x * original.scale[0]\n", like=original) as candidate:
+        assert candidate(2) == 6
+        original.scale.append(4)
+        original.scale[0] = 5
+        assert candidate(2) == 10
+    source = "def act(self, x):\n    return self.act.limit\n"
+    monkeypatch.setattr(Machine.act, "limit", 8, raising=False)
+    with sandbox.load(source, like=Machine.act, owner=Machine) as candidate:
+        assert candidate(Machine(), 0) == 8
