@@ -1,12 +1,13 @@
 """Functions and classes of the program are made once, in the module that they stand in, whoever speaks of them."""
 
+import linecache
 import sys
 from urllib.parse import urlsplit
 
 import pytest
 
 from opto.errors import SandboxTransferError
-from opto.sandbox import Sandbox
+from opto.sandbox import Rewritten, Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Code that a model wrote:RuntimeWarning")
 
@@ -21,6 +22,8 @@ TEXTS = {
     "class Kind:\n    name = 'top'\n"
     "def make_kind():\n    class Kind:\n        name = 'within'\n    return Kind\n"
     "Made = make_kind()\n"
+    "import functools\n"
+    "cached = functools.lru_cache(clean)\n"
     "class Odd:\n    pass\n"
     "Odd.__name__ = 'Even'\n"
     "def original(x):\n    return x\n",
@@ -48,6 +51,7 @@ def like(tmp_path, monkeypatch):
         ("[made(x), clean(x)]", ["within", "top"]),
         ("[Kind().name, Made().name]", ["top", "within"]),
         ("[Made().name, Kind().name]", ["within", "top"]),
+        ("cached(x)", "top"),
         ("[get()(x), clean(x), made(x)]", ["a", "top", "within"]),
     ],
 )
@@ -69,3 +73,21 @@ def test_what_its_text_calls_otherwise_is_said(like):
         SandboxTransferError, match=r"original\(\) uses Even, which has no def statement of its own, so"
     ):
         Sandbox("child").load("def original(x):\n    return Odd()\n", like=like)
+
+
+def test_lambda_functions_whose_file_is_no_python_have_no_source(like, monkeypatch):
+    monkeypatch.setitem(linecache.cache, "<broken>", (4, None, ["%magic f = lambda x: x\n"], "<broken>"))
+    exec(compile("f = lambda x: x", "<broken>", "exec"), vars(sys.modules["words"]))
+    with pytest.raises(SandboxTransferError, match="uses a lambda function, whose source cannot be found, so"):
+        Sandbox("child").load("def original(x):\n    return f(x)\n", like=like)
+
+
+def test_a_text_takes_the_place_of_a_source_that_nobody_has(like):
+    space = vars(sys.modules["words"])
+    exec("def nowhere(text):\n    return 'as it was'\n", space)
+
+    def adapt(value):
+        return Rewritten(value, "def nowhere(text):\n    return 'new'\n") if value is space["nowhere"] else value
+
+    with Sandbox("child").load("def original(x):\n    return nowhere(x)\n", like=like, adapt=adapt) as candidate:
+        assert candidate(1) == "new"
