@@ -34,6 +34,17 @@ class Machine:
         return x
 
 
+class Guarded:
+    lock = threading.Lock()
+
+    def use(self):
+        with self.lock:
+            return FACTOR
+
+
+FACTOR = 2
+
+
 def original(x):
     return x
 
@@ -68,3 +79,17 @@ def test_attributes_of_the_function_itself_are_those_of_the_program(sandbox, mon
     monkeypatch.setattr(Machine.act, "limit", 8, raising=False)
     with sandbox.load(source, like=Machine.act, owner=Machine) as candidate:
         assert candidate(Machine(), 0) == 8
+
+
+def test_a_class_has_what_its_source_makes_where_that_cannot_enter(sandbox):
+    with sandbox.load("def original(x):\n    return x.use()\n", like=original) as candidate:
+        assert candidate(Guarded()) == 2
+
+
+def test_a_name_that_is_gone_stands_for_what_it_stood_for(sandbox, monkeypatch):
+    with sandbox.load("def original(x):\n    return x * FACTOR\n", like=original) as candidate:
+        assert candidate(2) == 4
+        monkeypatch.setitem(globals(), "FACTOR", 3)
+        assert candidate(2) == 6
+        monkeypatch.delitem(globals(), "FACTOR")
+        assert candidate(2) == 6
