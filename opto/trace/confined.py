@@ -1,11 +1,13 @@
 """Code that an optimizer has changed, and the sandbox that it runs in."""
 
+import ast
 import sys
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import cached_property
 from operator import eq
+from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,7 +17,7 @@ from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
 from opto.trace.binding import argument_names
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
-from opto.trace.source import compile_source, keep_defaults, version_name
+from opto.trace.source import closure_values, compile_source, keep_defaults, version_name
 
 __all__ = ["Confined", "sandbox_for", "warn_of_borders"]
 
@@ -44,6 +46,7 @@ class Confined:
     def __init__(self, source: str, definition: Definition, sandbox: Sandbox, args: tuple[Any, ...]) -> None:
         assert definition.source is not None
         self._source, self._sandbox, self._surroundings = source, sandbox, _Surroundings(definition, args)
+        self._definition = definition
         self.used = self._surroundings.used
         like, owner = definition.inner, _owner_of(definition, args)
         if sandbox.isolation == "none":
@@ -59,6 +62,39 @@ class Confined:
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
         return source == self._source and sandbox.is_like(self._sandbox) and self._surroundings.are_still_so(args)
+
+    def reads_anew(self, nodes: list[Any], keys: Iterable[str], inputs: Iterable[Any]) -> list[str] | None:
+        """Return what the text calls *nodes*; None if the function as the user wrote it comes to one of them, too."""
+        assert self._definition.source is not None
+        written = _names_in(self._definition.source)
+        places = _places_of(self._definition.inner, dict(zip(keys, inputs, strict=False)))
+        found = {id(node): path for path, value in places for node in _nodes_in(value)}
+        paths = [found.get(id(node)) for node in nodes]
+        is_direct = any(path is not None and path.rpartition(".")[2] in written for path in paths)
+        if is_direct or _names_in(self._source) <= written:  # by a function that both call
+            return None
+        return [*dict.fromkeys(path or repr(node.name) for path, node in zip(paths, nodes, strict=True))]
+
+
+def _names_in(source: str) -> set[Any]:
+    return {getattr(part, "attr", getattr(part, "id", None)) for part in ast.walk(ast.parse(source))}
+
+
+def _places_of(like: FunctionType, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what *like* finds by a name, or by an attribute of an argument, with how it is written."""
+    yield from like.__globals__.items()
+    yield from closure_values(like).items()
+    for key, given in arguments.items():
+        value = given._data if isinstance(given, Node) else given  # noqa: SLF001 - only looked through
+        yield from ((f"{key}.{name}", item) for name, item in getattr(value, "__dict__", {}).items())
+
+
+def _nodes_in(value: Any) -> Iterator[Node[Any]]:
+    if isinstance(value, Node):
+        yield value
+    elif type(value) in {list, tuple, dict}:
+        items = value.values() if type(value) is dict else value
+        yield from (item for item in items if isinstance(item, Node))
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:

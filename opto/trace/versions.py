@@ -95,8 +95,7 @@ class CodeVersions:
 
     def call_of(self, function: Callable[..., Any], confined: Confined | None = None) -> Call:
         """Return how *function*, a version of this code, is run."""
-        used = None if confined is None else confined.used
-        return Call(function, self.definition.operator, self.definition.options, self.parameter, used)
+        return Call(function, self.definition.operator, self.definition.options, self.parameter, confined)
 
     @property
     def _written(self) -> Version:

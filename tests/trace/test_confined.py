@@ -24,6 +24,7 @@ from opto.errors import (
     GraphError,
     IsolationError,
     MissingDependencyError,
+    MissingInputsError,
     SandboxTimeoutError,
 )
 from opto.llm import ScriptedLLM
@@ -387,6 +388,63 @@ class TestWhatItUses:
         pair.factor._set(5)
         assert pair.scaled(2).data == 11
 
+    @pytest.mark.parametrize("isolation", ["auto", "none"])
+    @pytest.mark.parametrize("body", ["return x * self.weight", "return x * vars(self)['weight']", "return x * WEIGHT"])
+    def test_nodes_that_only_new_code_reads_are_its_failure(self, body, isolation, monkeypatch):
+        weight = node(3, trainable=True)
+        monkeypatch.setitem(globals(), "WEIGHT", node(4, trainable=True))
+
+        class Agent(Module):
+            def __init__(self):
+                self.weight = weight
+
+            @bundle(trainable=True, isolation=isolation)
+            def area(self, x):
+                return x
+
+        @bundle()
+        def around(agent, x):
+            return agent.area(x).data
+
+        agent = Agent()
+        learn(agent.area, f"def area(self, x):\n    {body}\n")
+        name = "WEIGHT" if "WEIGHT" in body else "self.weight"
+        for call in (lambda: agent.area(2), lambda: around(agent, 2)):
+            says = rf"area\(\) reads {name}, which it was not given, .*do not read {name}\."
+            with pytest.raises(ExecutionError, match=says) as caught:
+                call()
+            assert isinstance(caught.value, MissingInputsError)
+        assert "allow_external_dependencies" in caught.value.__notes__[0]
+        caught.value.exception_node.backward("mend it")
+        assert len(agent.area.parameter.feedback) == 1
+        assert not weight.feedback
+        learn(agent.area, "def area(self, x):\n    return x * 2\n")
+        assert agent.area(2).data == 4
+
+    def test_nodes_that_the_program_reads_as_well_are_the_users(self):
+        class Agent(Module):
+            def __init__(self):
+                self.weight = node(3, trainable=True)
+
+            def weighted(self, x):
+                return x * self.weight.data
+
+            @bundle(trainable=True)
+            def direct(self, x):
+                return self.weight * x if x > 1 else x
+
+            @bundle(trainable=True)
+            def indirect(self, x):
+                return self.weighted(x) if x > 1 else x
+
+        agent = Agent()
+        learn(agent.direct, "def direct(self, x):\n    y = self.weight\n    return x * y\n")
+        learn(agent.indirect, "def indirect(self, x):\n    return self.weighted(x) + 1\n")
+        for method in (agent.direct, agent.indirect):
+            with pytest.raises(MissingInputsError, match="allow_external_dependencies") as caught:
+                method(2)
+            assert not isinstance(caught.value, ExecutionError)
+
     @pytest.mark.parametrize(
         "value", ["Be", 2, 2.5, True, False, None, (1, "a"), [1, [2]], {"a": 1}, {1}, b"x", np.arange(3), 1j]
     )
@@ -404,6 +462,20 @@ class TestWhatItUses:
         own = told(whole(agent))
         learn(whole, whole.parameter.data.replace("agent.factor.data, ", "agent.factor, "))
         assert told(whole(agent)) == own
+
+    def test_all_attributes_of_a_module_can_be_looked_through(self):
+        class Agent(Module):
+            def __init__(self):
+                self.table, self.count = {"a": 1}, 2
+
+            @bundle(trainable=True)
+            def act(self, x):
+                return x
+
+        agent = Agent()
+        for body in ("vars(self)", "self.__dict__", "{**vars(self)}"):
+            learn(agent.act, f"def act(self, x):\n    return {body}\n")
+            assert agent.act(1).data == {"table": {"a": 1}, "count": 2}
 
     def test_classes_in_the_class_of_self_are_the_same_in_default_values(self):
         class Agent(Module):
