@@ -181,7 +181,8 @@ def _print(text: str) -> None:
 
 def sandbox_for(definition: Definition) -> Sandbox:
     """Return where changed code of a function runs: as its bundle says, or the block around the call, or as always."""
-    return definition.options.sandbox or current_sandbox()
+    own = definition.options.sandbox
+    return current_sandbox() if own is None else own.at_level_around()
 
 
 def note_of_borders(definition: Definition) -> str | None:

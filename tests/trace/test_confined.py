@@ -125,6 +125,47 @@ class TestWhereCodeRuns:
         with Sandbox("none"):
             assert work(1).data != os.getpid()
 
+    def test_a_sandbox_without_a_level_is_not_weaker_than_the_block_around_it(self, monkeypatch):
+        elsewhere = Sandbox(limits=Limits(seconds=5))
+
+        def level(function):
+            before = function._code.version.confined
+            function(1)
+            assert function._code.version.confined is not before
+            return function._code.version.confined._sandbox.isolation
+
+        work = learn(make(), WHERE)
+        with Sandbox("child"):
+            with Sandbox(limits=Limits(seconds=6)) as inside:
+                assert inside.isolation == level(work) == "child"
+            with elsewhere, elsewhere:
+                assert level(work) == "child"
+            with Sandbox("none"), Sandbox(hosts={"ask": len}):
+                assert level(work) == "auto"
+            assert level(learn(make(isolation=elsewhere), WHERE)) == "child"
+            assert level(learn(make(isolation="none"), WHERE)) == "none"
+            assert level(learn(make(isolation=Sandbox("auto")), WHERE)) == "auto"
+        with elsewhere:
+            assert level(work) == "auto"
+        monkeypatch.setenv("OPTO_ISOLATION", "none")
+        with Sandbox("child"):
+            assert level(learn(make(isolation=Sandbox(hosts={"ask": len})), WHERE)) == "child"
+        own = learn(make(isolation=elsewhere), WHERE)
+        assert level(own) == "auto"
+        with Sandbox("child"):
+            assert level(own) == "child"
+
+    def test_it_is_fixed_once_the_function_is_bundled(self):
+        work = make(isolation="child")
+        assert work.isolation.isolation == "child"
+        with pytest.raises(
+            GraphError, match=r"isolation of work\(\) is fixed.*@bundle\(trainable=True, isolation='strict'\)"
+        ):
+            work.isolation = "strict"
+        for name in ("limits", "isolation", "limit"):
+            with pytest.raises(IsolationError, match=f"{name} of a Sandbox cannot be changed. Make another one"):
+                setattr(Sandbox(), name, "x")
+
     def test_the_environment_decides_where_nobody_says_anything(self, monkeypatch):
         work = learn(make(), WHERE)
         monkeypatch.setenv("OPTO_ISOLATION", "none")
