@@ -299,6 +299,12 @@ class Sandbox(Block):
             return None
         return said
 
+    def offers(self, path: str) -> bool:
+        """True if the user has said what candidates call outside by *path*, or by a part of it."""
+        return any(
+            path == item or f"{path}.".startswith(f"{item}.") or item.startswith(f"{path}.") for item in self._hosts
+        )
+
     def at_level_around(self) -> "Sandbox":
         """Return the same at the level of the block around the caller, if there is one and this was made without any.
 

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from opto.callers import user_level
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
+from opto.trace.asking import asking_functions, unheard
 from opto.trace.binding import argument_names
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
@@ -54,8 +55,12 @@ class Confined:
             self.function = compile_source(source, like, owner, written=definition.source)
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
+        asking = asking_functions(definition.source, like)
+        hosts = {path: function for path, function in asking.items() if not sandbox.offers(path)}
         with _unread():
-            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, printed=_print)
+            candidate = sandbox.load(
+                source, like=like, owner=owner, file=file, hosts=hosts, adapt=adapt, printed=_print
+            )
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
@@ -209,8 +214,11 @@ def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[
         shown = _Surroundings(definition, args).shown
         objection = sandbox.objection(source, inner, arguments, owner=owner, adapt=shown)
         losses = sandbox.losses(source, inner, arguments, owner=owner) if objection is None else None
-    if objection is not None:
-        said = f"{objection} It runs as you wrote it; once an optimizer has changed it, its calls will fail."
+    against = str(objection) if objection is not None else None
+    if against is None and sandbox.isolation != "none":
+        against = unheard(source, inner, sandbox.offers)
+    if against is not None:
+        said = f"{against} It runs as you wrote it; once an optimizer has changed it, its calls will fail."
     elif losses is not None:
         said = (
             f"{losses} It runs as you wrote it; once an optimizer has changed it, each call begins with what the "
