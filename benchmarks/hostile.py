@@ -284,9 +284,17 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
         if after([1, 2]) != [2, "[1, 2]", 1]:
             return "next broken"
     until = time.monotonic() + PATIENCE / 2
-    while len(below(sandbox)) > len(before) and time.monotonic() < until:
+    while (len(below(sandbox)) > len(before) or folders(sandbox)) and time.monotonic() < until:
         time.sleep(0.05)  # its files are removed by a process of their own
-    return "left" if len(below(sandbox)) > len(before) else "held"
+    if len(below(sandbox)) > len(before):
+        return "left"
+    return "files left" if folders(sandbox) else "held"
+
+
+def folders(sandbox: Sandbox) -> list[str]:
+    """Return the work folders that are still there, of candidates that are not."""
+    root = root_of(sandbox)
+    return [name for name in os.listdir(root) if name.isdigit()] if os.path.isdir(root) else []
 
 
 def root_of(sandbox: Sandbox) -> str:

@@ -61,6 +61,7 @@ BROAD_EXCEPTS = {
     "opto.sandbox.candidate",
     "opto.sandbox.child.codec",
     "opto.sandbox.child.spaces",
+    "opto.sandbox.child.words",
     "opto.sandbox.child.errors",
     "opto.sandbox.child.worker",
     "opto.sandbox.child.zygote",

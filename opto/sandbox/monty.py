@@ -11,7 +11,6 @@ from opto.errors import (
     MissingDependencyError,
     SandboxCrashError,
     SandboxForbiddenError,
-    SandboxOutputError,
     SandboxTransferError,
     SourceError,
 )
@@ -220,20 +219,19 @@ class MontyCandidate:
         monty, name, limits = self._monty, self._definition.name, self._limits
         inner = error.exception()
         inner.args = (*map(failures.shortened, inner.args),)
-        if isinstance(error, monty.MontySyntaxError) or (
-            isinstance(inner, NotImplementedError) and "monty" in str(inner)
-        ):
+        is_raised = isinstance(error, monty.MontyRuntimeError)
+        is_unknown = isinstance(inner, NotImplementedError) and "monty" in str(inner)
+        if not is_raised or is_unknown or isinstance(inner, TimeoutError | MemoryError):
             _leave(self._open)
+        if is_unknown or isinstance(error, monty.MontySyntaxError):
             return SourceError(
                 f"{name}() cannot be run by monty: {inner}.", mend="Use less of Python, or another level."
             )
         if isinstance(error, monty.MontyCrashedError):
-            _leave(self._open)
             if error.timed_out:
                 return failures.late(name, limits, None, is_load=False)
             return SandboxCrashError(f"{name}() ended its process.", mend="Return a value, or raise an exception.")
-        if not isinstance(error, monty.MontyRuntimeError):
-            _leave(self._open)
+        if not is_raised:
             return SandboxTransferError(
                 f"{name}() was given what monty does not know: {error}.", mend="Pass plain data."
             )
@@ -242,28 +240,25 @@ class MontyCandidate:
             for frame in error.traceback()
             if frame.filename == _SECOND
         ]
-        line = frames[-1][1] if frames else None
-        made: BaseException = inner
-        if isinstance(inner, TimeoutError):
-            _leave(self._open)
-            made = failures.late(name, limits, line, is_load=False)
-        elif self._is_too_much(inner):
-            _leave(self._open)
-            made = SandboxOutputError(
-                f"{name}() printed more than {limits.output} characters.", mend="Print less, or nothing."
+        return failures.with_frames(self._raised(inner, frames[-1][1] if frames else None), frames)
+
+    def _raised(self, error: BaseException, line: int | None) -> BaseException:
+        """Return *error*, which the candidate let out, unless it says that a limit was passed."""
+        name, limits = self._definition.name, self._limits
+        if isinstance(error, TimeoutError):
+            return failures.late(name, limits, line, is_load=False)
+        if isinstance(error, MemoryError):
+            limit = "output" if self._is_too_much(error) else "memory"
+            return failures.limit_passed(name, {"limit": limit, "line": line}, limits)
+        if isinstance(error, PermissionError):
+            return SandboxForbiddenError(
+                f"{name}() did what it may not: {error}.", mend="Compute the result from the arguments.", line=line
             )
-        elif isinstance(inner, MemoryError):
-            _leave(self._open)
-            made = failures.limit_passed(name, {"limit": "memory", "line": line}, limits)
-        elif isinstance(inner, PermissionError):
-            made = SandboxForbiddenError(
-                f"{name}() did what it may not: {inner}.", mend="Compute the result from the arguments.", line=line
+        if not isinstance(error, Exception):
+            return SandboxCrashError(
+                f"{name}() raised {type(error).__name__}, which ends programs.", mend="Return a value."
             )
-        elif not isinstance(inner, Exception):
-            made = SandboxCrashError(
-                f"{name}() raised {type(inner).__name__}, which ends programs.", mend="Return a value."
-            )
-        return failures.with_frames(made, frames)
+        return error
 
 
 def find_monty() -> Any:

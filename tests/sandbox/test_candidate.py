@@ -411,7 +411,7 @@ def burn(seconds):
 class TestComputing:
     @pytest.mark.parametrize("level", ["child", "auto"])
     def test_calls_have_each_their_own_time_for_it(self, level):
-        with Sandbox(level, limits=Limits(seconds=1, start=1)).load(BURN) as burn:
+        with Sandbox(level, limits=Limits(seconds=10, start=1)).load(BURN) as burn:
             for _ in range(14):
                 burn(0.3)
 

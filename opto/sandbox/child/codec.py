@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any
 
-from .reading import EVERY, look, spread, watched
-from .words import OWN, in_words, is_asked_for
+from .reading import EVERY, MOST_DIGITS, look, spread, watched, whole
+from .words import OWN, in_words, is_asked_for, said
 
 __all__ = ["CannotCrossError", "Decoder", "Encoder", "MalformedError", "dumps", "loads"]
 
@@ -28,17 +28,7 @@ _LONGEST = 10_000_000
 
 _to_json = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
-#: How many digits of a number are read, whatever the program allows itself: that takes their square.
-_MOST_DIGITS = 4300
-
-
-def _read_digits(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise ValueError("a number of too many digits")
-    return int(text)
-
-
-_from_json_with_care = json.JSONDecoder(parse_int=_read_digits).decode
+_from_json_with_care = json.JSONDecoder(parse_int=whole).decode
 
 
 class CannotCrossError(Exception):
@@ -69,7 +59,7 @@ def loads(data: bytes) -> Any:
         MalformedError: There is none.
     """
     try:
-        is_careful = 0 < sys.get_int_max_str_digits() <= 2 * _MOST_DIGITS
+        is_careful = 0 < sys.get_int_max_str_digits() <= 2 * MOST_DIGITS
         return (_from_json if is_careful else _from_json_with_care)(data.decode("ascii"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
@@ -269,7 +259,7 @@ class Decoder:
         except MalformedError:
             raise
         except Exception as error:  # libraries, and __hash__ of the user's classes, raise whatever they like
-            raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None
+            raise MalformedError(said(error)[:200]) from None
 
     def value(self, form: Any) -> Any:
         kind = type(form)
@@ -330,6 +320,13 @@ def _read_int(_: Decoder, content: Any) -> int:
     if len(_checked(content, str)) > 2_000_000:
         raise ValueError("a number of more than a million digits")
     return int(content, 16)  # which takes no longer than the text is long
+
+
+def _read_decimal(_: Decoder, content: Any) -> Any:
+    made = _of("decimal", "Decimal")(_checked(content, str))
+    if made.is_finite() and abs(made.adjusted()) > 1_000_000:  # as far as it computes by itself
+        raise ValueError("a number of more than a million places")
+    return made
 
 
 def _read_range(decoder: Decoder, content: Any) -> range:
@@ -433,7 +430,7 @@ _READERS: dict[str, _Reader] = {
     "!timedelta": lambda _, content: _of("datetime", "timedelta")(*(_checked(part, int) for part in content)),
     "!timezone": lambda decoder, content: _of("datetime", "timezone")(decoder.value(content)),
     "!zone": lambda _, content: _of("zoneinfo", "ZoneInfo")(content),
-    "!decimal": lambda _, content: _of("decimal", "Decimal")(_checked(content, str)),
+    "!decimal": _read_decimal,
     "!fraction": _read_fraction,
     "!namespace": lambda decoder, content: _of("types", "SimpleNamespace")(**_named(decoder.mapping(content))),
     "!uuid": lambda _, content: _of("uuid", "UUID")(hex=content),

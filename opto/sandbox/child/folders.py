@@ -68,7 +68,8 @@ def remove(folder: str) -> None:
 
     Links are not followed, not even those that somebody puts in the place of a folder meanwhile.
     """
-    names = count()
+    own = os.urandom(8).hex()  # a name that nobody could give to something that stands in the way
+    names = (f".removed-{own}-{number}" for number in count())
     with suppress(OSError):
         top = os.open(folder, _FOLDER)
         try:
@@ -88,7 +89,7 @@ def _entries(folder: int) -> "list[os.DirEntry[str]]":
         return [*entries]
 
 
-def _remove_entry(entry: "os.DirEntry[str]", top: int, names: Iterator[int]) -> bool:
+def _remove_entry(entry: "os.DirEntry[str]", top: int, names: Iterator[str]) -> bool:
     """Remove *entry* of *top*, or what it holds. Folders in it go to *top*, so that no path becomes too long."""
     is_changed = False
     with suppress(OSError):
@@ -100,7 +101,7 @@ def _remove_entry(entry: "os.DirEntry[str]", top: int, names: Iterator[int]) -> 
             for item in _entries(inside):
                 if item.is_dir(follow_symlinks=False):
                     os.close(_opened(item.name, inside))
-                    os.rename(item.name, f".removed-{next(names)}", src_dir_fd=inside, dst_dir_fd=top)
+                    os.rename(item.name, next(names), src_dir_fd=inside, dst_dir_fd=top)
                 else:
                     os.unlink(item.name, dir_fd=inside)
                 is_changed = True

@@ -38,7 +38,7 @@ class _Root(NamedTuple):
     """What became of a text: its code, the globals that it was run for, and the names that it made."""
 
     code: CodeType
-    space: Mapping[str, Any]
+    space: dict[str, Any]
     names: Mapping[str, Any]
 
 
@@ -51,7 +51,7 @@ class Functions:
     def __init__(self) -> None:
         self._roots: dict[str, _Root] = {}
 
-    def add(self, source: str, code: CodeType, space: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    def add(self, source: str, code: CodeType, space: dict[str, Any], names: Mapping[str, Any]) -> None:
         """Note that *source* was compiled to *code*, and run for *space*, where it made *names*."""
         self._roots[key_of_source(source)] = _Root(code, space, names)
 
@@ -91,7 +91,7 @@ class Functions:
         held = {name: beside[name] if form == {"!beside": name} else value(form) for name, form in cells.items()}
         closure = tuple(CellType(held[free]) if free in held else CellType() for free in code.co_freevars)
         given = None if defaults is None else tuple(map(value, defaults))
-        made = FunctionType(code, space, name, given, closure)  # type: ignore[arg-type]
+        made = FunctionType(code, space, name, given, closure)
         made.__kwdefaults__ = {name: value(form) for name, form in named.items()} or None
         return made
 

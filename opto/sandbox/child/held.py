@@ -81,4 +81,4 @@ def plain_of(value: Any) -> Any:
     for base in _CHANGEABLE:
         if isinstance(value, base):
             return base(value)
-    return value.data  # type: ignore[attr-defined]
+    return value.data  # type: ignore[attr-defined]  # each class below has it

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["EVERY", "limited", "look", "spread", "watched"]
+__all__ = ["EVERY", "MOST_DIGITS", "limited", "look", "spread", "watched", "whole"]
 
 #: After how many steps it is looked what time it is.
 EVERY = 64
+#: How many digits of a number are read, whatever the program allows itself: that takes their square.
+MOST_DIGITS = 4300
 #: How many values with the same hash may stand in a set, or in a dict as keys.
 _MOST_ALIKE = 200
 
@@ -63,3 +65,14 @@ def spread(values: Collection[Any]) -> None:
             counts[number] = counts.get(number, 0) + 1
         if max(counts.values()) > _MOST_ALIKE:
             raise ValueError("the keys collide")
+
+
+def whole(digits: str) -> int:
+    """Return the number that is written in *digits*.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)

@@ -5,6 +5,7 @@ import __future__
 import ast
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib import import_module
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -41,6 +42,7 @@ class Spaces:
         decoder = Decoder(objects.read)
         self._makers: dict[str, Callable[[_Entry], Any]] = {
             "import": lambda entry: found(entry["module"], entry["name"]),
+            "module": self._module,
             "value": lambda entry: decoder.decode(entry["value"]),
             "host": lambda entry: objects.host(entry["key"]),
             "outside": lambda entry: Outside(entry["why"]),
@@ -139,11 +141,23 @@ class Spaces:
         space = self._spaces.get(key)
         if space is None:
             name = "candidate" if key in {"__main__", "candidate"} else f"candidate.{key}"
-            # A module of which nobody knows but those who look for that of a class, as dataclasses do.
+            # One of which nobody knows but those who look for that of a class, as dataclasses do.
             module = sys.modules[name] = ModuleType(name)
             space = self._spaces[key] = vars(module)
             space.update(__builtins__=self._builtins, __package__=key.rpartition(".")[0], __Self__=Self)
         return space
+
+    def _module(self, entry: _Entry) -> ModuleType:
+        """Have whoever imports a module of the user's get the namespace that stands for it."""
+        name, path = entry["module"], entry["path"]
+        space = self._space(name)
+        module = sys.modules[f"candidate.{name}"]
+        if sys.modules.get(name) is not module:
+            sys.modules[name] = module
+            space["__getattr__"] = _rest_of(name)
+            if path is not None:
+                space.update(__path__=path, __package__=name)
+        return module
 
     def _run(self, tree: ast.Module, entry: _Entry) -> Any:
         """Run *tree* in the body of a function, and return what it calls by the name in *entry*.
@@ -156,8 +170,8 @@ class Spaces:
         free = {name: self._made(item) for name, item in given.items()}
         if entry.get("class") is not None:
             free["__class__"] = self._objects.known[entry["class"]]  # for super()
-        around = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
-        make = around.body[0].body[0]  # type: ignore[attr-defined]
+        around: Any = ast.parse(f"class {entry['owner'] or '_'}:\n def make({', '.join(free)}): ...")
+        make = around.body[0].body[0]
         make.body = [
             *(item for item in tree.body if not isinstance(item, ast.ImportFrom) or item.module != "__future__"),
             *ast.parse(f"return {entry['name']}, locals()").body,
@@ -178,6 +192,27 @@ class Spaces:
         if "id" in entry:
             self._functions[entry["id"]] = made
         return _as(entry.get("how"), made)
+
+
+def _rest_of(name: str) -> Callable[[str], Any]:
+    """Return what finds in the file of a module what was not sent of it."""
+    loaded: ModuleType | None = None
+
+    def look_up(item: str) -> Any:
+        nonlocal loaded
+        if item in {"__path__", "__spec__", "__loader__"}:
+            raise AttributeError(item)
+        if loaded is None:
+            module = sys.modules.pop(name)
+            try:
+                loaded = import_module(name)
+            except ModuleNotFoundError:
+                raise AttributeError(f"nothing of the module {name} entered the sandbox as {item}") from None
+            finally:
+                sys.modules[name] = module
+        return getattr(loaded, item)
+
+    return look_up
 
 
 def _as(how: str | None, made: Any) -> Any:

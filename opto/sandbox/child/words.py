@@ -38,3 +38,11 @@ def mangled(name: str, owner: str) -> str:
     """Return what *name* means in the body of the class *owner*, where names may be private."""
     owner = owner.lstrip("_")
     return f"_{owner}{name}" if owner and name[:2] == "__" != name[-2:] else name
+
+
+def said(error: Exception) -> str:
+    """Return what *error* is and says, as far as it can."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # a class of the user's may do anything here
+        return type(error).__name__

@@ -15,21 +15,26 @@ class Names(NamedTuple):
         free: Names that it uses and does not define, built-in ones among them.
         modules: Modules that it imports.
         paths: Names with those of the attributes that it looks up: ``package.module.function``.
+        bare: Names that it uses otherwise than to look up an attribute.
+        imported: Modules that it imports, the name that it imports from each or None, and what it calls that.
     """
 
     free: tuple[str, ...]
     modules: tuple[str, ...]
     paths: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+    imported: tuple[tuple[str, str | None, str], ...] = ()
 
 
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
-    modules = (*dict.fromkeys(_modules(tree)),)
+    imported = (*dict.fromkeys(_imported(tree)),)
+    modules = (*dict.fromkeys(path for path, _, _ in imported),)
     _simplify(tree)
     top = symtable.symtable(ast.unparse(tree), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     free = dict.fromkeys(name for name in _global_names(top, is_top=True) if name not in defined)
-    return Names((*free,), modules, _paths(tree))
+    return Names((*free,), modules, _paths(tree), _bare(tree), imported)
 
 
 def names_at_once(tree: ast.Module) -> frozenset[str]:
@@ -83,6 +88,12 @@ def _paths(tree: ast.AST) -> tuple[str, ...]:
     return (*dict.fromkeys(path for path in found if path is not None),)
 
 
+def _bare(tree: ast.AST) -> tuple[str, ...]:
+    parts = [*ast.walk(tree)]
+    looked_into = {id(part.value) for part in parts if isinstance(part, ast.Attribute)}
+    return (*dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name) and id(part) not in looked_into),)
+
+
 def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]:
     for symbol in table.get_symbols():
         if symbol.is_declared_global() or (symbol.is_referenced() and (is_top or symbol.is_global())):
@@ -91,12 +102,14 @@ def _global_names(table: symtable.SymbolTable, *, is_top: bool) -> Iterator[str]
         yield from _global_names(child, is_top=False)
 
 
-def _modules(tree: ast.AST) -> Iterator[str]:
+def _imported(tree: ast.AST) -> Iterator[tuple[str, str | None, str]]:
     for part in ast.walk(tree):
         if isinstance(part, ast.Import):
-            yield from (alias.name for alias in part.names)
+            for alias in part.names:
+                yield alias.name, None, alias.asname or alias.name.partition(".")[0]
         elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
-            yield part.module
+            for alias in part.names:
+                yield part.module, alias.name, alias.asname or alias.name
 
 
 def _simplify(tree: ast.AST) -> None:

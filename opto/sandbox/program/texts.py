@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from opto.sandbox.child.definitions import Definition, Slot, defaults_of, slots_in
-from opto.sandbox.program.written import depth_of, function_in, is_of_program, lines_above
+from opto.sandbox.program.written import function_in, is_of_program, lines_above, wrappings
 from opto.splice import cut
 
 __all__ = [
@@ -175,8 +175,8 @@ def lambda_text(function: FunctionType) -> str | None:
 
 def _compiled(part: ast.Lambda, code: CodeType) -> Any:
     """Return the looks of *part*, compiled where the names are around it that *code* finds there."""
-    around = ast.parse(f"def around({', '.join(code.co_freevars)}): return 0")
-    around.body[0].body[0].value = part  # type: ignore[attr-defined]
+    around: Any = ast.parse(f"def around({', '.join(code.co_freevars)}): return 0")
+    around.body[0].body[0].value = part
     try:
         made: Any = compile(around, code.co_filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):  # as `await` is outside of what awaits
@@ -211,7 +211,7 @@ def is_own_text(value: Any) -> bool:
     except NoTextError:
         return False
     decorators: list[Any] = next((getattr(item, "decorator_list", []) for item in tree.body), [])
-    return len(decorators) < depth_of(value)
+    return len(decorators) < wrappings(value)
 
 
 def kept_defaults(value: Any, text: Text, *, is_rewritten: bool) -> list[tuple[Slot, Any]]:

@@ -9,7 +9,6 @@ __all__ = ["Attributes", "Uses", "first_argument", "merged", "uses_in"]
 
 #: Names of attributes, each with the names of its attributes that are used; None for any.
 Attributes = Mapping[str, frozenset[str] | None]
-_Classes = frozenset[type]
 
 #: What built-in functions ask of an object, by their names.
 _ASKED = {
@@ -35,7 +34,6 @@ class Uses(NamedTuple):
         own: Attributes that are looked up on the object, or on its class.
         above: Those that ``super()`` looks up, each with the class that it starts after; None for the one around it.
         of: Those that are looked up on classes that the text calls by their names.
-        named: Classes that it uses in other ways.
         makes: True if it makes instances.
         is_whole: True if it uses the object in other ways.
     """
@@ -43,7 +41,6 @@ class Uses(NamedTuple):
     own: Attributes = MappingProxyType({})
     above: frozenset[tuple[type | None, str]] = frozenset()
     of: frozenset[tuple[type, str]] = frozenset()
-    named: _Classes = frozenset()
     makes: bool = False
     is_whole: bool = False
 
@@ -83,7 +80,6 @@ def uses_in(tree: ast.AST, receiver: str | None, class_named: Callable[[str], ty
         found.own,
         frozenset(found.above),
         frozenset(found.of),
-        frozenset(found.named),
         found.makes,
         found.is_whole,
     )
@@ -95,7 +91,6 @@ class _Finder(ast.NodeVisitor):
         self.own: Attributes = {}
         self.above: set[tuple[type | None, str]] = set()
         self.of: set[tuple[type, str]] = set()
-        self.named: set[type] = set()
         self.makes = self.is_whole = False
         self._waiting: list[ast.AST] = []
 
@@ -109,11 +104,7 @@ class _Finder(ast.NodeVisitor):
         self._waiting += ast.iter_child_nodes(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        kind = self._kind(node)
-        if node.id == self._receiver:
-            self.is_whole = True
-        elif kind is not None:
-            self.named.add(kind)
+        self.is_whole = self.is_whole or node.id == self._receiver
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         value = node.value
@@ -154,8 +145,6 @@ class _Finder(ast.NodeVisitor):
             self.makes = True
             if self._is_object(function):
                 self._note("__call__")
-            elif (kind := self._kind(function)) is not None:
-                self.named.add(kind)
         elif isinstance(function, ast.Attribute) and self._kind(function.value) is not None:
             self._waiting.append(function)
             args = args[is_about:]  # a method of one of its classes, called on it

@@ -13,14 +13,14 @@ __all__ = [
     "PROPERTIES",
     "closure_of",
     "closures_in",
-    "depth_of",
+    "data_of_class",
     "function_in",
     "is_installed",
     "is_made_by_parts",
     "is_of_program",
     "lines_above",
     "looks_up",
-    "stand_in_for",
+    "wrappings",
 ]
 
 _LIBRARY = __name__.partition(".")[0]
@@ -31,7 +31,7 @@ _LOOK_UP = frozenset({"eval", "exec", "globals"})
 PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
 
-def depth_of(value: Any) -> int:
+def wrappings(value: Any) -> int:
     """Return how many decorators say that they are around the function that *value* is in the end."""
     depth = 0
     while hasattr(value, "__wrapped__"):
@@ -116,21 +116,18 @@ def is_made_by_parts(kind: type, adapt: Callable[[Any], Any]) -> bool:
     return any(callable(function) and adapt(function) is not function for function in functions)
 
 
-def stand_in_for(kind: type, values: Any) -> dict[str, Any] | None:
-    """Return how a class without a source is made, as far as its data goes; None if it is more than its data."""
+def data_of_class(kind: type) -> tuple[str, list[Any]] | None:
+    """Return what kind of data the instances of a class are, and of what members; None if they are more than that."""
     if isinstance(kind, EnumMeta):
         named: Mapping[str, Any] = kind.__members__
-        members: Any = [(name, member.value) for name, member in named.items()]
-        what = "enum"
-    elif hasattr(kind, "_fields"):
+        return "enum", [(name, member.value) for name, member in named.items()]
+    if hasattr(kind, "_fields"):
         given = getattr(kind, "_field_defaults", {})
-        members, what = [[name, *([given[name]] if name in given else [])] for name in kind._fields], "named"
-    elif hasattr(kind, "__dataclass_fields__"):
-        members = []
+        return "named", [[name, *([given[name]] if name in given else [])] for name in kind._fields]
+    if hasattr(kind, "__dataclass_fields__"):
+        members: list[Any] = []
         for name, field in kind.__dataclass_fields__.items():
             given = {part: getattr(field, part) for part in ("default", "default_factory")}
             members.append([name, {part: x for part, x in given.items() if type(x).__name__ != "_MISSING_TYPE"}])
-        what = "dataclass"
-    else:
-        return None
-    return {"do": "stand-in", "kind": what, "name": kind.__name__, "members": values.form(members)}
+        return "dataclass", members
+    return None

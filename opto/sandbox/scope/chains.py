@@ -15,7 +15,7 @@ from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.words import mangled
 from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
-from opto.sandbox.program.written import PROPERTIES, closure_of, depth_of, is_installed
+from opto.sandbox.program.written import PROPERTIES, closure_of, is_installed, wrappings
 from opto.sandbox.scope.advice import advised
 from opto.sandbox.scope.sources import Sources
 
@@ -93,7 +93,7 @@ class Chain:
         self._packages.add(_package(kind))
         self._object = weakly(receiver)
 
-    def is_there(self, base: type, name: str) -> None:
+    def leave_out(self, base: type, name: str) -> None:
         """Take note that the child itself puts what *base* has under *name* in its place."""
         self._placed[base, name] = _Placed()
 
@@ -126,8 +126,6 @@ class Chain:
         while waiting:
             around, uses, is_certain = waiting.pop()
             is_whole |= uses.is_whole or "__dict__" in uses.own
-            for named in uses.named:
-                self.complete(named)
             if is_certain:
                 names = merged((names, {_mangled(name, around): inner for name, inner in uses.own.items()}))
             for base, name, is_needed in self._found(kind, around, uses, is_certain):
@@ -209,7 +207,7 @@ class Chain:
             return _Placed(tuple(item[1] for item in made.values() if item))
         is_cached = isinstance(member, cached_property)
         inside = member.__func__ if how else member.func if is_cached else member
-        if isinstance(inside, type) or not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
+        if not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
             called = f"{self.path}.{name}"
             entry = self._sources.entry(called, self._adapted(member), base.__module__, what=self._sources.name)
             self._put(base, name, entry)
@@ -240,7 +238,7 @@ class Chain:
         if isinstance(function, Rewritten):
             function, text = function
         inner: FunctionType = inspect.unwrap(function)
-        depth = depth_of(function)
+        depth = wrappings(function)
         # Which of its decorators made what is around it cannot be told, unless all above were unwrapped.
         kept = None if function is given and depth and how != "" else depth
         free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}
@@ -271,7 +269,7 @@ class Chain:
             return kind.__name__
         if kind in self._keys:
             return self._keys[kind]
-        bases = [self.class_for(base) for base in kind.__bases__ if base is not object]
+        bases = [self.class_for(base) for base in kind.__bases__]
         key = self._keys[kind] = f"{self.path}:{kind.__qualname__}.{len(self._sources.entries)}"
         entry = {
             "do": "class",

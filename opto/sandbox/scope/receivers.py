@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from types import MethodType
@@ -52,18 +53,19 @@ class Receivers:
         self._chain = Chain(sources, self.argument or "self", is_named=True)
         if owner is not None:
             self._chain.look_at(owner, None)
-            self.main = {"owner": owner.__name__, "class": self._chain.class_for(owner), "put_as": how}
-            self._chain.is_there(owner, sources.name)
+            self._chain.leave_out(owner, sources.name)
+            if _is_plain(owner):
+                sources.class_(owner)  # which says why, if it cannot enter
+                key = sources.key_of(owner)
+            else:
+                key = self._chain.class_for(owner)
+            self.main = {"owner": owner.__name__, "class": key, "put_as": how}
         sources.complete = self._complete
 
     def takes(self, value: Any) -> bool:
         """True if *value* is an object or a class that becomes one of those here, and no plain data."""
         kind = value if isinstance(value, type) else type(value)
-        if kind in self._needs:
-            return True
-        if issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-            return False
-        return (self._owner is not None and issubclass(kind, self._owner)) or not self._chain.is_outside(kind)
+        return not (_is_plain(kind) or self._chain.is_outside(kind))
 
     def form(self, receiver: Any) -> Any:
         """Return the form of what the candidate is called on.
@@ -108,8 +110,9 @@ class Receivers:
         state, path = state_of(receiver), chain.path
         forms: dict[str, Any] = {}
         missing: dict[str, str] = {}
-        for name in (*needs.names, *state) if needs.is_whole else needs.names:
-            if name in forms or self._sources.is_host(f"{path}.{name}"):
+        named = [id(state[name]) for name in needs.names if name in state]
+        for name in dict.fromkeys((*needs.names, *(state if needs.is_whole else ()))):
+            if self._sources.is_host(f"{path}.{name}"):
                 continue
             value = state.get(name, _NOTHING)
             if value is _NOTHING and name in needs.asked and name != "__dict__":  # it has one of its own inside
@@ -119,7 +122,10 @@ class Receivers:
             try:
                 if isinstance(value, MethodType) and value.__self__ is receiver and name not in state:
                     raise CannotCrossError("a method that stays outside with its class")
-                forms[name] = self._attribute(value, needs.names.get(name), f"{path}.{name}", writing)
+                is_shared = named.count(id(value)) > 1
+                forms[name] = self._attribute(
+                    value, needs.names.get(name), f"{path}.{name}", writing, is_shared=is_shared
+                )
             except CannotCrossError as error:
                 if name in needs.names:
                     used = sorted(needs.names[name] or ())
@@ -133,14 +139,16 @@ class Receivers:
         fixed, items = (None, plain) if is_filled else (plain, None)
         return {"!self": [chain.class_for(type(receiver)), forms, missing, path, fixed, items]}
 
-    def _attribute(self, value: Any, used: frozenset[str] | None, path: str, writing: Writing) -> Any:
+    def _attribute(
+        self, value: Any, used: frozenset[str] | None, path: str, writing: Writing, *, is_shared: bool
+    ) -> Any:
         """Return the form of what goes by *path*, of which the attributes *used* are used."""
-        if (
-            used is None
-            or not is_made_by_parts(type(value), self._sources.adapt)
-            or self._sources.adapt(value) is not value
-        ):
+        adapt = self._sources.adapt
+        if used is None or not is_made_by_parts(type(value), adapt) or adapt(value) is not value:
             return writing.attempt(value)
+        if is_shared:
+            with suppress(CannotCrossError):  # as a whole it is one; by its parts, each name would have its own
+                return writing.attempt(value)
         if path.count(".") > _DEEPEST:
             raise CannotCrossError(f"{in_words(type(value))} that is in itself")
         chain, needs = self._chain_of(value, dict.fromkeys(used), path)
@@ -150,15 +158,20 @@ class Receivers:
         """Return classes for an object in another one. They have the texts that its methods have now."""
         kind = type(value)
         key = (kind, path, frozenset(used))
-        owner, chain, needs = self._inside.get(key, (None, None, None))
-        if owner is None or chain is None or needs is None or owner() is not value:
+        known = self._inside.get(key)
+        if known is None or known[0]() is not value:
             chain = Chain(self._sources, path, is_named=False)
             chain.look_at(kind, value)
             chain.class_for(kind)
             needs = chain.reach(kind, state_of(value), [(None, Uses(own=used), True)])
             chain.put_hosts(kind)
-            self._inside[key] = weakly(value), chain, needs
-        return chain, needs
+            known = self._inside[key] = weakly(value), chain, needs
+        return known[1:]
+
+
+def _is_plain(kind: type) -> bool:
+    """True for classes whose instances are data, and made of their source."""
+    return issubclass(kind, Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
 
 
 def _asked(receiver: Any, name: str) -> Any:

@@ -26,12 +26,13 @@ from opto.sandbox.program.texts import (
 from opto.sandbox.program.written import (
     closure_of,
     closures_in,
-    depth_of,
+    data_of_class,
     is_installed,
     is_made_by_parts,
-    stand_in_for,
+    wrappings,
 )
 from opto.sandbox.scope.advice import GENERAL, advised, not_entering
+from opto.sandbox.scope.modules import Modules
 from opto.sandbox.scope.values import Values
 from opto.sandbox.scope.watched import Data
 
@@ -81,9 +82,10 @@ class Sources:
         self.used: set[str] = set()
         self.values = Values(self, encoder)
         self.data = Data(adapt, self.values, self.entries)
+        self._globals: dict[str, Mapping[str, Any]] = {}  # of modules, some of which nobody else may know
+        self._modules = Modules(self.entries, self.used, self._bring_of)
         self.complete: Callable[[type], None] = lambda _: None
         self._done: set[tuple[str, str]] = set()  # spaces and names
-        self._below: set[str] = set()  # modules inside others
         self._met: list[tuple[Mapping[str, Any], str, Any]] = []
         self._homes: dict[type, dict[str, str]] = {}
         self._keys: dict[Any, str] = {}
@@ -105,24 +107,32 @@ class Sources:
 
         If *needed* is given, what cannot enter and is not among it is said when it is used.
         """
-        self._bring_modules(names, place)
-        space, values = place.space, place.values
+        self._globals.setdefault(place.space, place.values)
+        self._modules.bring(names, place)
         for name in names.free:
-            is_ours = name in values and values[name] is not getattr(builtins, name, _NOTHING)
-            if name in place.free or not (is_ours or self.is_host(name)) or (space, name) in self._done:
-                continue
-            self._done.add((space, name))  # before: functions may call each other
-            try:
-                entry = self.named(name, values, space, place)
-            except SandboxTransferError as error:
-                self._done.discard((space, name))
-                if needed is None or name in needed:
-                    raise
-                entry = {"do": "outside", "why": error.problem}
-                self._met.append((values, name, values[name]))
-            entry = {**entry, "as": name, "into": space}
-            self.entries.append(entry)
-            self.data.watch((space, name), values, entry)
+            is_ours = name in place.values and place.values[name] is not getattr(builtins, name, _NOTHING)
+            if name not in place.free and (is_ours or self.is_host(name)):
+                self._bring_name(name, place, may_stay=needed is not None and name not in needed)
+
+    def _bring_of(self, name: str, module: ModuleType, place: Place) -> None:
+        self._bring_name(name, Place(place.what, module.__name__, vars(module), {}), may_stay=False)
+
+    def _bring_name(self, name: str, place: Place, *, may_stay: bool) -> None:
+        space, values = place.space, place.values
+        if (space, name) in self._done:
+            return
+        self._done.add((space, name))  # before: functions may call each other
+        try:
+            entry = self.named(name, values, space, place)
+        except SandboxTransferError as error:
+            self._done.discard((space, name))
+            if not may_stay:
+                raise
+            entry = {"do": "outside", "why": error.problem}
+            self._met.append((values, name, values[name]))
+        entry = {**entry, "as": name, "into": space}
+        self.entries.append(entry)
+        self.data.watch((space, name), values, entry)
 
     def named(self, name: str, values: Mapping[str, Any], space: str, place: Place) -> _Entry:
         """Return how what *name* stands for in *values* is made, and remember what that is, unless it is data."""
@@ -136,22 +146,6 @@ class Sources:
             self._met.append((values, name, values[name]))
         return entry
 
-    def _bring_modules(self, names: Names, place: Place) -> None:
-        """Add entries for modules inside others that *names* look up there, and that the program has loaded."""
-        for path in names.paths:
-            name, *rest = path.split(".")
-            module: Any = place.free.get(name, place.values.get(name))
-            for part in rest:
-                if not isinstance(module, ModuleType):
-                    break
-                inner = sys.modules.get(f"{module.__name__}.{part}")
-                if inner is None or vars(module).get(part) is not inner:
-                    break
-                module = inner
-                if module.__name__ not in self._below:
-                    self._below.add(module.__name__)
-                    self.entries.append({"do": "import", "module": module.__name__, "name": None})
-
     def entry(self, name: str, value: Any, space: str, *, what: str) -> _Entry:
         """Return how *value*, which *what* calls *name*, is made over there.
 
@@ -163,8 +157,7 @@ class Sources:
         if isinstance(value, Rewritten):
             value, text = value
         if isinstance(value, ModuleType):
-            self.used.add(value.__name__.partition(".")[0])
-            return {"do": "import", "module": value.__name__, "name": None}
+            return self._modules.entry(value)
         if callable(value):
             found = self.importable(value) if text is None else None
             if found is not None:
@@ -173,7 +166,7 @@ class Sources:
                 return self.class_(value)
             inner = value if text is None and is_own_text(value) else inspect.unwrap(value)
             if isinstance(inner, FunctionType) and not hasattr(value, "registry"):
-                kept = depth_of(value) if value is not given else None
+                kept = wrappings(value) if value is not given else None
                 if inner is given and inner.__name__ == inner.__code__.co_name:
                     kept = 0  # its decorators gave it back: what they have done besides is done
                 return self._function((space, name), given, inner, kept=kept, text=text)
@@ -251,7 +244,7 @@ class Sources:
         written = self._text_of(value, kept, text)
         name, tree, is_class = written.name, written.tree, isinstance(value, type)
         module = sys.modules.get(space)
-        values = value.__globals__ if not is_class else vars(module) if module else {}
+        values = value.__globals__ if not is_class else vars(module) if module else self._globals.get(space, {})
         defaults = self.defaults(value, written, space, is_rewritten=text is not None)
         self.modules |= of_module(values, space)
         needed, noted = names_at_once(tree) if is_class else None, names_annotated(tree)
@@ -382,13 +375,14 @@ class Sources:
         try:
             yield self.source(kind, closures_in(kind), kind.__module__)
         except SandboxTransferError as error:
+            data = data_of_class(kind)
+            if data is None:
+                raise
             try:
-                stand_in = stand_in_for(kind, self.values)
+                members = self.values.form(data[1])
             except CannotCrossError:  # a default value
                 raise error from None
-            if stand_in is None:
-                raise
-            yield stand_in
+            yield {"do": "stand-in", "kind": data[0], "name": kind.__name__, "members": members}
             for name in (name for name, _ in methods_of(kind) if name != "__del__"):
                 yield {"do": "outside", "why": f"{kind.__name__}.{name} stays outside: {error.problem}", "member": name}
 

@@ -137,8 +137,7 @@ class Values:
         if adapted is not value:  # it holds that, and programs ask it for its `data`
             return {"!held": encoder.encode(adapted, depth)}
         if isinstance(value, type):
-            found = source.importable(value)
-            return {"!import": [*found.values()]} if found else {"!known": source.key_of(value)}
+            return self._imported(value) or {"!known": source.key_of(value)}
         if isinstance(value, MethodType):
             return {"!bound": [encoder.encode(value.__self__, depth), value.__name__]}
         made = _MADE.get(f"{kind.__module__}.{kind.__qualname__}")
@@ -147,8 +146,8 @@ class Values:
             forms = {name: encoder.encode(item, depth) for name, item in kwargs.items()}
             how = [kind.__module__, kind.__qualname__] if made is not None else ["logging", "getLogger"]
             return {"!made": [*how, encoder.sequence(args, depth), forms]}
-        if callable(value) and not is_of_program(kind) and (found := source.importable(value)) is not None:
-            return {"!import": [*found.values()]}
+        if callable(value) and not is_of_program(kind) and (imported := self._imported(value)) is not None:
+            return imported
         return self._object(writing, encoder, value, depth)
 
     def _object(self, writing: Writing, encoder: Encoder, value: Any, depth: int) -> Any:
@@ -190,10 +189,15 @@ class Values:
         self._offered[name] = value
         return {"!host": name}
 
-    def _function(self, value: Any) -> Any:
+    def _imported(self, value: Any) -> Any:
+        """Return the form of what is found in a module that a child finds; None if *value* is not."""
         found = self._source.importable(value)
-        if found is not None:
-            return {"!import": [*found.values()]}
+        return None if found is None else {"!import": [found["module"], found["name"]]}
+
+    def _function(self, value: Any) -> Any:
+        imported = self._imported(value)
+        if imported is not None:
+            return imported
         if isinstance(value, BuiltinFunctionType):
             raise CannotCrossError(f"the function {value.__name__}")
         registry = getattr(value, "registry", None)

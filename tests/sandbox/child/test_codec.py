@@ -207,6 +207,8 @@ def test_other_values_are_named(value, what):
         {"!array": ["<f8", [10**9], "AAAA"]},
         {"!array": ["<f8,<i4", [1], "AAAAAAAAAAAAAAAA"]},
         {"!array": [["<f8"], [1], "AAAAAAAAAAA="]},
+        {"!decimal": "1E+999999999"},
+        {"!decimal": "1E-999999999"},
         {"!fraction": [1, 0]},
         {"!fraction": [{"!int": hex(3**100_000)}, {"!int": hex(2**200_000)}]},
         {"!fraction": [{"!int": hex(1 << 10_001)}, 3]},
@@ -252,12 +254,15 @@ def test_what_is_no_message_is_refused(data):
 
 def test_whatever_is_raised_while_something_is_read_says_that_it_is_nothing():
     class Unusual(Exception):  # noqa: N818 - as libraries have them
-        pass
+        def __str__(self):
+            return self.args[0]
 
-    def other(*_):
-        raise Unusual("x")
+    def other(_, content, __):
+        raise Unusual(content)
 
     with pytest.raises(MalformedError, match="Unusual: x"):
+        Decoder(other).decode({"!other": "x"})
+    with pytest.raises(MalformedError, match="Unusual"):
         Decoder(other).decode({"!other": 1})
 
 

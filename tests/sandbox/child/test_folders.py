@@ -40,3 +40,13 @@ def test_a_folder_that_its_owner_has_locked_is_full(tmp_path, monkeypatch):
     assert folders.is_over(str(tmp_path), 50_000)
     monkeypatch.setattr(folders.os, "geteuid", lambda: os.getuid() + 1)
     assert not folders.is_over(str(tmp_path), 50_000)
+
+
+def test_names_that_folders_are_given_on_the_way_stand_in_no_way(tmp_path):
+    folder = tmp_path / "work"
+    for number in range(20):
+        inside = folder / f".removed-{number}" / "a" / "b"
+        inside.mkdir(parents=True)
+        (inside / "file").touch()
+    folders.remove(str(folder))
+    assert not folder.exists()

@@ -52,7 +52,7 @@ sys.modules["opto_child"] = package
 from opto_child import kernel
 """
 PROBE = """
-import ctypes, os, socket
+import ctypes, fcntl, os, socket
 kernel.give_up_new_powers()
 if "files" in sys.argv:
     kernel.restrict_files(["/usr"], [sys.argv[2]])
@@ -64,6 +64,7 @@ def answer(action):
     except OSError as error:
         return type(error).__name__
 libc = ctypes.CDLL(None, use_errno=True)
+one, two = socket.socketpair()
 print(*[answer(action) for action in [
     lambda: os.listdir("/etc") and "done",
     lambda: os.path.isdir("/usr/lib") and os.listdir("/usr") and "done",
@@ -75,6 +76,11 @@ print(*[answer(action) for action in [
     lambda: os.fork(),
     lambda: os.chmod(sys.argv[2], 0),
     lambda: libc.syscall(425, 1, 0) == -1 and ctypes.get_errno(),
+    lambda: fcntl.lockf(os.open("/dev/null", os.O_RDONLY), fcntl.LOCK_EX),
+    lambda: [fcntl.flock(os.open("/usr", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB) for _ in "ab"] and "done",
+    lambda: one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1),
+    lambda: one.send(b"x"),
+    lambda: one.send(b"x", socket.MSG_OOB),
 ]])
 """
 PACKAGE = Path(folders.__file__).parent
@@ -100,11 +106,12 @@ def test_files(tmp_path):
 
 def test_system_calls(tmp_path):
     tmp_path.chmod(0o755)
-    etc, usr, new, pipe, network, other, itself, fork, chmod, ring = probed("calls", tmp_path)
+    etc, usr, new, pipe, network, other, itself, fork, chmod, ring, *more = probed("calls", tmp_path)
     assert (etc, usr, new) == ("done", "done", "None")
     assert (pipe, network, other, itself, fork) == ("PermissionError",) * 3 + ("None", "PermissionError")
     assert chmod == "None"
     assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert more == ["None", "done", "PermissionError", "1", "PermissionError"]  # locks seem to work, and do nothing
     assert ring == "38"  # ENOSYS: a call that stands in none of the tables does not exist
 
 

@@ -377,7 +377,13 @@ class TestModules:
 
 
 CELL = """
+from collections import namedtuple
 from dataclasses import dataclass
+from enum import Enum
+class Mode(Enum):
+    ON = [1]
+    ALSO = ON
+Pair = namedtuple("Pair", "left right", defaults=[2])
 class Plain:
     pass
 class Counter:
@@ -424,6 +430,19 @@ class TestCells:
             pytest.raises(AttributeError, match=r"Point.twice stays outside: .*source cannot be found"),
         ):
             candidate(2)
+
+    @pytest.mark.parametrize(
+        ("expression", "expected"),
+        [
+            ("[Mode.ON.value, Mode.ALSO is Mode.ON]", [[1], True]),
+            ("[*Pair(1)]", [1, 2]),
+            ("Point(x) == Point(2)", True),
+        ],
+    )
+    def test_classes_of_data_without_a_source_are_what_their_data_is(self, sandbox, like, expression, expected):
+        linecache.cache.pop(like.__code__.co_filename)
+        with sandbox.load(f"def original(x):\n    return {expression}\n", like=like) as candidate:
+            assert candidate(2) == expected
 
     def test_what_cannot_enter_is_said_once(self, sandbox, like):
         linecache.cache.pop(like.__code__.co_filename)

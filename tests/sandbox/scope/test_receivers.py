@@ -1,8 +1,11 @@
 """A method finds its object's attributes and methods; what is an object of that kind in there is found the same way."""
 
+import argparse
+import enum
 import logging
 import threading
 import warnings
+from typing import NamedTuple
 
 import pytest
 
@@ -251,3 +254,203 @@ def test_what_a_module_in_a_module_cannot_give_is_said():
     agent.greet.parameter._set("def greet(self):\n    return self.memory.ask()\n")
     with pytest.raises(Exception, match=r"greet\(\) uses self.memory.client, a lock.*\['self.memory.client.ask'\]"):
         agent.greet()
+
+
+@model
+class Tally:
+    def __init__(self):
+        self.count = 0
+
+    @bundle(trainable=True)
+    def unused(self):
+        return 0
+
+    def add(self):
+        self.count += 1
+        return self.count
+
+
+@model
+class Teller:
+    def __init__(self):
+        self.first = self.second = Tally()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+@pytest.mark.filterwarnings("ignore:.*changed self:RuntimeWarning")
+def test_one_object_by_two_names_is_one_inside():
+    teller = Teller()
+    teller.act.parameter._set("def act(self):\n    return [self.first.add(), self.second.add(), self.second.count]\n")
+    assert teller.act().data == [1, 2, 2]
+    teller.act.parameter._set("def act(self):\n    return [each.count for each in (self.first, self.second)]\n")
+    assert teller.act().data == [0, 0]
+
+
+@model
+class Voice:
+    def __init__(self, inner=None):
+        self.inner = inner
+
+    @bundle(trainable=True)
+    def other(self):
+        return "as written"
+
+    def asks(self):
+        return self.other()
+
+    def asks_itself(self):
+        return [self][0].other()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("self.asks()", "changed"),
+        ("[[self][0].n, self.asks()][1]", "changed"),
+        ("self.asks_itself()", "changed"),
+        ("self.inner.asks()", "changed within"),
+        ("self.inner.asks_itself()", "changed within"),
+    ],
+)
+def test_objects_run_the_code_that_is_their_own(body, expected):
+    voice = Voice(Voice())
+    voice.n = 1
+    voice.other.parameter._set("def other(self):\n    return 'changed'\n")
+    voice.inner.other.parameter._set("def other(self):\n    return 'changed within'\n")
+    voice.act.parameter._set(f"def act(self):\n    return {body}\n")
+    assert voice.act().data == expected
+
+
+class Color(enum.Enum):
+    RED = 1
+
+    def act(self, x):
+        return x
+
+
+class Spot(NamedTuple):
+    left: int
+
+    def act(self, x):
+        return x
+
+
+class Walker:
+    def act(this, x):  # noqa: N805 - what is tried
+        return x
+
+    def steps(this):  # noqa: N805
+        return 3
+
+
+class Far:
+    def __init__(self):
+        self.n = 4
+
+    def far(self):
+        return self.n
+
+
+class Near:
+    def __init__(self):
+        self.inner, self.call, self.k = Far(), self.near, 2
+
+    def near(self):
+        return self.k
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["inner"], name)
+
+    def act(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("receiver", "source", "expected"),
+    [
+        (Color.RED, "def act(self, x):\n    return [self is Color.RED, self.value]\n", [True, 1]),
+        (Spot(2), "def act(self, x):\n    return [self == (2,), self._replace(left=x).left]\n", [True, 1]),
+        (Near(), "def act(self, x):\n    return [self.call(), self.far()]\n", [2, 4]),
+        (Walker(), "def act(this, x):\n    return this.steps()\n", 3),
+    ],
+)
+def test_methods_run_on_whatever_has_them(sandbox, receiver, source, expected):
+    kind = type(receiver)
+    with sandbox.load(source, like=kind.act, owner=kind) as candidate:
+        assert candidate(receiver, 1) == expected
+
+
+class Shelf:
+    def __init__(self):
+        self.size = 2
+
+    @staticmethod
+    def act(other):
+        return other
+
+
+def test_the_argument_of_a_static_method_is_a_value(sandbox):
+    with sandbox.load("def act(other):\n    return other\n", like=Shelf.act, owner=Shelf) as candidate:
+        assert vars(candidate(Shelf())) == {"size": 2}
+
+
+class Parser(argparse.ArgumentParser):
+    def act(self, x):
+        return x
+
+
+def test_methods_of_classes_that_stay_outside_are_said_to_be_there(sandbox):
+    says = "uses self.parse_args, a method that stays outside with its class, which cannot enter the sandbox"
+    with (
+        sandbox.load("def act(self, x):\n    return self.parse_args(x)\n", like=Parser.act, owner=Parser) as candidate,
+        pytest.raises(SandboxTransferError, match=says),
+    ):
+        candidate(Parser(), [])
+
+
+@model
+class Pinging:
+    @bundle(trainable=True)
+    def unused(self):
+        return 0
+
+    def ping(self):
+        return self.other.pong()
+
+    def pong(self):
+        return self.other.ping()
+
+    @bundle(trainable=True, allow_external_dependencies=True)
+    def act(self):
+        return 0
+
+
+def test_what_is_in_itself_without_end_is_said():
+    first, second = Pinging(), Pinging()
+    first.other, second.other = second, first
+    first.act.parameter._set("def act(self):\n    return self.other.ping()\n")
+    with pytest.raises(SandboxTransferError, match="a Pinging that is in itself, which cannot enter"):
+        first.act()
+
+
+def test_another_object_in_the_same_place_runs_its_own_code():
+    voice = Voice(Voice())
+    voice.inner.other.parameter._set("def other(self):\n    return 'first'\n")
+    voice.act.parameter._set("def act(self):\n    return self.inner.asks()\n")
+    assert voice.act().data == "first"
+    voice.inner = Voice()
+    voice.inner.other.parameter._set("def other(self):\n    return 'second'\n")
+    assert voice.act().data == "second"
+
+
+def test_attributes_that_are_nodes_have_the_attributes_of_their_values():
+    agent = Agent()
+    agent.act.parameter._set("def act(self, count):\n    return [self.name.upper(), self.name.data]\n")
+    assert agent.act(1).data == ["ADA", "Ada"]
