@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from opto.callers import user_level
+from opto.errors import DomainError, SourceError
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
 from opto.trace.asking import asking_functions, unheard
@@ -35,20 +36,25 @@ class Confined:
         definition: Of the function that it takes the place of.
         sandbox: Where it runs.
         args: Of the call: the first is the object, if it is a method.
-
-    Raises:
-        SourceError: The text does not define the function.
-        SandboxError: It cannot enter the sandbox, or does not load there.
-        Exception: Whatever statements beside the function raise.
     """
 
     function: Any
 
     def __init__(self, source: str, definition: Definition, sandbox: Sandbox, args: tuple[Any, ...]) -> None:
-        assert definition.source is not None
         self._source, self._sandbox, self._surroundings = source, sandbox, _Surroundings(definition, args)
         self._definition = definition
         self.used = self._surroundings.used
+
+    def load(self, args: tuple[Any, ...]) -> None:
+        """Make the function, for a call with *args*.
+
+        Raises:
+            SourceError: The text does not define it, or one that it uses has such a text.
+            SandboxError: It cannot enter the sandbox, or does not load there.
+            Exception: Whatever statements beside the function raise.
+        """
+        source, definition, sandbox = self._source, self._definition, self._sandbox
+        assert definition.source is not None
         like, owner = definition.inner, _owner_of(definition, args)
         if sandbox.isolation == "none":
             sandbox.enter_into_use()
@@ -152,7 +158,20 @@ class _Surroundings:
             self._texts.append(source)
         if source == definition.source and definition.options.source is None:
             return definition.function
+        if code.domain is definition.code:
+            self._check(source, definition)
         return Rewritten(value.fun, source)
+
+    def _check(self, source: str, of: Definition) -> None:
+        """Say whose text it is that cannot be run: here it is a part of another one."""
+        assert of.code is not None
+        try:
+            of.code.check(source)
+        except DomainError as error:
+            problem = f"{error.problem[:1].lower()}{error.problem[1:]}"
+            raise SourceError(
+                f"{self._definition.name}() uses {of.name}(), which cannot be run: {problem}", mend=error.mend
+            ) from error
 
     def are_still_so(self, args: tuple[Any, ...]) -> bool:
         """True if nothing that was met has another text now, for a call with *args*."""

@@ -419,6 +419,25 @@ class TestWhatItUses:
             "scaled": 0,
         }
 
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("def inner(self, x):\n    return ((\n", "the code does not parse in line 2"),
+            ("def inmost(self, x):\n    return x\n", "the code does not define inner"),
+            ("def inner(self, x, y):\n    return x\n", r"the arguments of inner\(\) are \(self, x, y\)"),
+        ],
+    )
+    def test_their_code_is_told_from_its_own_where_it_cannot_be_run(self, text, says):
+        pair = Pair()
+        learn(pair.outer, "def outer(self, x):\n    return self.inner(x) + 100\n")
+        learn(pair.inner, text)
+        with pytest.raises(ExecutionError, match=rf"outer\(\) uses inner\(\), which cannot be run: {says}") as caught:
+            pair.outer(1)
+        caught.value.exception_node.backward("mend it")
+        assert len(pair.inner.parameter.feedback) == 1
+        learn(pair.inner, "def inner(self, x):\n    return x\n")
+        assert pair.outer(1).data == 101
+
     def test_nodes_that_it_reads_are_inputs(self):
         pair = Pair()
         learn(pair.scaled, "def scaled(self, x):\n    return x * self.factor + 1\n")
