@@ -113,7 +113,7 @@ class Receivers:
             if self._sources.is_host(f"{path}.{name}"):
                 continue
             value = state.get(name, _NOTHING)
-            if value is _NOTHING and name in needs.asked:
+            if value is _NOTHING and name in needs.asked and name != "__dict__":  # it has one of its own inside
                 value = _asked(receiver, name)
             if value is _NOTHING:
                 continue
