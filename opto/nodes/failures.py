@@ -2,7 +2,9 @@
 
 import contextlib
 import types
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from opto.errors import ExecutionError
@@ -28,11 +30,36 @@ def in_words(cause: BaseException) -> str:
 
 
 def message(cause: BaseException) -> str:
-    """Return ``str(cause)``; "" if the exception cannot say it."""
+    """Return ``str(cause)``, with the members of a group, and without what is said to users; "" if it cannot say it.
+
+    Example:
+        >>> message(ExceptionGroup("two tasks", [ValueError("no digits"), KeyError("a")]))
+        "two tasks (2 sub-exceptions): (ValueError) no digits; (KeyError) 'a'"
+    """
     try:
-        return str(cause)
+        if isinstance(cause, ExecutionError):
+            return str(cause.__dict__["problem"])
+        said = str(cause)
+        if isinstance(cause, BaseExceptionGroup):
+            members = [*islice(_members_of(cause), _MOST_MEMBERS + 1)]
+            shown = [*map(in_words, members[:_MOST_MEMBERS]), *["and more"] * (len(members) > _MOST_MEMBERS)]
+            said += f": {'; '.join(shown)}"
     except Exception:
         return ""
+    return said
+
+
+#: How many exceptions of a group are named: whoever mends the code begins with the first.
+_MOST_MEMBERS = 3
+
+
+def _members_of(group: "BaseExceptionGroup[Any]") -> Iterator[BaseException]:
+    """Yield the exceptions in *group* and in groups in it."""
+    for member in BaseExceptionGroup.exceptions.__get__(group):
+        if isinstance(member, BaseExceptionGroup):
+            yield from _members_of(member)
+        else:
+            yield member
 
 
 def annotated_traceback(cause: BaseException, package: str) -> str:

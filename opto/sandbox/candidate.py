@@ -343,8 +343,10 @@ class ChildCandidate:
     def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "Outcome":
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
-        said = Printed.told(reply) if "out" in reply or "limit" not in reply else child.printed()
-        self.output = self._streams.show(said, limits.output)
+        self.output = ""
+        if "out" in reply or "limit" in reply:
+            said = Printed.told(reply) if "out" in reply else child.printed()
+            self.output = self._streams.show(said, limits.output)
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it

@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from itertools import count
@@ -105,8 +105,9 @@ class Sandbox(Block):
     Args:
         isolation: ``auto``: a process of its own, and whatever the kernel helps with. ``strict``: the same, and an
             error if the kernel does not help; bubblewrap around it where that works. ``child``: the process alone.
-            ``monty``: the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is the
-            environment variable ``OPTO_ISOLATION``, or else ``auto``.
+            ``monty``: the interpreter pydantic-monty, for small pure functions. ``none``: no limits. The default is
+            that of the block around unless it is ``none``, then the environment variable ``OPTO_ISOLATION``, then
+            ``auto``.
         limits: How much one candidate may use.
         imports: Modules that candidates may import besides the harmless ones of the standard library and those that the
             module of the original function imports.
@@ -129,6 +130,9 @@ class Sandbox(Block):
         opto.nodes.failures.ExecutionError[SandboxTimeoutError]: grow raised SandboxTimeoutError: grow() did not ...
     """
 
+    isolation: Isolation
+    limits: Limits
+
     unknowing: ClassVar[tuple[str, str]] = (
         "Code that an optimizer has changed runs",
         "give it to the function (@bundle(trainable=True, isolation=Sandbox(…)))",
@@ -142,22 +146,32 @@ class Sandbox(Block):
         imports: Collection[str] = (),
         hosts: Hosts = (),
     ) -> None:
-        asked = isolation if isolation is not None else os.environ.get(_VARIABLE) or "auto"
+        # Or whoever only names other limits would lower the level without a word.
+        around = _level_around(self.blocks.around()) if isolation is None else None
+        asked = isolation if isolation is not None else around or os.environ.get(_VARIABLE) or "auto"
         if asked not in _ISOLATIONS:
             where = "isolation" if isolation is not None else _VARIABLE
             raise IsolationError(
                 f"{where}={asked!r:.80} is no level of isolation.", mend=f"Use {', '.join(_ISOLATIONS)}."
             )
-        self.isolation = cast("Isolation", asked)
         if limits is not None and not isinstance(limits, Limits):
             raise IsolationError(f"limits={limits!r:.80} are no Limits.", mend="Write Limits(seconds=2), for instance.")
         if isolation == "none" and limits is not None:
             raise IsolationError(
                 "Nothing keeps to limits at the level 'none'.", mend="Leave limits= out, or the level."
             )
-        self.limits = (limits or Limits()).checked()
+        self.__dict__.update(isolation=asked, limits=(limits or Limits()).checked())
+        self._is_level_given = isolation is not None
         self._imports, self._hosts = checked_imports(imports), checked_hosts(hosts)
         self._prepared: Any = None
+        self._elsewhere: dict[str, Sandbox] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise IsolationError(
+                f"{name} of a Sandbox cannot be changed.", mend=f"Make another one: Sandbox({name}=…)."
+            )
+        super().__setattr__(name, value)
 
     @property
     def level(self) -> str:
@@ -288,6 +302,27 @@ class Sandbox(Block):
             return None
         return said
 
+    def offers(self, path: str) -> bool:
+        """True if the user has said what candidates call outside by *path*, or by a part of it."""
+        return any(
+            path == item or f"{path}.".startswith(f"{item}.") or item.startswith(f"{path}.") for item in self._hosts
+        )
+
+    def at_level_around(self) -> "Sandbox":
+        """Return the same at the level of the block around the caller, if there is one and this was made without any.
+
+        A block of its own does not count: what is around that does.
+        """
+        if self._is_level_given:
+            return self
+        around = self.blocks.around()
+        level = _level_around(around[: around.index(self)] if self in around else around)
+        if level is None or level == self.isolation:
+            return self
+        if level not in self._elsewhere:
+            self._elsewhere[level] = Sandbox(level, limits=self.limits, imports=self._imports, hosts=self._hosts)
+        return self._elsewhere[level]
+
     def is_like(self, other: "Sandbox") -> bool:
         """True if candidates of *other* may stay there: a block in a loop makes a sandbox for each round."""
         return self is other or self._settings == other._settings  # noqa: SLF001 - its own class
@@ -317,12 +352,18 @@ def current_sandbox() -> Sandbox:
         True
     """
     around = Sandbox.blocks.around()
-    return cast("Sandbox", around[-1]) if around else _default(os.environ.get(_VARIABLE))
+    return cast("Sandbox", around[-1]).at_level_around() if around else _default(os.environ.get(_VARIABLE))
 
 
 def levels_in_use() -> tuple[str, ...]:
     """Return the levels at which code has been loaded in this process so far, as `Sandbox.level` names them."""
     return (*_levels_in_use,)
+
+
+def _level_around(blocks: "Iterable[Sandbox]") -> Isolation | None:
+    """Return the level that the innermost of *blocks* with one gives; None for that without limits, which is weaker."""
+    level = next((item.isolation for item in reversed([*blocks]) if item._is_level_given), None)  # noqa: SLF001 - its own class
+    return None if level == "none" else level
 
 
 @cache

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from functools import cached_property, partial, partialmethod, update_wrapper
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from opto.errors import ExecutionError, GraphError, IsolationError, MissingInputsError
 from opto.nodes import ExceptionNode, ParameterNode, unpack
@@ -166,6 +166,18 @@ class FunModule(ParameterOwner):
             setattr(owner, name, staticmethod(self))
         else:
             self._definition.owner = owner
+
+    @property
+    def isolation(self) -> Sandbox | None:
+        """Where code of this function runs that an optimizer has changed, as the bundle said."""
+        return self._definition.options.sandbox
+
+    @isolation.setter
+    def isolation(self, value: object) -> NoReturn:
+        raise GraphError(
+            f"isolation of {self.name}() is fixed once it is bundled.",
+            mend=f"Write @bundle(trainable=True, isolation={value!r:.80}), or call it in a block of with Sandbox(…).",
+        )
 
     @property
     def __self__(self) -> Any:

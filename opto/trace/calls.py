@@ -133,13 +133,14 @@ class Call:
         operator: What is recorded of it.
         options: Those of the bundle.
         parameter: Holds its code; None if it is not trainable.
-        used: Sources of other functions that it runs without reading them; None if it is not confined.
+        confined: What its text runs in, if an optimizer has changed it. It has the sources of other functions that go
+            along without being read (`used`), and tells what of its reads is new (`reads_anew`).
         mode: How its body is run: ``plain``, ``slow`` (with more to it than a call), ``async``, ``generator`` or
             ``async generator``.
         answers: True for special methods of which Python takes no node.
     """
 
-    __slots__ = ("answers", "function", "mode", "operator", "options", "parameter", "used")
+    __slots__ = ("answers", "confined", "function", "mode", "operator", "options", "parameter")
 
     def __init__(
         self,
@@ -147,14 +148,14 @@ class Call:
         operator: Operator,
         options: Options,
         parameter: ParameterNode[str] | None = None,
-        used: Collection[ParameterNode[str]] | None = None,
+        confined: Any = None,
     ) -> None:
         self.function, self.operator, self.options, self.parameter = function, operator, options, parameter
-        self.used = used
+        self.confined = confined
         self.mode = _mode(function)
         name = getattr(function, "__name__", "")
         self.answers = bool(_ANSWERS(name))
-        is_special = options.is_open or options.memo or self.answers or _OPERATORS(name) or used is not None
+        is_special = options.is_open or options.memo or self.answers or _OPERATORS(name) or confined is not None
         if self.mode == "plain" and is_special:
             self.mode = "slow"
         if options.memo is not None and (options.is_open or "generator" in self.mode):
@@ -283,25 +284,42 @@ class Call:
     def complete(self, keys: Keys, inputs: Values, reads: list[Any], *, strict: bool = True) -> tuple[Keys, Values]:
         """Add to the arguments what else the call depends on: its own code, and nodes that it read."""
         code = () if self.parameter is None else (self.parameter,)
-        reads = [*reads, *self.used] if self.used else reads
+        reads = [*reads, *self.confined.used] if self.confined is not None else reads
         hidden = hidden_reads(reads, (*inputs, *code)) if reads else []
         # Nobody can pass the code of a function that is called inside: it is an input in any case.
         unknown = [item for item in hidden if not isinstance(item, CodeParameter)] if strict else []
         if unknown and is_checked() and not self.options.allow_external_dependencies:
-            names = ", ".join(repr(item.name) for item in unknown)
-            raise MissingInputsError(
-                f"{self.operator.name}() read {names}, which it was not given, so feedback could not get there.",
-                mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
-            )
+            self._refuse(keys, inputs, unknown)
         keys = (*keys, *("__code" for _ in code), *(f" reads {index}" for index in range(len(hidden))))
         return keys, (*inputs, *code, *hidden)
+
+    def _refuse(self, keys: Keys, inputs: Values, unknown: list[Any]) -> NoReturn:
+        """Raise what users see when the function read nodes that it was not given."""
+        name = self.operator.name
+        paths = self.confined.reads_anew(unknown, keys, inputs) if self.confined is not None else None
+        if paths is None:
+            names = ", ".join(repr(item.name) for item in unknown)
+            raise MissingInputsError(
+                f"{name}() read {names}, which it was not given, so feedback could not get there.",
+                mend="Pass it as an argument, or use @bundle(allow_external_dependencies=True).",
+            )
+        # The new text did what the function as the user wrote it does not: a failure of that text.
+        cause = MissingInputsError(
+            f"{name}() reads {', '.join(paths)}, which it was not given, so feedback could not get there.",
+            mend=f"Compute the result from the arguments, and do not read {' or '.join(paths)}.",
+        )
+        cause.add_note("To let new code read it, write @bundle(trainable=True, allow_external_dependencies=True).")
+        if not self.options.catch_execution_error:
+            raise cause
+        keys, inputs = self.complete(keys, inputs, [])
+        raise failure(self.operator, keys, inputs, cause) from cause
 
     def fail(self, keys: Keys, inputs: Values, reads: list[Any], cause: Exception) -> NoReturn:
         """Raise what users see when the function raised *cause*, or *cause* itself if they want that."""
         if self.options.is_open and isinstance(cause, ExecutionError):
             # The node of the operator inside is connected to what it was computed from, but not to this call.
             keys, inputs = (*keys, " inside"), (*inputs, cause.exception_node)
-        elif not self.options.catch_execution_error or isinstance(cause, MissingInputsError):
+        elif not self.options.catch_execution_error or type(cause) is MissingInputsError:
             raise cause
         # What it read is kept either way: an error about that would hide the error of the user's code.
         keys, inputs = self.complete(keys, inputs, reads, strict=False)

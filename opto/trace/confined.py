@@ -1,21 +1,25 @@
 """Code that an optimizer has changed, and the sandbox that it runs in."""
 
+import ast
 import sys
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import cached_property
 from operator import eq
+from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
 from opto.callers import user_level
+from opto.errors import DomainError, SourceError
 from opto.nodes import Node, ParameterNode, enter_scope, leave_scope, new_scope
 from opto.sandbox import Owned, Rewritten, Sandbox, current_sandbox
+from opto.trace.asking import asking_functions, unheard
 from opto.trace.binding import argument_names
 from opto.trace.definition import Definition
 from opto.trace.ownership import ParameterOwner
-from opto.trace.source import compile_source, keep_defaults, version_name
+from opto.trace.source import closure_values, compile_source, keep_defaults, version_name
 
 __all__ = ["Confined", "sandbox_for", "warn_of_borders"]
 
@@ -32,33 +36,80 @@ class Confined:
         definition: Of the function that it takes the place of.
         sandbox: Where it runs.
         args: Of the call: the first is the object, if it is a method.
-
-    Raises:
-        SourceError: The text does not define the function.
-        SandboxError: It cannot enter the sandbox, or does not load there.
-        Exception: Whatever statements beside the function raise.
     """
 
     function: Any
 
     def __init__(self, source: str, definition: Definition, sandbox: Sandbox, args: tuple[Any, ...]) -> None:
-        assert definition.source is not None
         self._source, self._sandbox, self._surroundings = source, sandbox, _Surroundings(definition, args)
+        self._definition = definition
         self.used = self._surroundings.used
+
+    def load(self, args: tuple[Any, ...]) -> None:
+        """Make the function, for a call with *args*.
+
+        Raises:
+            SourceError: The text does not define it, or one that it uses has such a text.
+            SandboxError: It cannot enter the sandbox, or does not load there.
+            Exception: Whatever statements beside the function raise.
+        """
+        source, definition, sandbox = self._source, self._definition, self._sandbox
+        assert definition.source is not None
         like, owner = definition.inner, _owner_of(definition, args)
         if sandbox.isolation == "none":
             sandbox.enter_into_use()
             self.function = compile_source(source, like, owner, written=definition.source)
             return
         file, adapt = version_name(like.__name__), self._surroundings.shown
+        asking = asking_functions(definition.source, like)
+        hosts = {path: function for path, function in asking.items() if not sandbox.offers(path)}
         with _unread():
+<<<<<<< HEAD
             candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, **_STREAMS)
+=======
+            candidate = sandbox.load(
+                source, like=like, owner=owner, file=file, hosts=hosts, adapt=adapt, printed=_print
+            )
+>>>>>>> main
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
     def is_current(self, source: str, sandbox: Sandbox, args: tuple[Any, ...]) -> bool:
         """True if a call of *source* in *sandbox* with *args* would meet what is in here."""
         return source == self._source and sandbox.is_like(self._sandbox) and self._surroundings.are_still_so(args)
+
+    def reads_anew(self, nodes: list[Any], keys: Iterable[str], inputs: Iterable[Any]) -> list[str] | None:
+        """Return what the text calls *nodes*; None if the function as the user wrote it comes to one of them, too."""
+        assert self._definition.source is not None
+        written = _names_in(self._definition.source)
+        places = _places_of(self._definition.inner, dict(zip(keys, inputs, strict=False)))
+        found = {id(node): path for path, value in places for node in _nodes_in(value)}
+        paths = [found.get(id(node)) for node in nodes]
+        is_direct = any(path is not None and path.rpartition(".")[2] in written for path in paths)
+        if is_direct or _names_in(self._source) <= written:  # by a function that both call
+            return None
+        return [*dict.fromkeys(path or repr(node.name) for path, node in zip(paths, nodes, strict=True))]
+
+
+def _names_in(source: str) -> set[Any]:
+    return {getattr(part, "attr", getattr(part, "id", None)) for part in ast.walk(ast.parse(source))}
+
+
+def _places_of(like: FunctionType, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what *like* finds by a name, or by an attribute of an argument, with how it is written."""
+    yield from like.__globals__.items()
+    yield from closure_values(like).items()
+    for key, given in arguments.items():
+        value = given._data if isinstance(given, Node) else given  # noqa: SLF001 - only looked through
+        yield from ((f"{key}.{name}", item) for name, item in getattr(value, "__dict__", {}).items())
+
+
+def _nodes_in(value: Any) -> Iterator[Node[Any]]:
+    if isinstance(value, Node):
+        yield value
+    elif type(value) in {list, tuple, dict}:
+        items = value.values() if type(value) is dict else value
+        yield from (item for item in items if isinstance(item, Node))
 
 
 def _owner_of(definition: Definition, args: tuple[Any, ...]) -> type | None:
@@ -111,7 +162,20 @@ class _Surroundings:
             self._texts.append(source)
         if source == definition.source and definition.options.source is None:
             return definition.function
+        if code.domain is definition.code:
+            self._check(source, definition)
         return Rewritten(value.fun, source)
+
+    def _check(self, source: str, of: Definition) -> None:
+        """Say whose text it is that cannot be run: here it is a part of another one."""
+        assert of.code is not None
+        try:
+            of.code.check(source)
+        except DomainError as error:
+            problem = f"{error.problem[:1].lower()}{error.problem[1:]}"
+            raise SourceError(
+                f"{self._definition.name}() uses {of.name}(), which cannot be run: {problem}", mend=error.mend
+            ) from error
 
     def are_still_so(self, args: tuple[Any, ...]) -> bool:
         """True if nothing that was met has another text now, for a call with *args*."""
@@ -153,7 +217,8 @@ _STREAMS: Any = {"printed": _print, "printed_errors": _print_error}
 
 def sandbox_for(definition: Definition) -> Sandbox:
     """Return where changed code of a function runs: as its bundle says, or the block around the call, or as always."""
-    return definition.options.sandbox or current_sandbox()
+    own = definition.options.sandbox
+    return current_sandbox() if own is None else own.at_level_around()
 
 
 def note_of_borders(definition: Definition) -> str | None:
@@ -180,8 +245,11 @@ def warn_of_borders(definition: Definition, args: tuple[Any, ...], kwargs: dict[
         shown = _Surroundings(definition, args).shown
         objection = sandbox.objection(source, inner, arguments, owner=owner, adapt=shown)
         losses = sandbox.losses(source, inner, arguments, owner=owner) if objection is None else None
-    if objection is not None:
-        said = f"{objection} It runs as you wrote it; once an optimizer has changed it, its calls will fail."
+    against = str(objection) if objection is not None else None
+    if against is None and sandbox.isolation != "none":
+        against = unheard(source, inner, sandbox.offers)
+    if against is not None:
+        said = f"{against} It runs as you wrote it; once an optimizer has changed it, its calls will fail."
     elif losses is not None:
         said = (
             f"{losses} It runs as you wrote it; once an optimizer has changed it, each call begins with what the "

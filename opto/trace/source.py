@@ -229,11 +229,17 @@ class Code(Frozen, Domain):
             )
         wanted = ast.parse(f"{self.head} ...").body[0]
         assert isinstance(wanted, Definition)
+        if type(definition) is not type(wanted):
+            is_missing = isinstance(wanted, ast.AsyncFunctionDef)
+            kind, other = ("no coroutine function", "is one") if is_missing else ("a coroutine function", "is none")
+            raise DomainError(
+                f"{self.name}() is {kind}, and the original {other}.",
+                mend=f"{'Write async in front of def' if is_missing else 'Leave async out'}: `{self.head}`.",
+            )
         if _shape(definition) != _shape(wanted):
             arguments = ast.unparse(definition.args)
             raise DomainError(
-                f"The arguments of {'async ' * isinstance(definition, ast.AsyncFunctionDef)}{self.name}() "
-                f"are ({arguments}).",
+                f"The arguments of {self.name}() are ({arguments}).",
                 mend=f"Keep the signature `{self.head}`.",
             )
         if is_generator(definition) != self.yields:
@@ -259,7 +265,6 @@ def _shape(definition: Definition) -> tuple[Any, ...]:
     """Return what a caller relies on: kinds and names of the arguments, and which may be left out."""
     args = definition.args
     return (
-        type(definition),
         [item.arg for item in args.posonlyargs],
         [item.arg for item in args.args],
         args.vararg and args.vararg.arg,

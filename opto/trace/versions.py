@@ -95,8 +95,7 @@ class CodeVersions:
 
     def call_of(self, function: Callable[..., Any], confined: Confined | None = None) -> Call:
         """Return how *function*, a version of this code, is run."""
-        used = None if confined is None else confined.used
-        return Call(function, self.definition.operator, self.definition.options, self.parameter, used)
+        return Call(function, self.definition.operator, self.definition.options, self.parameter, confined)
 
     @property
     def _written(self) -> Version:
@@ -127,14 +126,15 @@ class CodeVersions:
 
     def _changed(self, source: str, sandbox: Sandbox, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Version:
         definition = self.definition
+        confined = Confined(source, definition, sandbox, args)
         try:
             self._check(source)
-            confined = Confined(source, definition, sandbox, args)
+            confined.load(args)
             function = rewrapped(definition.function, definition.inner, confined.function)
         except Exception as cause:
             # Code that a domain let pass may still fail where it is defined: in a default, in an import.
             keys, inputs, *_ = make_binder(definition.function)(*args, **kwargs)
-            self.call_of(definition.function).fail(keys, inputs, [], cause)
+            self.call_of(definition.function, confined).fail(keys, inputs, [], cause)
         return Version(None, function, make_runner(self.call_of(function, confined)), confined)
 
     def _check(self, source: str) -> None:

@@ -172,3 +172,19 @@ def test_exceptions_of_a_class_are_of_one_class_still_and_do_not_pile_up():
     kinds = [weakref.ref(type(as_error(type(f"Error{number}", (Exception,), {})()))) for number in range(1_000)]
     gc.collect()
     assert sum(kind() is not None for kind in kinds) < 600
+
+
+def test_the_members_of_a_group_are_said():
+    inner = ExceptionGroup("inner", [KeyError("b"), as_error(TypeError("c")), OSError("d")])
+    error = as_error(ExceptionGroup("outer", [ValueError("a"), inner]))
+    assert error.exception_node.data == (
+        "(ExceptionGroup) outer (2 sub-exceptions): (ValueError) a; (KeyError) 'b'; "
+        "(ExecutionError[TypeError]) work raised TypeError: c.; and more"
+    )
+    assert "(ValueError) a" in error.exception_node.traceback
+
+
+def test_what_users_are_told_to_do_is_told_once():
+    outer = as_error(ExecutionError(as_error(ValueError("no digits")).exception_node))
+    assert str(outer).count("catch ExecutionError") == 1
+    assert outer.exception_node.data == "(ExecutionError) work raised (ValueError) no digits."

@@ -5,6 +5,7 @@ import copy
 import json
 import pickle
 import warnings
+from contextlib import suppress
 
 import pytest
 
@@ -20,12 +21,14 @@ from opto.errors import (
     RateLimitError,
     ServerError,
 )
-from opto.llm import LLM, Reply, ScriptedLLM, as_llm, use_llm
+from opto.llm import LLM, Budget, Ledger, Reply, ScriptedLLM, as_llm, use_llm
 from opto.nodes import ExceptionNode, node
 from opto.optimizers import OptoPrime, OptoPrimeMulti
+from opto.sandbox import Sandbox
 from opto.testing import Failure, LLMServer
 from opto.trace import Module, bundle, model
 from opto.trace import operators as ops
+from opto.trace.operators import call_llm
 from opto.trace.utils import contain
 
 
@@ -376,3 +379,119 @@ def test_agents_hold_their_client(llm):
     assert agent.parameters() == [agent.prompt]
     answer.backward("wrong")
     assert len(agent.prompt.feedback) == 1
+
+
+# Code that an optimizer has changed runs elsewhere, and asks the models of the program.
+
+
+def learn(function, source):
+    function.parameter._set(source)
+    return function
+
+
+class TestChangedCode:
+    @pytest.mark.parametrize("name", ["call_llm", "ops.call_llm", "asks"])
+    @pytest.mark.parametrize("isolation", ["auto", "none"])
+    def test_asks_as_the_function_did(self, name, isolation):
+        asks = ops.call_llm
+        asking = {"call_llm": by_name, "ops.call_llm": by_module, "asks": None}[name]
+        if asking is None:
+
+            @bundle(trainable=True, isolation=isolation)
+            def asking(question):
+                return asks("Be brief.", question)
+
+        function = bundle(trainable=True, isolation=isolation)(getattr(asking, "fun", asking))
+        llm = ScriptedLLM(["one", "two"])
+        with use_llm(llm), Ledger() as ledger:
+            assert function("Hi.").data == "one"
+            learn(function, f"def {function.name}(question):\n    return {name}('Be long.', question) + '!'\n")
+            assert function("Hi.").data == "two!"
+        assert ledger.calls == 2
+        assert llm.calls[1].messages[0]["content"] == "Be long."
+
+    def test_asks_without_blocking(self):
+        @bundle(trainable=True)
+        async def ask(question):
+            return await ops.acall_llm("Be brief.", question)
+
+        learn(ask, "async def ask(question):\n    return (await ops.acall_llm('Be long.', question)).upper()\n")
+        with use_llm(ScriptedLLM(["yes"])):
+            assert asyncio.run(ask("Hi.")).data == "YES"
+
+    def test_keeps_to_budgets(self):
+        function = bundle(trainable=True)(by_name)
+        learn(function, "def by_name(question):\n    return [call_llm('Go on.', question) for _ in range(3)]\n")
+        with use_llm(ScriptedLLM(["one", "two", "three"])), Budget(calls=2), pytest.raises(BudgetError):
+            function("Hi.")
+
+    @pytest.mark.parametrize(
+        ("asked", "says"),
+        [
+            ("lambda messages: 'mine', 'Be brief.', question", "was given a model. Give it texts"),
+            (
+                "'Be brief.', question, extra_body={'model': 'dear'}",
+                "was given extra_body. Set no more than max_tokens",
+            ),
+            ("'Be brief.', question, base_url='http://here'", "was given base_url"),
+        ],
+    )
+    def test_chooses_no_other_model(self, asked, says):
+        function = bundle(trainable=True)(by_name)
+        learn(function, f"def by_name(question):\n    return call_llm({asked})\n")
+        llm = ScriptedLLM(["no"])
+        with use_llm(llm), pytest.raises(ExecutionError, match=says):
+            function("Hi.")
+        assert not llm.calls
+
+    def test_asks_nobody_if_the_function_did_not(self):
+        @bundle(trainable=True)
+        def plain(question):
+            return question
+
+        learn(plain, "def plain(question):\n    return call_llm('Be brief.', question)\n")
+        llm = ScriptedLLM(["no"])
+        with use_llm(llm), pytest.raises(ExecutionError):
+            plain("Hi.")
+        assert not llm.calls
+
+    def test_calls_what_the_user_offers_by_that_name(self):
+        function = bundle(trainable=True, isolation=Sandbox(hosts={"call_llm": lambda *_: "mine"}))(by_name)
+        learn(function, "def by_name(question):\n    return call_llm('Be long.', question)\n")
+        assert function("Hi.").data == "mine"
+
+    @pytest.mark.parametrize(
+        ("source", "way"),
+        [
+            ("return as_llm()(question).text", "as_llm"),
+            ("return LLM('openai:m')(question).text", "LLM"),
+            ("return ops.concat(ops.call_llm('', question), '')", r"ops.call_llm"),
+        ],
+    )
+    def test_is_told_of_ways_that_lead_nowhere(self, source, way, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        text = f"def ask(question):\n    {source}\n"
+        names = {"as_llm": as_llm, "LLM": LLM, "ops": ops}
+        exec(text, names)
+        function = bundle(trainable=True, source=text)(names["ask"])
+        with (
+            use_llm(ScriptedLLM(["yes"])),
+            pytest.warns(RuntimeWarning, match=rf"asks a model by {way}\(\).*hosts=\{{'ask'"),
+            suppress(ExecutionError),
+        ):
+            function("Hi.")
+
+    def test_types_of_clients_are_no_way_to_ask(self):
+        @bundle(trainable=True)
+        def same(question: LLM):
+            return question if isinstance(question, LLM) else "none"
+
+        assert same("Hi.").data == "none"
+
+
+def by_name(question):
+    return call_llm("Be brief.", question)
+
+
+def by_module(question):
+    return ops.call_llm("Be brief.", question)

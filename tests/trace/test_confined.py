@@ -24,6 +24,7 @@ from opto.errors import (
     GraphError,
     IsolationError,
     MissingDependencyError,
+    MissingInputsError,
     SandboxTimeoutError,
 )
 from opto.llm import ScriptedLLM
@@ -123,6 +124,47 @@ class TestWhereCodeRuns:
         work = learn(make(isolation="child"), WHERE)
         with Sandbox("none"):
             assert work(1).data != os.getpid()
+
+    def test_a_sandbox_without_a_level_is_not_weaker_than_the_block_around_it(self, monkeypatch):
+        elsewhere = Sandbox(limits=Limits(seconds=5))
+
+        def level(function):
+            before = function._code.version.confined
+            function(1)
+            assert function._code.version.confined is not before
+            return function._code.version.confined._sandbox.isolation
+
+        work = learn(make(), WHERE)
+        with Sandbox("child"):
+            with Sandbox(limits=Limits(seconds=6)) as inside:
+                assert inside.isolation == level(work) == "child"
+            with elsewhere, elsewhere:
+                assert level(work) == "child"
+            with Sandbox("none"), Sandbox(hosts={"ask": len}):
+                assert level(work) == "auto"
+            assert level(learn(make(isolation=elsewhere), WHERE)) == "child"
+            assert level(learn(make(isolation="none"), WHERE)) == "none"
+            assert level(learn(make(isolation=Sandbox("auto")), WHERE)) == "auto"
+        with elsewhere:
+            assert level(work) == "auto"
+        monkeypatch.setenv("OPTO_ISOLATION", "none")
+        with Sandbox("child"):
+            assert level(learn(make(isolation=Sandbox(hosts={"ask": len})), WHERE)) == "child"
+        own = learn(make(isolation=elsewhere), WHERE)
+        assert level(own) == "auto"
+        with Sandbox("child"):
+            assert level(own) == "child"
+
+    def test_it_is_fixed_once_the_function_is_bundled(self):
+        work = make(isolation="child")
+        assert work.isolation.isolation == "child"
+        with pytest.raises(
+            GraphError, match=r"isolation of work\(\) is fixed.*@bundle\(trainable=True, isolation='strict'\)"
+        ):
+            work.isolation = "strict"
+        for name in ("limits", "isolation", "limit"):
+            with pytest.raises(IsolationError, match=f"{name} of a Sandbox cannot be changed. Make another one"):
+                setattr(Sandbox(), name, "x")
 
     def test_the_environment_decides_where_nobody_says_anything(self, monkeypatch):
         work = learn(make(), WHERE)
@@ -377,6 +419,25 @@ class TestWhatItUses:
             "scaled": 0,
         }
 
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("def inner(self, x):\n    return ((\n", "the code does not parse in line 2"),
+            ("def inmost(self, x):\n    return x\n", "the code does not define inner"),
+            ("def inner(self, x, y):\n    return x\n", r"the arguments of inner\(\) are \(self, x, y\)"),
+        ],
+    )
+    def test_their_code_is_told_from_its_own_where_it_cannot_be_run(self, text, says):
+        pair = Pair()
+        learn(pair.outer, "def outer(self, x):\n    return self.inner(x) + 100\n")
+        learn(pair.inner, text)
+        with pytest.raises(ExecutionError, match=rf"outer\(\) uses inner\(\), which cannot be run: {says}") as caught:
+            pair.outer(1)
+        caught.value.exception_node.backward("mend it")
+        assert len(pair.inner.parameter.feedback) == 1
+        learn(pair.inner, "def inner(self, x):\n    return x\n")
+        assert pair.outer(1).data == 101
+
     def test_nodes_that_it_reads_are_inputs(self):
         pair = Pair()
         learn(pair.scaled, "def scaled(self, x):\n    return x * self.factor + 1\n")
@@ -386,6 +447,63 @@ class TestWhatItUses:
             assert pair.factor in [*TraceGraph([result]).parameters]
         pair.factor._set(5)
         assert pair.scaled(2).data == 11
+
+    @pytest.mark.parametrize("isolation", ["auto", "none"])
+    @pytest.mark.parametrize("body", ["return x * self.weight", "return x * vars(self)['weight']", "return x * WEIGHT"])
+    def test_nodes_that_only_new_code_reads_are_its_failure(self, body, isolation, monkeypatch):
+        weight = node(3, trainable=True)
+        monkeypatch.setitem(globals(), "WEIGHT", node(4, trainable=True))
+
+        class Agent(Module):
+            def __init__(self):
+                self.weight = weight
+
+            @bundle(trainable=True, isolation=isolation)
+            def area(self, x):
+                return x
+
+        @bundle()
+        def around(agent, x):
+            return agent.area(x).data
+
+        agent = Agent()
+        learn(agent.area, f"def area(self, x):\n    {body}\n")
+        name = "WEIGHT" if "WEIGHT" in body else "self.weight"
+        for call in (lambda: agent.area(2), lambda: around(agent, 2)):
+            says = rf"area\(\) reads {name}, which it was not given, .*do not read {name}\."
+            with pytest.raises(ExecutionError, match=says) as caught:
+                call()
+            assert isinstance(caught.value, MissingInputsError)
+        assert "allow_external_dependencies" in caught.value.__notes__[0]
+        caught.value.exception_node.backward("mend it")
+        assert len(agent.area.parameter.feedback) == 1
+        assert not weight.feedback
+        learn(agent.area, "def area(self, x):\n    return x * 2\n")
+        assert agent.area(2).data == 4
+
+    def test_nodes_that_the_program_reads_as_well_are_the_users(self):
+        class Agent(Module):
+            def __init__(self):
+                self.weight = node(3, trainable=True)
+
+            def weighted(self, x):
+                return x * self.weight.data
+
+            @bundle(trainable=True)
+            def direct(self, x):
+                return self.weight * x if x > 1 else x
+
+            @bundle(trainable=True)
+            def indirect(self, x):
+                return self.weighted(x) if x > 1 else x
+
+        agent = Agent()
+        learn(agent.direct, "def direct(self, x):\n    y = self.weight\n    return x * y\n")
+        learn(agent.indirect, "def indirect(self, x):\n    return self.weighted(x) + 1\n")
+        for method in (agent.direct, agent.indirect):
+            with pytest.raises(MissingInputsError, match="allow_external_dependencies") as caught:
+                method(2)
+            assert not isinstance(caught.value, ExecutionError)
 
     @pytest.mark.parametrize(
         "value", ["Be", 2, 2.5, True, False, None, (1, "a"), [1, [2]], {"a": 1}, {1}, b"x", np.arange(3), 1j]
@@ -404,6 +522,20 @@ class TestWhatItUses:
         own = told(whole(agent))
         learn(whole, whole.parameter.data.replace("agent.factor.data, ", "agent.factor, "))
         assert told(whole(agent)) == own
+
+    def test_all_attributes_of_a_module_can_be_looked_through(self):
+        class Agent(Module):
+            def __init__(self):
+                self.table, self.count = {"a": 1}, 2
+
+            @bundle(trainable=True)
+            def act(self, x):
+                return x
+
+        agent = Agent()
+        for body in ("vars(self)", "self.__dict__", "{**vars(self)}"):
+            learn(agent.act, f"def act(self, x):\n    return {body}\n")
+            assert agent.act(1).data == {"table": {"a": 1}, "count": 2}
 
     def test_classes_in_the_class_of_self_are_the_same_in_default_values(self):
         class Agent(Module):

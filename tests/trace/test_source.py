@@ -341,6 +341,21 @@ def test_the_reason_names_the_signature_to_keep():
     assert make().parameter.domain.describe() == "Python code that defines `def work(x, y=2):`"
 
 
+def test_the_reason_names_what_is_missing_or_too_much_in_front_of_def():
+    @bundle(trainable=True)
+    async def fetch(x):
+        return x
+
+    says = (
+        "fetch() is no coroutine function, and the original is one. Write async in front of def: `async def fetch(x):`."
+    )
+    with pytest.raises(DomainError, match=re.escape(says)):
+        fetch.parameter.accept("def fetch(x):\n    return x")
+    says = "work() is a coroutine function, and the original is none. Leave async out: `def work(x, y=2):`."
+    with pytest.raises(DomainError, match=re.escape(says)):
+        make().parameter.accept("async def work(x, y=2):\n    return x")
+
+
 @given(st.text())
 def test_any_text_is_accepted_or_refused(text):
     domain = Code.of("def work(x):\n    return x\n", "work")

@@ -19,8 +19,13 @@ from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
 from .codes import ERRORS_BEGIN, ERRORS_END, LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .definitions import defaults_of
 from .errors import Describer
+<<<<<<< HEAD
 from .guard import ForbiddenError, guard_actions
 from .objects import Objects, Ready
+=======
+from .guard import guard_actions
+from .objects import Objects, ready
+>>>>>>> main
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
@@ -167,7 +172,7 @@ class Worker:
             self._of_hosts[id(error)] = (reply["error"]["id"], error)
             raise error
         value = self._decoder.value(reply["ok"])
-        return Ready(value) if reply.get("awaited") else value
+        return ready(path, value) if reply.get("awaited") else value
 
     def _mend_names(self) -> dict[str, Any]:
         """Have Python's own names mean again what they did, without any of them; return those that did not."""
