@@ -64,13 +64,8 @@ class Confined:
         asking = asking_functions(definition.source, like)
         hosts = {path: function for path, function in asking.items() if not sandbox.offers(path)}
         with _unread():
-<<<<<<< HEAD
-            candidate = sandbox.load(source, like=like, owner=owner, file=file, adapt=adapt, **_STREAMS)
-=======
-            candidate = sandbox.load(
-                source, like=like, owner=owner, file=file, hosts=hosts, adapt=adapt, printed=_print
-            )
->>>>>>> main
+            told: Any = {"file": file, "hosts": hosts, "adapt": adapt, **_STREAMS}
+            candidate = sandbox.load(source, like=like, owner=owner, **told)
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 

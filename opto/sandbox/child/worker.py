@@ -19,13 +19,8 @@ from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
 from .codes import ERRORS_BEGIN, ERRORS_END, LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .definitions import defaults_of
 from .errors import Describer
-<<<<<<< HEAD
 from .guard import ForbiddenError, guard_actions
-from .objects import Objects, Ready
-=======
-from .guard import guard_actions
 from .objects import Objects, ready
->>>>>>> main
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]

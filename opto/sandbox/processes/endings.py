@@ -32,7 +32,7 @@ _endings = _Endings()
 
 
 def _be_alone() -> None:
-    """Wait until it is done: a process that is to be copied should have no threads that its program knows nothing of."""
+    """Wait until it is done: a process that is copied should have no threads that its program knows nothing of."""
     until = time.monotonic() + _LONG
     while (_endings.waiting or _endings.is_worked_off) and time.monotonic() < until:
         time.sleep(_SOON / 10)
