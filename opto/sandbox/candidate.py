@@ -17,11 +17,13 @@ from opto.sandbox import failures
 from opto.sandbox.child.codec import MalformedError
 from opto.sandbox.child.codes import NOT_STARTED, OVER_DISK
 from opto.sandbox.child.reading import limited
+from opto.sandbox.filters import told_filters
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
+from opto.sandbox.printed import Printed, Streams
 from opto.sandbox.processes.endings import end_later, stay_out
 from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
 from opto.sandbox.processes.shortages import mend_for
@@ -69,10 +71,10 @@ class ChildCandidate:
         births: Iterator[int],
         hosts: Mapping[str, Any],
         extra: Collection[str],
-        printed: Callable[[str], object] | None = None,
+        streams: Streams,
     ) -> None:
         self.output = ""
-        self._printed = printed
+        self._streams = streams
         self._main, self._scope, self._limits, self._hosts = main, scope, limits, hosts
         self._variant, self._extra = variant, extra
         self._zygote: Zygote | None = None
@@ -191,7 +193,7 @@ class ChildCandidate:
         is_load = not child.is_loaded
         # Whoever fills the disk goes on while it is asked for its line.
         printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
-        self._take_output(printed)
+        self.output = self._streams.show(printed, self._limits.output)
         status = child.end()
         if status == NOT_STARTED:
             return self._not_started(OSError(errno.EAGAIN, "there are too many processes"))
@@ -263,7 +265,9 @@ class ChildCandidate:
         with self._telling:
             scope = self._beginning(child)
         serve = partial(self._serve, child, {})
-        reply = yield from child.exchange({"do": "load", "scope": scope}, self._limits.start, serve)
+        reply = yield from child.exchange(
+            {"do": "load", "scope": scope, "warnings": told_filters()}, self._limits.start, serve
+        )
         with limited(self._limits.start):
             outcome = self._outcome_of(child, reply)
         if outcome.error is None:
@@ -339,10 +343,10 @@ class ChildCandidate:
     def _outcome_of(self, child: Child, reply: Mapping[str, Any]) -> "Outcome":
         """Return the value in an answer, or the exception that it says was raised."""
         name, limits = self._main.name, self._limits
-        said = reply.get("out")
-        if said is None and "limit" in reply:
-            said = child.printed()
-        self._take_output(said if type(said) is str else "")
+        self.output = ""
+        if "out" in reply or "limit" in reply:
+            said = Printed.told(reply) if "out" in reply else child.printed()
+            self.output = self._streams.show(said, limits.output)
         try:
             if "limit" in reply:
                 child.is_loaded = reply["limit"] == "type"  # all others are ended with it
@@ -372,11 +376,6 @@ class ChildCandidate:
             error.output = self.output
             child.is_loaded = child.is_loaded and not isinstance(error, SandboxMemoryError)
         return Outcome(None, error)
-
-    def _take_output(self, text: str) -> None:
-        self.output = failures.visible(text[: self._limits.output])
-        if self.output and self._printed is not None:
-            self._printed(self.output)
 
     def _raised(self, child: Child, described: Mapping[str, Any]) -> BaseException:
         main, decoder = self._main, self._scope.values.decoder

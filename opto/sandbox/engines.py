@@ -21,6 +21,7 @@ from opto.sandbox.inprocess import InProcessCandidate
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.monty import MontyCandidate, find_monty
+from opto.sandbox.printed import Streams
 from opto.sandbox.processes.zygote import Variant, Zygote
 from opto.sandbox.program.written import closure_of
 from opto.sandbox.renewing import RenewedCandidate
@@ -93,6 +94,7 @@ def make(
     imports: Collection[str],
     adapt: Callable[[Any], Any] | None,
     printed: Callable[[str], object] | None,
+    printed_errors: Callable[[str], object] | None,
 ) -> Any:
     """Return what runs the function *definition* of *source* at *level*. See `Sandbox.load` for the rest."""
     name = definition.name
@@ -109,7 +111,7 @@ def make(
     def made() -> ChildCandidate:
         with _refusing_what_does_not_compile():
             scope = Scope(source, name, like=like, owner=owner, hosts=hosts, adapt=adapt)
-        told: Any = {"hosts": hosts, "extra": imports, "printed": printed}
+        told: Any = {"hosts": hosts, "extra": imports, "streams": Streams(printed, printed_errors)}
         return ChildCandidate(main, scope, limits=limits, variant=variant, births=births, **told)
 
     renewed = RenewedCandidate(made)

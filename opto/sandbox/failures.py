@@ -19,7 +19,7 @@ from opto.errors import (
     StoppingError,
 )
 from opto.sandbox.child.codec import Decoder
-from opto.sandbox.child.codes import OUT_OF_MEMORY, TOO_LARGE
+from opto.sandbox.child.codes import BROKEN, OUT_OF_MEMORY, TOO_LARGE
 from opto.sandbox.limits import Limits
 from opto.sandbox.scope.remaking import LONGEST_TEXT, class_of, remade, shortened, text_of, visible
 
@@ -107,13 +107,13 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
         how = "ended its process"
     elif status & 0x7F:
         number = status & 0x7F
-        if number == getattr(signal, "SIGPROF", 0):
+        said = _name_of(number)
+        if said in _OF_TIME:
             return late(name, limits, line, is_load=False)
-        if number == signal.SIGKILL:
-            how = "was killed, or closed its connection"
-        else:
-            how = f"crashed Python ({_name_of(number)})"
-            mend = "Recurse less deeply, and leave memory and libraries in C alone."
+        if said == "SIGXFSZ":
+            return over_disk(name, limits, line, is_one=True)
+        how, mend = _SIGNALS.get(said, ("was ended by {}", "Send no signals; return a value, or raise an exception."))
+        how = how.format(said)
     elif status >> 8 == OUT_OF_MEMORY:
         return SandboxMemoryError(_too_much(name, limits, line), mend=_USE_LESS, line=line)
     elif status >> 8 == TOO_LARGE:
@@ -121,12 +121,28 @@ def crashed(name: str, status: int | None, line: int | None, limits: Limits) -> 
             f"What {name}() was given does not fit into its {_size(limits.memory)} of memory.",
             mend="Give it less, or allow more (Limits(memory=…)).",
         )
+    elif status >> 8 == BROKEN:
+        code = BROKEN
+        how = f"ended Python, or left it unable to answer (exit code {code})"
+        mend = "Leave builtins and Python's own modules as they are; return a value, or raise an exception."
     else:
         code = status >> 8
         how = f"ended its process with exit code {code}"
     error = SandboxCrashError(f"{name}() {how}{_in(line)}.", mend=mend, line=line)
     error.signal, error.exit_code = number, code
     return error
+
+
+#: By the signals that end processes: those for time, and what is said of others.
+_OF_TIME = frozenset({"SIGPROF", "SIGXCPU"})
+_ALARM = "was ended by the alarm that it set ({})", "Set no timers, or say with signal.signal() what they call."
+_CRASH = "crashed Python ({})", "Recurse less deeply, and leave memory and libraries in C alone."
+_SIGNALS = {
+    "SIGKILL": ("was killed, or closed its connection", "Return a value, or raise an exception."),
+    "SIGPIPE": ("wrote to something that nobody reads any more ({})", "Leave SIGPIPE ignored, or write less."),
+    **dict.fromkeys(("SIGALRM", "SIGVTALRM"), _ALARM),
+    **dict.fromkeys(("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"), _CRASH),
+}
 
 
 def _name_of(number: int) -> str:

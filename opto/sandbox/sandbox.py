@@ -195,6 +195,7 @@ class Sandbox(Block):
         imports: Collection[str] = (),
         adapt: Callable[[Any], Any] | None = None,
         printed: Callable[[str], object] | None = None,
+        printed_errors: Callable[[str], object] | None = None,
     ) -> Candidate:
         """Return the function that *source* defines. Nothing of it runs before it is called.
 
@@ -210,6 +211,7 @@ class Sandbox(Block):
             adapt: Maps what *like* speaks of before it is looked at: to unwrap what wraps data or functions. For a
                 function whose text is not that in its file any more, it returns a `Rewritten`.
             printed: Called with what a call has printed, if anything. See `Candidate.output`.
+            printed_errors: Called in its place with what went to `sys.stderr`: warnings and logs, for instance.
 
         Raises:
             SourceError: There is no such function in the text.
@@ -240,6 +242,7 @@ class Sandbox(Block):
             imports=(*self._imports, *checked_imports(imports)),
             adapt=adapt,
             printed=printed,
+            printed_errors=printed_errors,
         )
         return Candidate(source, definition, engine, like)
 

@@ -64,9 +64,8 @@ class Confined:
         asking = asking_functions(definition.source, like)
         hosts = {path: function for path, function in asking.items() if not sandbox.offers(path)}
         with _unread():
-            candidate = sandbox.load(
-                source, like=like, owner=owner, file=file, hosts=hosts, adapt=adapt, printed=_print
-            )
+            told: Any = {"file": file, "hosts": hosts, "adapt": adapt, **_STREAMS}
+            candidate = sandbox.load(source, like=like, owner=owner, **told)
             self.function = candidate.function
         keep_defaults(self.function, like, source, definition.source)
 
@@ -201,6 +200,14 @@ def _print(text: str) -> None:
     """Print what a candidate printed, where the program prints."""
     if sys.stdout is not None:  # where there is nothing to print to, `print` does nothing, either
         sys.stdout.write(text)
+
+
+def _print_error(text: str) -> None:
+    if sys.stderr is not None:  # as above
+        sys.stderr.write(text)
+
+
+_STREAMS: Any = {"printed": _print, "printed_errors": _print_error}
 
 
 def sandbox_for(definition: Definition) -> Sandbox:

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import linecache
+import signal
 import sys
 import traceback
 
@@ -173,3 +174,35 @@ def test_errors_tell_what_was_printed(rest):
         with pytest.raises(SandboxError) as caught:
             candidate()
         assert caught.value.output == candidate.output == "so far\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SIGALRM", "was ended by the alarm that it set (SIGALRM). Set no timers"),
+        ("SIGVTALRM", "was ended by the alarm that it set (SIGVTALRM). Set no timers"),
+        ("SIGPIPE", "wrote to something that nobody reads any more (SIGPIPE). Leave SIGPIPE ignored"),
+        ("SIGTERM", "was ended by SIGTERM. Send no signals"),
+        ("SIGUSR1", "was ended by SIGUSR1. Send no signals"),
+        ("SIGSEGV", "crashed Python (SIGSEGV). Recurse less deeply"),
+        ("SIGKILL", "was killed, or closed its connection. Return a value"),
+        ("SIGXFSZ", "wrote a file of more than 16 MiB, a quarter of what it may write. Write less"),
+        ("SIGXCPU", "did not finish within 10 s. Make it end sooner"),
+        ("SIGPROF", "did not finish within 10 s. Make it end sooner"),
+    ],
+)
+def test_signals_are_told_as_what_they_mean(sandbox, name, words):
+    begin = "    signal.signal(number, signal.SIG_DFL)\n" if name != "SIGKILL" else ""
+    source = f"import os, signal\ndef f(number):\n{begin}    os.kill(os.getpid(), number)\n"
+    error = caught(sandbox.load(source, imports=["signal"]), int(getattr(signal, name)))
+    assert str(error).startswith(f"f() {words}")
+
+
+def test_who_leaves_python_unable_to_answer_is_told_so(sandbox):
+    error = caught(sandbox.load("import os\ndef f():\n    os.write = None\n    return 1\n"))
+    assert type(error) is SandboxCrashError
+    assert str(error) == (
+        "f() ended Python, or left it unable to answer (exit code 70). Leave builtins and Python's own modules as they "
+        "are; return a value, or raise an exception."
+    )
+    assert (error.exit_code, error.output) == (70, "")

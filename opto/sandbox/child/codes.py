@@ -1,6 +1,9 @@
 """What both sides call by number: what a kernel may help with, and how a child ends."""
 
 __all__ = [
+    "BROKEN",
+    "ERRORS_BEGIN",
+    "ERRORS_END",
     "FILES",
     "LARGE",
     "MOST_COPIED",
@@ -14,6 +17,8 @@ __all__ = [
 
 #: As bits: it keeps a process from files, by Landlock; from system calls, by seccomp.
 FILES, SECCOMP = 1, 2
+#: The exit code of a child that could not go on.
+BROKEN = 70
 #: The exit code of a child that ran out of memory outside the candidate's code.
 OUT_OF_MEMORY = 71
 #: The exit code of a child that had no room for what it was sent.
@@ -22,6 +27,8 @@ TOO_LARGE = 72
 LARGE, _SLOWEST = 1 << 18, 2_000_000
 #: How many bytes of what is printed can be read where no answer comes: they must fit into a pipe, beside a traceback.
 MOST_COPIED = 1 << 15
+#: Around what went to `sys.stderr`, there: bytes that no text has in it.
+ERRORS_BEGIN, ERRORS_END = b"\xff", b"\xfe"
 #: In place of how a child ended: there could be none; it was ended for what it wrote. None can say so of itself.
 NOT_STARTED, OVER_DISK = -1, -2
 

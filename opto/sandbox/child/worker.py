@@ -9,16 +9,17 @@ import os
 import signal
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 from .codec import CannotCrossError, Decoder, MalformedError, dumps, loads
-from .codes import LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
+from .codes import ERRORS_BEGIN, ERRORS_END, LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .definitions import defaults_of
 from .errors import Describer
-from .guard import guard_actions
+from .guard import ForbiddenError, guard_actions
 from .objects import Objects, ready
 from .spaces import Spaces, find_line
 
@@ -44,6 +45,8 @@ class Worker:
         self._talk = talk
         self._most: int = order["result"]
         self._output = _Output(order["output"], trace, self._say_too_much)
+        self._names = vars(builtins)
+        self._saved = {**self._names}
         self._objects = Objects(self._call_host)
         self._spaces = Spaces(self._objects, harmless)
         self._decoder = Decoder(self._objects.read)
@@ -68,13 +71,21 @@ class Worker:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which whoever started the program may have ignored
-        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._output  # type: ignore[misc,assignment]
+        sys.stdout = sys.__stdout__ = _Stream(self._output, is_error=False)  # type: ignore[misc,assignment]
+        sys.stderr = sys.__stderr__ = _Stream(self._output, is_error=True)  # type: ignore[misc,assignment]
         try:
             while True:
                 self._is_reading = True
                 message = self._receive()
                 self._number = message["n"]
-                self._send(self._answer(message))
+                try:
+                    self._send(self._answer(message))
+                except:  # noqa: E722 - without any name, whose meaning may be lost
+                    lost = self._mend_names()
+                    if not lost:
+                        raise
+                    said = {"n": self._number, "out": self._output.text()}
+                    self._send({**said, "error": self._errors.describe(_broken(lost))})
         except MemoryError:  # arguments or a result that are too large to be read or written
             os._exit(TOO_LARGE if self._is_reading else OUT_OF_MEMORY)
 
@@ -84,15 +95,21 @@ class Worker:
         try:
             answer = self._load(message) if message["do"] == "load" else self._call(message)
         except BaseException as error:  # anything may come out of code that somebody else wrote
+            lost = self._mend_names()
             if isinstance(error, MemoryError):
                 if self._is_reading:
                     raise
                 self._spare.close()
             answer = {"error": self._errors.describe(error)}
-            del error
+            if lost and not answer["error"]["frames"]:  # it is nothing of the candidate's that failed
+                answer = {"error": self._errors.describe(_broken(lost))}
+            else:
+                self._names.update(lost)
         answer["n"] = message["n"]
         if text := self._output.text():
             answer["out"] = text
+            if self._output.errors:
+                answer["err"] = self._output.errors
         # Threads would go on without a limit for their time.
         if _thread._count():  # noqa: SLF001 - what `threading` does not know of is counted, too
             answer["threads"] = True
@@ -100,6 +117,7 @@ class Worker:
 
     def _load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._is_reading = False
+        _hear_warnings(message["warnings"])
         function = self._spaces.load(message["scope"], self._begin)
         forms = {}
         for name, value in defaults_of(function).items():
@@ -151,6 +169,14 @@ class Worker:
         value = self._decoder.value(reply["ok"])
         return ready(path, value) if reply.get("awaited") else value
 
+    def _mend_names(self) -> dict[str, Any]:
+        """Have Python's own names mean again what they did, without any of them; return those that did not."""
+        names, lost = self._names, {}
+        for name, value in self._saved.items():
+            if (found := names.get(name)) is not value and name != "_":
+                names[name], lost[name] = value, found
+        return lost
+
     def _say_too_much(self) -> NoReturn:
         line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it
         self._send({"n": self._number, "limit": "output", "line": line})
@@ -193,6 +219,10 @@ class Worker:
         return b"".join(parts)
 
 
+def _broken(names: Mapping[str, Any]) -> ForbiddenError:
+    return ForbiddenError(f"it changed builtins.{', builtins.'.join([*names][:3])}, which Python itself needs")
+
+
 def _limit_time(seconds: float) -> None:
     """Let this process compute for *seconds* from now on, and a little longer: who waits for it looks at a clock."""
     # No limit of resources: that is one for all calls together, and `guard` lets nobody raise it.
@@ -214,36 +244,77 @@ class _Uncollected:
             gc.enable()
 
 
-class _Output(io.StringIO):
+class _Output:
     """What a candidate prints, up to a limit.
 
     The beginning of it is also written to *copy*, for those who end this process without an answer.
+
+    Attributes:
+        errors: Where in it that begins and ends what went to `sys.stderr`.
     """
 
     def __init__(self, limit: int, copy: int, is_over: Callable[[], NoReturn]) -> None:
-        super().__init__()
         self._limit, self._copy, self._is_over = limit, copy, is_over
+        self._parts: list[str] = []
+        self.errors: list[list[int]] = []
         self._size = self._copied = 0
 
     def begin(self) -> None:
         if self._size:
-            self.seek(0)
-            self.truncate()
+            self._parts, self.errors = [], []
             self._size = self._copied = 0
 
     def text(self) -> str:
-        return self.getvalue() if self._size else ""
+        return "".join(self._parts) if self._size else ""
 
-    def write(self, text: str) -> int:
+    def add(self, text: str, *, is_error: bool) -> None:
+        begin = self._size
         self._size += len(text)
+        if is_error and text:
+            if self.errors and self.errors[-1][1] == begin:
+                self.errors[-1][1] = self._size
+            else:
+                self.errors.append([begin, self._size])
         if self._copied < MOST_COPIED:
             data = text[:MOST_COPIED].encode("utf-8", "backslashreplace")[: MOST_COPIED - self._copied]
+            if is_error:
+                data = ERRORS_BEGIN + data + ERRORS_END
             self._copied += len(data)
             with suppress(OSError):  # it is full of something that nobody has read
                 os.write(self._copy, data)
         if self._size > self._limit:
             self._is_over()
-        return super().write(text)
+        self._parts.append(text)
+
+
+class _Stream(io.TextIOBase):
+    """`sys.stdout` or `sys.stderr`."""
+
+    encoding, errors = "utf-8", "backslashreplace"
+
+    def __init__(self, output: _Output, *, is_error: bool) -> None:
+        self._output, self._is_error = output, is_error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._output.add(text, is_error=self._is_error)
+        return len(text)
+
+    def close(self) -> None:
+        """Stay open: whatever prints after that is none of whoever closed it."""
+
+
+def _hear_warnings(filters: list[Any]) -> None:
+    """Do about warnings what the program does."""
+    warnings.resetwarnings()
+    for action, text, (module, name), where, line in filters:
+        category = getattr(sys.modules.get(module), name, None)
+        if isinstance(category, type) and issubclass(category, Warning):  # others nobody can give here
+            warnings.filterwarnings(action, text, category, where, line, append=True)
 
 
 def _settled(value: Any, *, needs_loop: bool) -> Any:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from . import folders, kernel
-from .codes import OVER_DISK, SECCOMP
+from .codes import BROKEN, OVER_DISK, SECCOMP
 from .keeper import Keeper, count_tasks, end_below
 from .walls import Walls, probe
 from .worker import Worker
@@ -165,8 +165,7 @@ class _Zygote:
             gc.enable()
             Worker(_TALK, _TRACE, order, self._harmless).serve()
         except BaseException:  # whatever it is, it must not go on as a second zygote
-            faulthandler.dump_traceback(_TRACE)
-            os._exit(70)
+            os._exit(BROKEN)
         os._exit(0)
 
     def _trace(self, number: int) -> None:
@@ -328,8 +327,7 @@ def main() -> None:
     for name in settings["preload"]:
         with suppress(Exception):  # whoever needs it will see why it fails
             __import__(name)
-    # Its code stands for that of a program: what it warns of is shown, too, where libraries would not show it.
-    warnings.filterwarnings("default", module=r"candidate(\.|\Z)")
+    warnings.filterwarnings("default", module=r"candidate\Z")  # or each copy would compile that anew
     kernel.adopt_orphans()
     gc.collect()
     gc.freeze()

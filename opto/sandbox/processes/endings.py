@@ -16,8 +16,8 @@ from contextlib import suppress
 
 __all__ = ["begin_to_end", "end_later", "finish", "stay_out"]
 
-#: How long, in seconds, it takes at most until garbage is collected, and until the program has ended.
-_SOON, _PATIENCE = 0.002, 10.0
+#: How long, in seconds, it takes at most until garbage is collected, a process is ended, and the program has ended.
+_SOON, _LONG, _PATIENCE = 0.002, 1.0, 10.0
 
 
 class _Endings:
@@ -29,8 +29,17 @@ class _Endings:
 
 
 _endings = _Endings()
+
+
+def _be_alone() -> None:
+    """Wait until it is done: a process that is copied should have no threads that its program knows nothing of."""
+    until = time.monotonic() + _LONG
+    while (_endings.waiting or _endings.is_worked_off) and time.monotonic() < until:
+        time.sleep(_SOON / 10)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_endings.__init__)  # type: ignore[misc]
+    os.register_at_fork(before=_be_alone, after_in_child=_endings.__init__)  # type: ignore[misc]
 
 
 def end_later(action: Callable[[], object]) -> None:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import MalformedError, dumps, loads
-from opto.sandbox.child.codes import MOST_COPIED, seconds_to_read
+from opto.sandbox.child.codes import ERRORS_BEGIN, ERRORS_END, MOST_COPIED, seconds_to_read
 from opto.sandbox.child.folders import is_over
 from opto.sandbox.limits import Limits
+from opto.sandbox.printed import Printed
 from opto.sandbox.processes.endings import end_later
 from opto.sandbox.processes.zygote import QUIETLY, Zygote, quiet
 
@@ -263,11 +264,11 @@ class Child:
             if (yield Wait(self._talk, is_write, min(until - now, _TICK))):
                 return
 
-    def printed(self) -> str:
+    def printed(self) -> Printed:
         """Return the beginning of what was printed since this was asked last, for where no answer tells of it."""
         return self._last_words()[0]
 
-    def end_of(self, file: str) -> tuple[str, int | None]:
+    def end_of(self, file: str) -> tuple[Printed, int | None]:
         """Return what was printed, and the line of *file* that the child is in, or crashed in, if it says so."""
         printed, trace = self._last_words()
         with suppress(OSError):
@@ -290,7 +291,7 @@ class Child:
         )
         return printed, int(where[1]) if where else None
 
-    def _last_words(self) -> tuple[str, bytes]:
+    def _last_words(self) -> tuple[Printed, bytes]:
         """Return what was printed, and what a crash has added to it."""
         data = b""
         with suppress(OSError):
@@ -300,7 +301,7 @@ class Child:
                     break
                 data += part
         printed, crash, trace = data.partition(_CRASH)
-        return printed[:MOST_COPIED].decode("utf-8", "replace"), crash + trace
+        return Printed.copied(printed[: MOST_COPIED + len(ERRORS_BEGIN + ERRORS_END)]), crash + trace
 
     @property
     def is_ended(self) -> bool:

@@ -93,6 +93,16 @@ def test_what_comes_while_the_last_is_done_is_done_as_well():
     assert done.wait(10)
 
 
+def test_a_process_is_copied_when_it_is_done():
+    done = threading.Event()
+    endings.end_later(lambda: time.sleep(0.05))
+    endings.end_later(done.set)
+    pid = os.fork()
+    if not pid:
+        os._exit(not done.is_set())
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 @pytest.mark.parametrize("call", ["candidate(1)", "while True: candidate(0)", "sandbox.load(TEXT)(1)"])
 def test_a_thread_that_the_end_of_the_program_stops_says_nothing(program, call):
     text = (
