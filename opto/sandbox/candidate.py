@@ -187,7 +187,10 @@ class ChildCandidate:
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
         # Whoever fills the disk goes on while it is asked for its line.
-        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        texts = self._scope.rewritten
+        printed, places = (child.printed(), []) if isinstance(what, OverDisk) else child.end_of([file, *texts])
+        line = next((line for found, line in places if found == file), None)
+        inner = [(found, line, texts[found]) for found, line in places[:1] if found in texts]
         self._take_output(printed)
         status = child.end()
         if status == NOT_STARTED:
@@ -195,7 +198,7 @@ class ChildCandidate:
         if status == OVER_DISK:
             what = OverDisk()
         if isinstance(what, Late):
-            error: SandboxError = failures.late(name, limits, line, is_load=is_load)
+            error: SandboxError = failures.late(name, limits, line, is_load=is_load, inner=inner)
         elif isinstance(what, Overasked):
             error = failures.overasked(name, limits, line)
         elif isinstance(what, OverDisk):
@@ -209,7 +212,7 @@ class ChildCandidate:
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
         error.output = self.output
-        return failures.with_line(error, file, name, line)
+        return failures.with_frames(error, [*([] if line is None else [(file, line, name)]), *inner])
 
     def _start(self) -> Child:
         imports = self._imports()
