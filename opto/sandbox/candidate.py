@@ -22,7 +22,9 @@ from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
 from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
+from opto.sandbox.processes.endings import end_later, stay_out
 from opto.sandbox.processes.pool import Lease, Pool, TaskWaiter, ThreadWaiter
+from opto.sandbox.processes.shortages import mend_for
 from opto.sandbox.processes.talk import (
     Child,
     Do,
@@ -79,7 +81,7 @@ class ChildCandidate:
         self._births = births
         self._is_warned = False
         scope.values.caller = weakref.WeakMethod(self._call_inner)
-        weakref.finalize(self, self._pool.close, is_last=True)
+        weakref.finalize(self, end_later, self._pool.close).atexit = False
         self.begin_again()
         renew_after_fork(self)
 
@@ -168,6 +170,7 @@ class ChildCandidate:
                         outcome = yield from work(child)
                     break
                 except (Late, Ended, OverDisk, Overasked, Overcrowded, Misbehaved) as what:
+                    stay_out()
                     if is_again or not isinstance(what, Ended) or not child.is_orphan:
                         outcome = Outcome(None, (yield Do(partial(self._failure, child, what))))
                         break
@@ -194,7 +197,7 @@ class ChildCandidate:
         self._take_output(printed)
         status = child.end()
         if status == NOT_STARTED:
-            return self._not_started("there are too many processes")
+            return self._not_started(OSError(errno.EAGAIN, "there are too many processes"))
         if status == OVER_DISK:
             what = OverDisk()
         if isinstance(what, Late):
@@ -231,7 +234,7 @@ class ChildCandidate:
             time.sleep(seconds)
             try:
                 zygote = self._zygote
-                if zygote is None or not zygote.is_alive:
+                if zygote is None or not zygote.is_open:
                     zygote = self._zygote = Zygote.shared(self._variant_for(imports))
                 return Child(zygote, self._limits, order)
             except ZygoteDiedError as error:
@@ -240,18 +243,19 @@ class ChildCandidate:
                 reason = error
                 if error.errno not in _TEMPORARY:
                     break
-        raise self._not_started(str(reason)) from reason
+        raise self._not_started(reason) from reason
 
     def _variant_for(self, imports: Imports) -> Variant:
         # What bubblewrap does not let in at its start is not there for any child.
         readable = tuple(sorted(imports.readable)) if self._variant.bubblewrap is not None else ()
         return self._variant._replace(preload=imports.preload, readable=readable)
 
-    def _not_started(self, reason: str) -> IsolationError:
+    def _not_started(self, reason: Exception | None) -> IsolationError:
         # No error of the candidate, which would be fed back: it can do nothing about it.
+        said, mend = (reason.strerror, mend_for(reason)) if isinstance(reason, OSError) else (reason, None)
         return IsolationError(
-            f"A process for {self._main.name}() could not be started: {reason}.",
-            mend="Close programs or files, or raise the limits of this user.",
+            f"A process for {self._main.name}() could not be started: {said}.",
+            mend=mend or "Close programs or files, or raise the limits of this user.",
         )
 
     def _imports(self) -> Imports:

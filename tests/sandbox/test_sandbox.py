@@ -439,6 +439,35 @@ class TestHosts:
             with pytest.raises(SandboxTransferError, match="acall"):
                 candidate(1)
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "return await asyncio.gather(ask(1), ask(2))",
+            "return [await task for task in [asyncio.create_task(ask(x)) for x in (1, 2)]]",
+            (
+                "async with asyncio.TaskGroup() as g:\n        tasks = [g.create_task(ask(x)) for x in (1, 2)]\n"
+                "    return [task.result() for task in tasks]"
+            ),
+        ],
+    )
+    def test_coroutines_of_the_host_are_those_of_tasks(self, sandbox, body):
+        async def ask(x):
+            await asyncio.sleep(0)
+            return x + 1
+
+        source = f"import asyncio\nasync def f():\n    {body}\n"
+        with sandbox.load(source, hosts={"ask": ask}) as candidate:
+            assert asyncio.run(candidate.acall()) == [2, 3]
+
+    def test_a_forgotten_await_is_told_with_the_name_of_what_was_called(self, sandbox):
+        async def ask(x):
+            return x
+
+        source = "async def f():\n    ask(1)\n"
+        with sandbox.load(source, hosts={"ask": ask}) as candidate:
+            asyncio.run(candidate.acall())
+            assert "coroutine 'ask' was never awaited" in candidate.output
+
     def test_what_is_not_offered_is_not_called(self, sandbox):
         class Client:
             def ask(self):

@@ -24,7 +24,7 @@ _PLAIN = frozenset({type(None), bool, str, float})
 _KINDS_OF_ARRAYS = frozenset("biufcSUmM")
 #: How numpy writes what stands in an array. From other texts it makes types at which it crashes.
 _TYPES = re.compile(r"[<>|=](?P<kind>[biufcSUmM])\d{1,9}(\[([1-9]\d{0,8})?([YMWDhms]|[munpfa]s|generic)\])?")
-_LONGEST = 10_000_000
+_LONGEST, _WIDEST = 10_000_000, 10_000
 
 _to_json = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -351,9 +351,12 @@ def _read_array(_: Decoder, content: Any) -> Any:
 
 
 def _shaped(array: Any, shape: Any) -> Any:
-    # Whoever goes through an array of nothing goes through its rows.
-    if not array.size and prod(_checked(size, int) or 1 for size in shape) > _LONGEST:
-        raise ValueError("an array of more than ten million rows of nothing")
+    # Whoever goes through an array of nothing goes through its rows, and whatever is put into it takes all of the room.
+    if not array.size:
+        if prod(_checked(size, int) or 1 for size in shape) > _LONGEST:
+            raise ValueError("an array of more than ten million rows of nothing")
+        if array.itemsize > _WIDEST:
+            raise ValueError("an array of nothing that is too wide")
     return array.reshape([_checked(size, int) for size in shape])
 
 

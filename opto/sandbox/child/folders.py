@@ -71,7 +71,7 @@ def remove(folder: str) -> None:
     own = os.urandom(8).hex()  # a name that nobody could give to something that stands in the way
     names = (f".removed-{own}-{number}" for number in count())
     with suppress(OSError):
-        top = os.open(folder, _FOLDER)
+        top = _unlocked(folder)
         try:
             # Not any(): every entry is to be tried. If there is no progress, what is left cannot be removed.
             while sum([_remove_entry(entry, top, names) for entry in _entries(top)]):
@@ -114,11 +114,15 @@ def _remove_entry(entry: "os.DirEntry[str]", top: int, names: Iterator[str]) -> 
 
 def _opened(name: str, folder: int) -> int:
     """Open the folder *name* in *folder*, and let its owner do anything with it."""
+    opened = _unlocked(name, folder)
+    os.fchmod(opened, 0o700)
+    return opened
+
+
+def _unlocked(name: str, folder: int | None = None) -> int:
     try:
-        opened = os.open(name, _FOLDER, dir_fd=folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
     except PermissionError:
         # As its owner, who can do no more than the candidate could. Root comes in without.
         os.chmod(name, 0o700, dir_fd=folder)
-        opened = os.open(name, _FOLDER, dir_fd=folder)
-    os.fchmod(opened, 0o700)
-    return opened
+        return os.open(name, _FOLDER, dir_fd=folder)

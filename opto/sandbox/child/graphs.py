@@ -4,6 +4,7 @@ import builtins
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import EnumMeta, Flag
 from types import (
     BuiltinFunctionType,
@@ -17,7 +18,18 @@ from typing import Any
 from .codec import CannotCrossError, Decoder, Encoder
 from .words import OWN, is_asked_for, mangled
 
-__all__ = ["KEPT", "Reader", "Value", "Writing", "fill", "is_instance", "named_member", "readers", "state_of"]
+__all__ = [
+    "KEPT",
+    "Reader",
+    "Value",
+    "Writing",
+    "fill",
+    "is_instance",
+    "is_sound",
+    "named_member",
+    "readers",
+    "state_of",
+]
 
 #: Reads forms that are inside others.
 Value = Callable[[Any], Any]
@@ -280,12 +292,30 @@ def _read_error(content: Any, classes: Mapping[str, Any], value: Value, keep_met
     if not issubclass(_harmless(kind), Exception):
         raise TypeError(f"an exception of kind {name!r:.40}")
     base: Any = next(base for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base)
-    made: BaseException = base.__new__(kind, *map(value, args))  # past what its class makes of them
+    given = [*map(value, args)]
+    made: BaseException = base.__new__(kind, *given)  # past what its class makes of them
+    if base in _OF_PLACES:
+        with suppress(TypeError):  # others than Python wants
+            base.__init__(made, *given)
+        if not is_sound(made):
+            raise ValueError("a place outside of a text")
     state = value(state)
     if type(state) is not dict:
         raise TypeError("attributes that are no dict")
     fill(made, state, keeps_methods=keep_methods)
     return made
+
+
+def is_sound(error: BaseException) -> bool:
+    """False if what *error* speaks of is no part of the text that it has: Python would look for it in memory."""
+    kind = next((kind for kind in _OF_PLACES if isinstance(error, kind)), None)
+    if kind is None:
+        return True
+    start, end, text = (vars(kind)[name].__get__(error) for name in ("start", "end", "object"))
+    return text is None or bool(0 <= start <= end <= len(text))
+
+
+_OF_PLACES = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 
 
 def _harmless(kind: Any) -> Any:

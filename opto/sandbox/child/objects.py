@@ -1,7 +1,7 @@
 """Objects that are more than plain data: instances of classes that both sides know, ``self``, and what hosts offer."""
 
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -14,7 +14,7 @@ from .receivers import Noting, Outside, Self, complete, forget, is_given, lost, 
 from .tables import READERS, write_table
 from .words import in_full, in_words, is_among
 
-__all__ = ["Host", "Objects", "Outside", "Ready", "found", "stand_in"]
+__all__ = ["Host", "Objects", "Outside", "found", "ready", "stand_in"]
 
 _Reader = Callable[[Any, Value], Any]
 _CallHost = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]
@@ -41,17 +41,14 @@ class Host:
         return f"<{self._path}, outside>"
 
 
-class Ready:
-    """The result of a coroutine of the host: awaiting it takes no time."""
+def ready(path: str, value: Any) -> Coroutine[None, None, Any]:
+    """Return *value*, which a coroutine of the host has come to, as a coroutine that takes no time."""
 
-    __slots__ = ("_value",)
+    async def result() -> Any:
+        return value
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[None, None, Any]:
-        return self._value
-        yield  # which makes this a generator
+    result.__name__ = result.__qualname__ = path
+    return result()
 
 
 class Objects:

@@ -4,6 +4,7 @@ import _thread
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 __all__ = ["EVERY", "MOST_DIGITS", "limited", "look", "spread", "watched", "whole"]
@@ -40,16 +41,15 @@ def look() -> None:
         raise ValueError(f"reading it takes longer than {_clock.seconds:g} s")
 
 
-def watched(items: Collection[Any]) -> Iterable[Any]:
+def watched(items: list[Any]) -> Iterable[Any]:
     """Return *items* for what looks them up by their hashes: different ones can be made to meet at the same places."""
-    return items if len(items) <= EVERY else _watched(items)
+    return items if len(items) <= EVERY else chain.from_iterable(_parts(items))
 
 
-def _watched(items: Iterable[Any]) -> Iterator[Any]:
-    for place, item in enumerate(items):
-        if not place % EVERY:
-            look()
-        yield item
+def _parts(items: list[Any]) -> Iterator[list[Any]]:
+    for place in range(0, len(items), EVERY):
+        look()
+        yield items[place : place + EVERY]
 
 
 def spread(values: Collection[Any]) -> None:

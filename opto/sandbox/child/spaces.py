@@ -76,6 +76,8 @@ class Spaces:
         if not isinstance(self.function, FunctionType):
             raise TypeError(f"{main['name']} is no function once the code has run.")
         self.function.__qualname__ = main["qualname"]
+        self._functions["!main"] = self.function
+        self.define(entry for entry in scope["entries"] if entry.get("of") == "!main")
         if main["class"] is not None:
             self._objects.put(main["class"], main["name"], _as(main["put_as"], self.function))
         return self.function

@@ -19,7 +19,7 @@ from .codes import LARGE, MOST_COPIED, OUT_OF_MEMORY, TOO_LARGE, seconds_to_read
 from .definitions import defaults_of
 from .errors import Describer
 from .guard import guard_actions
-from .objects import Objects, Ready
+from .objects import Objects, ready
 from .spaces import Spaces, find_line
 
 __all__ = ["Worker"]
@@ -149,7 +149,7 @@ class Worker:
             self._of_hosts[id(error)] = (reply["error"]["id"], error)
             raise error
         value = self._decoder.value(reply["ok"])
-        return Ready(value) if reply.get("awaited") else value
+        return ready(path, value) if reply.get("awaited") else value
 
     def _say_too_much(self) -> NoReturn:
         line = find_line(sys._getframe(), self._spaces.files)  # noqa: SLF001 - there is no other way to it

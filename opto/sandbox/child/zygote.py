@@ -103,8 +103,7 @@ class _Zygote:
         return data
 
     def _answer(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode()
-        self._control.sendall(_LENGTH.pack(len(data)) + data)
+        _tell(self._control, message)
 
     def _start(self, order: Mapping[str, Any], handed: list[int]) -> Mapping[str, Any]:
         number = order["id"]
@@ -259,6 +258,11 @@ class _Zygote:
         folders.remove(self._root)
 
 
+def _tell(control: socket.socket, message: Mapping[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    control.sendall(_LENGTH.pack(len(data)) + data)
+
+
 def _awaited(keeper: int) -> int:
     """Return how a process ended that is about to, whoever stops it meanwhile."""
     until = time.monotonic() + _PATIENCE
@@ -301,8 +305,21 @@ def _move(handed: list[int], keeper: Keeper | None) -> None:
     _close_all_from(_TALK + len(kept))
 
 
+def _begin_with_ordinary_signals() -> None:
+    """Ignore and hold back no more signals than Python does: programs leave that to what they start."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with suppress(OSError, ValueError):  # those that C keeps for itself
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # errors say it
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def main() -> None:
     """Serve the process that started this one, over the socket whose number is the first argument."""
+    _begin_with_ordinary_signals()
     control = socket.socket(fileno=int(sys.argv[2]))
     settings = json.loads(sys.argv[3])
     sys.argv[:] = sys.orig_argv[:] = [""]  # which are none of a candidate's business
@@ -317,7 +334,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    zygote = _Zygote(control, settings)
-    with suppress(EOFError, OSError):
-        zygote.serve()
+    try:
+        zygote = _Zygote(control, settings)
+    except OSError as error:  # too many processes, for one
+        _tell(control, {"failed": [error.errno, error.strerror]})
+    else:
+        with suppress(EOFError, OSError):
+            zygote.serve()
     os._exit(0)

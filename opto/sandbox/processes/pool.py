@@ -1,8 +1,8 @@
 """The children of one candidate: which of them is free, and who waits for one.
 
 Garbage may be collected at any step here, and with it come, in the same thread, calls that nobody awaits any more,
-which give back what they have, and candidates that nobody refers to, which close. So a thread that holds a lock may
-take it again, and what was seen before something is made may be otherwise after it.
+which give back what they have. So a thread that holds a lock may take it again, and what was seen before something is
+made may be otherwise after it.
 """
 
 import os
@@ -209,14 +209,14 @@ class Pool:
         if not waiter.wake():
             self.forget(waiter)
 
-    def close(self, *, is_last: bool = False) -> None:
-        """End all children that are free. *is_last*: from wherever the garbage is collected, so without waiting."""
+    def close(self) -> None:
+        """End all children that are free."""
         if self._owner != os.getpid():
             return
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle:
-            child.end(may_wait=not is_last)
+            child.end()
 
 
 class ThreadWaiter:

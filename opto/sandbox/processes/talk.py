@@ -16,6 +16,7 @@ from opto.sandbox.child.codec import MalformedError, dumps, loads
 from opto.sandbox.child.codes import MOST_COPIED, seconds_to_read
 from opto.sandbox.child.folders import is_over
 from opto.sandbox.limits import Limits
+from opto.sandbox.processes.endings import end_later
 from opto.sandbox.processes.zygote import QUIETLY, Zygote, quiet
 
 __all__ = [
@@ -108,6 +109,8 @@ class Child:
         errors: What calls of the host raised in this call, by what the child calls it; the last of them.
     """
 
+    _talk = -1
+
     def __init__(self, zygote: Zygote, limits: Limits, order: Mapping[str, Any]) -> None:
         import socket  # noqa: PLC0415 - only where a candidate runs
 
@@ -120,7 +123,6 @@ class Child:
         self._noted = 0
         self._has_asked = False
         self._zygote, self._limits = zygote, limits
-        self._talk = -1
         self._socket, theirs = quiet(socket.socketpair())
         with theirs:
             reader, writer = os.pipe()
@@ -143,8 +145,8 @@ class Child:
 
     def __del__(self) -> None:
         # Whoever waited for it was cancelled as it came.
-        with suppress(Exception):
-            self.end(may_wait=False)
+        if not self.is_ended:
+            end_later(self.end)
 
     def note(self, error: Exception) -> int:
         """Remember what a call of the host raised; return what the child calls it."""
@@ -304,10 +306,10 @@ class Child:
     def is_ended(self) -> bool:
         return self._talk < 0
 
-    def end(self, *, may_wait: bool = True) -> int | None:
+    def end(self) -> int | None:
         """End the process and all that it has started; return how it ended, in the form of `os.waitpid`.
 
-        May be called more than once. *may_wait*: False to leave it for later if the zygote is busy.
+        May be called more than once.
         """
         if self.is_ended:
             return None
@@ -316,7 +318,7 @@ class Child:
         os.close(self._trace)
         if self.owner != os.getpid():
             return None
-        return self._zygote.end(self._number, may_wait=may_wait)
+        return self._zygote.end(self._number)
 
 
 def _timed(steps: Steps) -> Generator[Wait | HostCall | Do, Any, tuple[Any, float]]:

@@ -1,5 +1,6 @@
 """The process that makes children: started once, shared by all sandboxes that want the same of it."""
 
+import atexit
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,8 @@ from typing import Any, NamedTuple
 from opto.errors import IsolationError
 from opto.sandbox.child import folders
 from opto.sandbox.places import harmless, site_folders, standard_folders
+from opto.sandbox.processes.endings import begin_to_end, end_later, finish, stay_out
+from opto.sandbox.processes.shortages import mend_for_words, not_started
 
 __all__ = ["QUIETLY", "Variant", "Zygote", "ZygoteDiedError", "quiet"]
 
@@ -64,6 +68,7 @@ class Zygote:
     Attributes:
         offered: What the kernel was seen to refuse, as bits (see `child.walls`).
         is_alive: False once it did not answer.
+        is_open: False once it makes no more children.
         root: The folder of the work folders.
         process_id: Its number.
     """
@@ -78,7 +83,10 @@ class Zygote:
         self._unwanted: list[int] = []
         self._asking: int | None = None  # the thread
         self._first_user = _FIRST_USER + random.SystemRandom().randrange(_MOST_USERS)
-        ours, theirs = quiet(_above_the_standard_ones(socket.socketpair()))
+        try:
+            ours, theirs = quiet(_above_the_standard_ones(socket.socketpair()))
+        except OSError as error:
+            raise not_started(_program(variant), error) from error
         root = _make_root()
         try:
             command = _command(variant, root, theirs.fileno(), self._first_user)
@@ -95,41 +103,43 @@ class Zygote:
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
-        except OSError as error:
-            ours.close()
+        except BaseException as error:  # also Ctrl-C
+            for each in (ours, theirs):
+                each.close()  # first: where there are too few files, a folder takes as many
             folders.remove(root)
-            raise IsolationError(
-                f"Python could not be started as {sys.executable!r}: {error}.",
-                mend="Run with an ordinary Python, or use isolation='none'.",
-            ) from error
-        except BaseException:  # Ctrl-C
-            ours.close()
-            folders.remove(root)
+            if isinstance(error, OSError):
+                raise not_started(_program(variant), error) from error
             raise
         finally:
             theirs.close()
         self._socket, self.root, self.process_id = ours, root, process.pid
         self._process, self._has_namespaces = process, variant.bubblewrap is not None
-        self._close = weakref.finalize(self, _close, os.getpid(), process, ours, root)
+        self._closing = weakref.finalize(self, end_later, partial(_close, os.getpid(), process, ours, root))
+        self._closing.atexit = False
         _sharing.all.add(self)
         ours.settimeout(_PAUSE)
-        self.is_alive = True
+        self.is_alive = self.is_open = True
         try:
-            self.offered: int = self._read()["offered"]
+            answer = self._read()
         except (OSError, EOFError, ValueError):
             last = Path(said).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            self._close()
+            self.close()
             raise IsolationError(
-                f"The process for candidates did not start with {variant.bubblewrap or sys.executable} ({last[:300]}).",
-                mend="See whether this Python runs with -I -S, or use isolation='none'.",
+                f"The process for candidates did not start with {_program(variant)} ({last[:300]}).",
+                mend=mend_for_words(last) or "See whether this Python runs with -I -S, or use isolation='none'.",
             ) from None
+        if "failed" in answer:
+            self.close()
+            raise not_started(_program(variant), OSError(*answer["failed"]))
+        self.offered: int = answer["offered"]
 
     @classmethod
     def shared(cls, variant: Variant) -> "Zygote":
         """Return the zygote of this process that is as asked for; start it if there is none."""
+        stay_out()
         with _sharing.lock:
             zygote = _sharing.zygotes.get(variant)
-            if zygote is not None and not zygote.is_alive:
+            if zygote is not None and not zygote.is_open:
                 # Whoever holds it goes on holding it, and nobody would hold the new one between two candidates.
                 zygote = _sharing.zygotes[variant] = _sharing.successors[variant] = cls(variant)
             elif zygote is None:
@@ -146,6 +156,10 @@ class Zygote:
         number = next(self._numbers)
         answer = self._ask({"do": "start", "id": number, **order}, handed)
         if "failed" in answer:
+            if not os.path.isdir(self.root):
+                # Whoever clears up temporary files took it away. Its other children need no folder, and go on.
+                self.is_open = False
+                raise ZygoteDiedError("its folder is gone")
             raise OSError(*answer["failed"])
         process: int | None = answer["process"]
         if process is not None and self._has_namespaces:
@@ -168,12 +182,12 @@ class Zygote:
         with suppress(ZygoteDiedError):
             self._ask({"do": "trace", "id": number})
 
-    def end(self, number: int, *, may_wait: bool = True) -> int | None:
+    def end(self, number: int) -> int | None:
         """End a child and all that it has started; return how it ended, in the form of `os.waitpid`.
 
-        *may_wait*: False where garbage is collected. In the middle of an order, it is done with the next.
+        In the middle of an order, where garbage may be collected, it is done with the next.
         """
-        if (not may_wait and self._lock.locked()) or self._asking == threading.get_ident():
+        if self._asking == threading.get_ident():
             self._unwanted.append(number)
             return None
         try:
@@ -188,14 +202,15 @@ class Zygote:
 
     def close(self) -> None:
         """End all children."""
-        self.is_alive = False
-        self._close()
+        self.is_alive = self.is_open = False
+        if parts := self._closing.detach():
+            parts[2][0]()
 
     def abandon(self) -> None:
         """Leave it to the process that this one was forked from."""
-        self.is_alive = False
-        if parts := self._close.detach():
-            parts[2][1].returncode = 0  # or Python warns that nobody waited for it
+        self.is_alive = self.is_open = False
+        if self._closing.detach():
+            self._process.returncode = 0  # or Python warns that nobody waited for it
         self._socket.close()
 
     def _ask(self, order: Mapping[str, Any], handed: Sequence[int] = ()) -> Any:
@@ -253,9 +268,10 @@ _NO_SIGNAL = 0x1022
 
 
 def quiet(pair: Any) -> Any:
-    """Return *pair*, sockets that send no signal when nobody reads what is written to them."""
-    if sys.platform == "darwin":
-        for each in pair:
+    """Return *pair*, sockets that wait as long as it takes, and send no signal when nobody reads what is written."""
+    for each in pair:
+        each.setblocking(True)  # they begin as the program wants its own ones: socket.setdefaulttimeout()
+        if sys.platform == "darwin":
             each.setsockopt(0xFFFF, _NO_SIGNAL, 1)
     return pair
 
@@ -288,6 +304,10 @@ def _seen_from_here(ancestor: int, number: int) -> int | None:
                 return process
             waiting += map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
     return None
+
+
+def _program(variant: Variant) -> str:
+    return variant.bubblewrap or sys.executable
 
 
 def _make_root() -> str:
@@ -333,8 +353,11 @@ def _command(variant: Variant, root: str, control: int, first_user: int) -> list
 
 def _close(owner: int, process: Any, control: Any, root: str) -> None:
     control.close()
-    if os.getpid() != owner:
-        return
+    if os.getpid() == owner:
+        _bury(process, root)
+
+
+def _bury(process: Any, root: str) -> None:
     try:
         process.wait(5)
     except BaseException as error:  # also Ctrl-C: it is not left behind
@@ -365,6 +388,14 @@ class _Sharing:
 _sharing = _Sharing()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_sharing.begin_anew)
+
+
+@atexit.register
+def _end_all() -> None:
+    begin_to_end()
+    for zygote in [*_sharing.all]:
+        zygote.close()
+    finish()
 
 
 def _environment() -> dict[str, str]:

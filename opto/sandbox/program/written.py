@@ -4,13 +4,13 @@ import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import EnumMeta
+from functools import cached_property
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from opto.sandbox.child.functions import is_set
 
 __all__ = [
-    "PROPERTIES",
     "closure_of",
     "closures_in",
     "data_of_class",
@@ -20,6 +20,7 @@ __all__ = [
     "is_of_program",
     "lines_above",
     "looks_up",
+    "made_by",
     "wrappings",
 ]
 
@@ -27,8 +28,7 @@ _LIBRARY = __name__.partition(".")[0]
 #: Of a type: it was made by a class statement, or as one is made.
 _MADE_BY_PYTHON = 1 << 9
 _LOOK_UP = frozenset({"eval", "exec", "globals"})
-#: What turns functions in the body of a class into something else, by what it makes of them.
-PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
+_PROPERTIES = {property: "property", staticmethod: "staticmethod", classmethod: "classmethod"}
 
 
 def wrappings(value: Any) -> int:
@@ -104,6 +104,11 @@ def function_in(member: Any) -> Any:
     """Return what stands in the body of a class: *member*, or what a property or the like was made of."""
     parts = (getattr(member, name, None) for name in ("fget", "func", "__func__"))
     return next(filter(None, parts), member)
+
+
+def made_by(member: Any) -> str | None:
+    """Return the name of what has made *member* of a function in the body of a class; None if nothing has."""
+    return "cached_property" if isinstance(member, cached_property) else _PROPERTIES.get(type(member))
 
 
 def is_made_by_parts(kind: type, adapt: Callable[[Any], Any]) -> bool:

@@ -6,7 +6,6 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.words import mangled
 from opto.sandbox.program.rewritten import Owned, Rewritten
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, merged, uses_in
-from opto.sandbox.program.written import PROPERTIES, closure_of, is_installed, wrappings
+from opto.sandbox.program.written import closure_of, function_in, is_installed, made_by, wrappings
 from opto.sandbox.scope.advice import advised
 from opto.sandbox.scope.sources import Sources
 
@@ -172,8 +171,7 @@ class Chain:
             entries = self._sources.entries
             count = len(entries)
             # Whoever asks an object for code of its own, owns up to running it.
-            is_method = type(vars(base)[name]) not in {*PROPERTIES, cached_property}
-            self._is_asking = is_method and (is_needed or not self.is_named)
+            self._is_asking = made_by(vars(base)[name]) is None and (is_needed or not self.is_named)
             try:
                 placed = self._brought(base, name)
             except SandboxTransferError as problem:
@@ -199,20 +197,19 @@ class Chain:
             return _Placed((Uses(own=dict.fromkeys(vars(base)["__dataclass_fields__"])),))
         if name in _NEVER or isinstance(member, MemberDescriptorType | GetSetDescriptorType):
             return _Placed()
-        how = PROPERTIES.get(type(member))
+        how = made_by(member)
         if how == "property":
             parts = {"get": member.fget, "set": member.fset, "delete": member.fdel}
             made = {part: function and self._function(base, function, "") for part, function in parts.items()}
             self._put(base, name, {"do": "property", **{part: item and item[0] for part, item in made.items()}})
             return _Placed(tuple(item[1] for item in made.values() if item))
-        is_cached = isinstance(member, cached_property)
-        inside = member.__func__ if how else member.func if is_cached else member
+        inside = function_in(member) if how else member
         if not isinstance(inspect.unwrap(self._adapted(inside)), FunctionType):
             called = f"{self.path}.{name}"
             entry = self._sources.entry(called, self._adapted(member), base.__module__, what=self._sources.name)
             self._put(base, name, entry)
             return _Placed()
-        entry, uses = self._function(base, inside, "cached_property" if is_cached else how)
+        entry, uses = self._function(base, inside, how)
         self._put(base, name, entry)
         self._sources.data.hold_method(base, name, self.class_for(base))
         return _Placed((uses,))

@@ -1,16 +1,16 @@
 """Modules, as a candidate sees them: of each of the user's there is one, which has what is used of it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from types import ModuleType
-from typing import Any, Protocol
+from types import MappingProxyType, ModuleType
+from typing import Any, NamedTuple
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.program.names import Names
 from opto.sandbox.program.written import is_installed
 
-__all__ = ["Modules", "Uses"]
+__all__ = ["Modules", "Place"]
 
 _Entry = dict[str, Any]
 #: What a module is told of itself, and has inside already, or does without.
@@ -19,16 +19,22 @@ _OF_ITSELF = frozenset(
 )
 
 
-class _Place(Protocol):
-    @property
-    def free(self) -> Any: ...
-    @property
-    def values(self) -> Any: ...
+class Place(NamedTuple):
+    """Where a text stands, and what its names stand for there.
 
+    Attributes:
+        what: The function or class in it, for sentences.
+        space: Its module.
+        values: The global names of that.
+        free: Its closure variables.
+        called: How it calls what it finds by a name, if that could be offered to it.
+    """
 
-class Uses(Protocol):
-    def __call__(self, name: str, module: ModuleType, place: Any, /) -> None:
-        """Have what *module* calls *name* brought into it, for the text at *place*."""
+    what: str
+    space: str
+    values: Mapping[str, Any]
+    free: Mapping[str, Any]
+    called: Mapping[str, str] = MappingProxyType({})
 
 
 class Modules:
@@ -41,10 +47,10 @@ class Modules:
     Args:
         entries: How each part of the program is made, in order.
         used: The modules that certainly will be imported.
-        bring: Brings what is used.
+        bring: Brings what is used: a name in a module, for the text at a place.
     """
 
-    def __init__(self, entries: list[_Entry], used: set[str], bring: Uses) -> None:
+    def __init__(self, entries: list[_Entry], used: set[str], bring: Callable[[str, ModuleType, Place], None]) -> None:
         self._entries, self._used, self._bring = entries, used, bring
         self._known: set[str] = set()
 
@@ -55,7 +61,7 @@ class Modules:
             return {"do": "import", "module": module.__name__, "name": None}
         return {"do": "module", "module": module.__name__, "path": [*getattr(module, "__path__", ())] or None}
 
-    def bring(self, names: Names, place: _Place) -> None:
+    def bring(self, names: Names, place: Place) -> None:
         """Add entries for what a text at *place* uses of modules, and for modules inside others that it looks up."""
         imported = dict(self._imported(names, place))
 
@@ -82,7 +88,7 @@ class Modules:
                     self._know(inner)
                 module = inner
 
-    def _imported(self, names: Names, place: _Place) -> Iterator[tuple[str, ModuleType]]:
+    def _imported(self, names: Names, place: Place) -> Iterator[tuple[str, ModuleType]]:
         """Yield what import statements inside a text make names stand for, and bring that."""
         for path, name, alias in names.imported:
             module = sys.modules.get(path)
@@ -99,7 +105,7 @@ class Modules:
             if isinstance(inner := vars(module).get(name), ModuleType):
                 yield alias, inner
 
-    def _use(self, name: str, module: ModuleType, place: _Place) -> None:
+    def _use(self, name: str, module: ModuleType, place: Place) -> None:
         if name in vars(module) and name not in _OF_ITSELF:
             self._know(module)
             with suppress(SandboxTransferError):  # it is there once the module has been imported

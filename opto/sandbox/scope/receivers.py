@@ -4,7 +4,6 @@ import ast
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from functools import cached_property
 from types import MethodType
 from typing import Any
 
@@ -12,7 +11,7 @@ from opto.sandbox.child.codec import CannotCrossError
 from opto.sandbox.child.graphs import Writing, state_of
 from opto.sandbox.child.words import in_words
 from opto.sandbox.program.uses import Attributes, Uses, first_argument, uses_in
-from opto.sandbox.program.written import PROPERTIES, is_made_by_parts
+from opto.sandbox.program.written import is_made_by_parts, made_by
 from opto.sandbox.scope.advice import refusal
 from opto.sandbox.scope.chains import Chain, Needs, weakly
 from opto.sandbox.scope.sources import Sources
@@ -46,8 +45,7 @@ class Receivers:
         first, how = first_argument(tree, sources.name), None
         self.main: dict[str, Any] = {"owner": None, "class": None, "put_as": None}
         if owner is not None:
-            member = vars(owner).get(sources.name)
-            how = "cached_property" if isinstance(member, cached_property) else PROPERTIES.get(type(member))
+            how = made_by(vars(owner).get(sources.name))
         is_method = first in {"self", "cls"} or (owner is not None and how != "staticmethod")
         self.argument = first if is_method else None
         self._chain = Chain(sources, self.argument or "self", is_named=True)

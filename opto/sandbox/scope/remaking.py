@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from opto.sandbox.child.codec import Decoder, MalformedError
-from opto.sandbox.child.graphs import fill
+from opto.sandbox.child.graphs import fill, is_sound
 from opto.sandbox.child.reading import look
 
 __all__ = ["LONGEST_TEXT", "class_of", "remade", "shortened", "text_of", "visible"]
@@ -156,21 +156,9 @@ def _made(kind: type[Exception], base: Any, args: tuple[Any, ...], text: str) ->
                 base.__init__(error, *values)
             except Exception:  # it wants other arguments than it keeps  # noqa: S112
                 continue
-            if _is_sound(error):
+            if is_sound(error):
                 return error
     return Exception.__new__(_speaking(Exception, "candidate", kind.__name__, text))
-
-
-def _is_sound(error: Exception) -> bool:
-    """False if what *error* speaks of is no part of the text that it has: Python would look for it in memory."""
-    kind = next((kind for kind in _OF_PLACES if isinstance(error, kind)), None)
-    if kind is None:
-        return True
-    start, end, text = (vars(kind)[name].__get__(error) for name in ("start", "end", "object"))
-    return bool(0 <= start <= end <= len(text))
-
-
-_OF_PLACES = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 
 
 def _complete(error: Exception, state: Any, decoder: Decoder) -> None:

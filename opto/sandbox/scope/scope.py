@@ -14,8 +14,9 @@ from opto.sandbox.program.names import called_in, names_in
 from opto.sandbox.program.texts import Text
 from opto.sandbox.program.written import closure_of, looks_up
 from opto.sandbox.scope.advice import GENERAL
+from opto.sandbox.scope.modules import Place
 from opto.sandbox.scope.receivers import Receivers
-from opto.sandbox.scope.sources import Place, Sources
+from opto.sandbox.scope.sources import Sources
 
 __all__ = ["Scope"]
 
@@ -88,6 +89,8 @@ class Scope:
         if like is not None and looks_up(like.__code__):
             plain = [key for key, value in values.items() if type(value) in _PLAIN and key[:2] != "__"]
             sources.bring(names._replace(free=(*plain,)), place, needed=())
+        if like is not None:
+            sources.data.hold_function(like, "!main", {"of": "!main"})
         sources.data.settle()
         self._known = len(self.entries)
         self.main: dict[str, Any] = {"space": space, "free": inner, "defaults": defaults, **self._receivers.main}

@@ -4,8 +4,8 @@ import builtins
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import FunctionType, MappingProxyType, ModuleType
-from typing import Any, NamedTuple
+from types import FunctionType, ModuleType
+from typing import Any
 
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
@@ -33,32 +33,14 @@ from opto.sandbox.program.written import (
     wrappings,
 )
 from opto.sandbox.scope.advice import GENERAL, advised, not_entering
-from opto.sandbox.scope.modules import Modules
+from opto.sandbox.scope.modules import Modules, Place
 from opto.sandbox.scope.values import Values
 from opto.sandbox.scope.watched import Data
 
-__all__ = ["Place", "Sources"]
+__all__ = ["Sources"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
-
-
-class Place(NamedTuple):
-    """Where a text stands, and what its names stand for there.
-
-    Attributes:
-        what: The function or class in it, for sentences.
-        space: Its module.
-        values: The global names of that.
-        free: Its closure variables.
-        called: How it calls what it finds by a name, if that could be offered to it.
-    """
-
-    what: str
-    space: str
-    values: Mapping[str, Any]
-    free: Mapping[str, Any]
-    called: Mapping[str, str] = MappingProxyType({})
 
 
 class Sources:
@@ -184,7 +166,7 @@ class Sources:
         name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", "<unknown>"))
         top = module.partition(".")[0]
         found: Any = sys.modules.get(module)
-        if found is None or "<" in name or not is_installed(sys.modules.get(top)):
+        if "<" in name or not is_installed(sys.modules.get(top)):
             return None
         for part in name.split("."):
             found = getattr(found, part, None)
@@ -212,7 +194,7 @@ class Sources:
             return {"do": "later", "of": self._open[id(given)]}
         if is_at_home and home in self._done and home != asked:
             return same
-        if is_at_home or home == asked:
+        if is_at_home:
             self._done.add(home)
         number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self.entries)}"
         try:

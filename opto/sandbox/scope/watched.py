@@ -5,7 +5,7 @@ from typing import Any
 
 from opto.sandbox.child.codec import CannotCrossError, dumps
 from opto.sandbox.child.receivers import LARGE, SCALARS
-from opto.sandbox.program.states import is_data, state_of_class, state_of_function
+from opto.sandbox.program.states import state_of_class, state_of_function
 from opto.sandbox.scope.advice import not_entering
 from opto.sandbox.scope.values import Values
 
@@ -107,8 +107,6 @@ class Data:
             entry, values, key = self._states.pop(0)
             name = key[1]
             value = values.get(name)
-            if not is_data(self._adapt(value)):
-                continue
             count = len(self._entries)
             try:
                 form = self._values.form(value)

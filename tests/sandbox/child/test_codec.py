@@ -238,6 +238,7 @@ def test_other_values_are_named(value, what):
         {"!array": ["<f8", [10**9, 0], ""]},
         {"!array": ["<f8", [10**4, 10**4, 0], ""]},
         {"!objects": [[0, 10**9], []]},
+        {"!array": ["|S999999999", [0], ""]},
     ],
     ids=lambda form: json.dumps(form)[:40],
 )

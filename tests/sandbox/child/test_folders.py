@@ -2,6 +2,12 @@
 
 import errno
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
 
 from opto.sandbox.child import folders
 
@@ -50,3 +56,26 @@ def test_names_that_folders_are_given_on_the_way_stand_in_no_way(tmp_path):
         (inside / "file").touch()
     folders.remove(str(folder))
     assert not folder.exists()
+
+
+REMOVE = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import folders
+if os.geteuid() == 0:
+    os.setresuid(12345, 12345, 12345)
+os.makedirs(sys.argv[2] + "/work/a/b")
+for name in ("a/b", "a", ""):
+    os.chmod(sys.argv[2] + "/work/" + name, 0o300)
+folders.remove(sys.argv[2] + "/work")
+print(os.listdir(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes")
+def test_locked_folders_are_removed():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)  # root becomes somebody else
+        command = [sys.executable, "-I", "-S", "-c", REMOVE, str(Path(folders.__file__).parent), folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

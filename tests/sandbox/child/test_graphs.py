@@ -148,6 +148,7 @@ ONE = {"!instance": 0}
         graph(ONE, ["Judged", {"rule": 1}]),
         graph(ONE, ["Judged", {"update": 1}]),
         {"!error": ["ValueError", [], {"with_traceback": 1}]},
+        {"!error": ["UnicodeDecodeError", ["ascii", {"!bytes": "AAAA"}, -(10**9), 1 - 10**9, "x"], {}]},
         graph(ONE, ["Mortal", {}]),
         graph(ONE, ["Items", {}, {"!instance": 1}], ["Names", {}, {"a": 1}]),
         graph(ONE, ["Names", {}, {"!instance": 1}], ["Names", {}, {"a": 1}]),
@@ -164,6 +165,8 @@ def test_what_would_be_more_than_data_is_refused(decode, form):
 def test_what_is_data_is_read_and_runs_nothing(decode):
     error = decode({"!error": ["MadeError", [1, 2], {"where": 3, "__notes__": ["n"]}]})
     assert (type(error), error.args, error.where, error.__notes__) == (MadeError, (1, 2), 3, ["n"])
+    places = {"!error": ["UnicodeEncodeError", ["ascii", "\xe4", 0, 1, "no"], {"start": -(10**9)}]}
+    assert str(decode(places)) == "'ascii' codec can't encode character '\\xe4' in position 0: no"
     assert decode({"!member": ["Rights", 5]}) is Rights.READ | Rights.WRITE
     assert decode({"!member": ["Colour", "RED"]}) is decode({"!member": ["Colour", 1]}) is Colour.RED
     made = decode(graph(ONE, ["Items", {"of": 1}, [1, 2]]))

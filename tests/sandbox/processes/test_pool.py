@@ -18,7 +18,7 @@ class Process:
 
     is_ended = False
 
-    def end(self, *, may_wait=True):
+    def end(self):
         self.is_ended = True
 
 
@@ -129,7 +129,7 @@ def test_a_candidate_may_be_collected_while_one_of_its_processes_is_retired(one)
         """A process at which to look closes the pool, as the garbage collector may at any time."""
 
         def __eq__(self, other):
-            pool.close(is_last=True)
+            pool.close()
             return self is other
 
         __hash__ = Process.__hash__

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 import warnings
 
 import pytest
@@ -19,15 +20,16 @@ class Nobody:
     """In place of what makes children."""
 
     def __init__(self, said):
-        self._said = said
+        self._said, self.is_told = said, threading.Event()
 
     def start(self, order, handed):
         self.end_of_child = socket.socket(fileno=os.dup(handed[0]))
         self.end_of_child.sendall(self._said)
         return 1, "/nonexistent", None
 
-    def end(self, number, *, may_wait=True):
+    def end(self, number):
         self.end_of_child.close()
+        self.is_told.set()
 
 
 def framed(message):
@@ -85,7 +87,8 @@ def test_a_process_in_a_circle_is_ended_without_a_word():
     """Whoever waited for it was cancelled as it came."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        child = talk.Child(Nobody(b""), Limits(), {})
+        maker = Nobody(b"")
+        child = talk.Child(maker, Limits(), {})
         first = child._socket
         child.circle = child
         holder = [child]
@@ -93,6 +96,7 @@ def test_a_process_in_a_circle_is_ended_without_a_word():
         gc.collect()  # from then on, what is held from outside comes first
         del first, holder
         gc.collect()
+        assert maker.is_told.wait(10)
     assert not [item for item in caught if item.category is ResourceWarning]
 
 

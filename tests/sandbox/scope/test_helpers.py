@@ -417,7 +417,8 @@ class TestCells:
             ("issubclass(EmptyError, ValueError)", True),
         ],
     )
-    def test_classes_in_them_are_found(self, sandbox, like, expression, expected):
+    def test_classes_in_them_are_found(self, sandbox, like, expression, expected, monkeypatch):
+        monkeypatch.setitem(linecache.cache, "<cell 2>", (8, None, ["%magic\n"], "<cell 2>"))
         with sandbox.load(f"def original(x):\n    return {expression}\n", like=like) as candidate:
             assert candidate(2) == expected
 

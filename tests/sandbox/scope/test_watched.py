@@ -34,6 +34,17 @@ class Machine:
         return x
 
 
+class Guarded:
+    lock = threading.Lock()
+
+    def use(self):
+        with self.lock:
+            return FACTOR
+
+
+FACTOR = 2
+
+
 def original(x):
     return x
 
@@ -54,3 +65,31 @@ def test_attributes_of_methods_are_those_of_the_program(sandbox, monkeypatch, ki
         assert candidate(Machine(), Machine()) == ((5, 2), 6)
         monkeypatch.setattr(Machine.scale, "by", 10)
         assert candidate(Machine(), Machine())[1] == 30
+
+
+def test_attributes_of_the_function_itself_are_those_of_the_program(sandbox, monkeypatch):
+    monkeypatch.setattr(original, "scale", [3], raising=False)
+    monkeypatch.setattr(original, "lock", threading.Lock(), raising=False)
+    with sandbox.load("def original(x):\n    return x * original.scale[0]\n", like=original) as candidate:
+        assert candidate(2) == 6
+        original.scale.append(4)
+        original.scale[0] = 5
+        assert candidate(2) == 10
+    source = "def act(self, x):\n    return self.act.limit\n"
+    monkeypatch.setattr(Machine.act, "limit", 8, raising=False)
+    with sandbox.load(source, like=Machine.act, owner=Machine) as candidate:
+        assert candidate(Machine(), 0) == 8
+
+
+def test_a_class_has_what_its_source_makes_where_that_cannot_enter(sandbox):
+    with sandbox.load("def original(x):\n    return x.use()\n", like=original) as candidate:
+        assert candidate(Guarded()) == 2
+
+
+def test_a_name_that_is_gone_stands_for_what_it_stood_for(sandbox, monkeypatch):
+    with sandbox.load("def original(x):\n    return x * FACTOR\n", like=original) as candidate:
+        assert candidate(2) == 4
+        monkeypatch.setitem(globals(), "FACTOR", 3)
+        assert candidate(2) == 6
+        monkeypatch.delitem(globals(), "FACTOR")
+        assert candidate(2) == 6
