@@ -155,6 +155,14 @@ def test_imports_that_are_allowed_are_named(sandbox):
     assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)
 
 
+@pytest.mark.parametrize("module", ["socket", "subprocess", "http.client", "urllib.request", "ctypes"])
+def test_imports_that_would_come_to_nothing_are_not_advised(sandbox, module):
+    error = caught(sandbox.load(f"def f():\n    import {module}\n"))
+    assert f"import {module} is not allowed here" in str(error)
+    assert "imports=" not in str(error)
+    assert "offer a function of its own that reaches out, with Sandbox(hosts={'fetch': fetch})" in str(error)
+
+
 def test_lines_are_forgotten_with_the_last_candidate_that_has_them():
     text = "def f(x):\n    return 1 / x\n"
     first = Sandbox("child").load(text, file="<of two>")

@@ -23,6 +23,9 @@ __all__ = ["Scope"]
 #: Kinds of data that is found by names which stand nowhere.
 _PLAIN = frozenset({str, int, float, bool, list, dict, tuple, set, frozenset})
 _SLOW = frozenset({"numpy", "pandas"})
+_OFFER_ANOTHER = (
+    "Offer a function of yours in its place that returns plain data, such as a text: Sandbox(hosts={'ask': ask})."
+)
 
 
 class Scope:
@@ -131,9 +134,7 @@ class Scope:
         Raises:
             SandboxTransferError: It has none.
         """
-        return self._settled(
-            lambda: self.values.form(value), f"{name}() returned", "Offer a function that returns plain data."
-        )
+        return self._settled(lambda: self.values.form(value), f"{name}() returned", _OFFER_ANOTHER)
 
     def encode(self, name: str, value: Any) -> Any:
         """Return the form of the argument *name*.
