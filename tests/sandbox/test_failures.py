@@ -149,10 +149,10 @@ def test_a_result_that_cannot_be_read_is_one(sandbox):
 
 
 def test_imports_that_are_allowed_are_named(sandbox):
-    error = caught(sandbox.load("def f():\n    import numpy\n", imports=["attrs", "rich.text"]))
+    error = caught(sandbox.load("def f():\n    import numpy\n", imports=["attrs", "pytest.raises"]))
     assert type(error) is SandboxForbiddenError
     assert "import numpy is not allowed here; what is, is the harmless part of the standard library and " in str(error)
-    assert "attrs, rich (the program allows more with Sandbox(imports=['numpy']))." in str(error)
+    assert "attrs, pytest (the program allows more with Sandbox(imports=['numpy']))." in str(error)
 
 
 @pytest.mark.parametrize("module", ["socket", "subprocess", "http.client", "urllib.request", "ctypes"])
