@@ -90,8 +90,8 @@ def _advice(option: str, given: Any) -> str:
 
 
 def _is_there(name: str) -> bool:
-    """True if there is a module *name*, which is not loaded for this."""
-    if name in sys.modules:
+    """True if there is a module *name*, which is not loaded for this; on whichever system, if it is one of Python's."""
+    if name in sys.modules or name in sys.stdlib_module_names:
         return True
     from importlib.util import find_spec  # noqa: PLC0415 - few programs name any
 
