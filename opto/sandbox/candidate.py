@@ -21,7 +21,7 @@ from opto.sandbox.filters import told_filters
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
-from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
+from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, see_that_there_is_room, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.printed import Printed, Streams
 from opto.sandbox.processes.endings import end_later, stay_out
@@ -131,7 +131,7 @@ class ChildCandidate:
         self._pool.close()
 
     def _run(self, work: Callable[[Child], Steps]) -> Any:
-        _see_that_there_is_room(_ROOM)
+        see_that_there_is_room()
         is_inside = depth_of(self._main.name) > 0
         lease = self._pool.take(is_inside=is_inside)
         if lease is None:
@@ -192,7 +192,10 @@ class ChildCandidate:
         name, limits, file = self._main.name, self._limits, self._main.file
         is_load = not child.is_loaded
         # Whoever fills the disk goes on while it is asked for its line.
-        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        texts = self._scope.rewritten
+        printed, places = (child.printed(), []) if isinstance(what, OverDisk) else child.end_of([file, *texts])
+        line = next((line for found, line in places if found == file), None)
+        inner = [(found, line, texts[found]) for found, line in places[:1] if found in texts]
         self.output = self._streams.show(printed, self._limits.output)
         status = child.end()
         if status == NOT_STARTED:
@@ -200,7 +203,7 @@ class ChildCandidate:
         if status == OVER_DISK:
             what = OverDisk()
         if isinstance(what, Late):
-            error: SandboxError = failures.late(name, limits, line, is_load=is_load)
+            error: SandboxError = failures.late(name, limits, line, is_load=is_load, inner=inner)
         elif isinstance(what, Overasked):
             error = failures.overasked(name, limits, line)
         elif isinstance(what, OverDisk):
@@ -214,7 +217,7 @@ class ChildCandidate:
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
         error.output = self.output
-        return failures.with_line(error, file, name, line)
+        return failures.with_frames(error, [*([] if line is None else [(file, line, name)]), *inner])
 
     def _start(self) -> Child:
         imports = self._imports()
@@ -436,14 +439,6 @@ class ChildCandidate:
             )
 
 
-def _see_that_there_is_room(frames: int) -> None:
-    """Raise a `RecursionError` that is to come now: later, there is no room to close what was opened, either."""
-    if frames:
-        _see_that_there_is_room(frames - 1)
-
-
-#: How many frames it takes to start a process, and to end it.
-_ROOM = 40
 #: How long, in seconds, before each try to start a process.
 _PAUSES = (0.0, 0.05, 0.2, 0.8)
 #: What may be otherwise soon: too many processes or files, or no memory.

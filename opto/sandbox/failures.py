@@ -4,7 +4,7 @@ import linecache
 import signal
 import sys
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -36,9 +36,11 @@ __all__ = [
     "text_of",
     "unreadable",
     "visible",
-    "with_line",
+    "with_frames",
 ]
 
+#: A file, a line of it, and a function in it.
+_Place = tuple[str, int, str]
 _MOST_FRAMES = 40
 #: How many exceptions are believed that one came from, and how many of a group.
 _DEEPEST, _MOST_INNER = 3, 20
@@ -55,13 +57,14 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-def late(name: str, limits: Limits, line: int | None, *, is_load: bool) -> SandboxError:
-    """Return the error for code that did not answer in time."""
+def late(name: str, limits: Limits, line: int | None, *, is_load: bool, inner: Sequence[_Place] = ()) -> SandboxError:
+    """Return the error for code that did not answer in time; *inner* says where it was in what it had called."""
+    at = _at(line) + "".join(f", in line {number} of {called}()" for _, number, called in inner if line is not None)
     if is_load:
-        problem = f"The code around {name}() took longer than {limits.start:g} s to load{_at(line)}."
+        problem = f"The code around {name}() took longer than {limits.start:g} s to load{at}."
         return SandboxTimeoutError(problem, mend="Move what takes long into the function.", line=line)
     return SandboxTimeoutError(
-        f"{name}() did not finish within {limits.seconds:g} s{_at(line)}.",
+        f"{name}() did not finish within {limits.seconds:g} s{at}.",
         mend="Make it end sooner: let every loop come to an end, and wait for nothing.",
         line=line,
     )
@@ -284,11 +287,6 @@ def _passed(name: str, described: Mapping[str, Any], limits: Limits, line: int |
             line=line,
         )
     return None
-
-
-def with_line(error: BaseException, file: str, name: str, line: int | None) -> BaseException:
-    """Return *error* as if it had been raised in *line* of *file*, if that is known."""
-    return with_frames(error, [] if line is None else [(file, line, name)])
 
 
 def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> BaseException:
