@@ -6,7 +6,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 from zlib import crc32
 
@@ -189,13 +189,11 @@ class ChildCandidate:
 
     def _failure(self, child: Child, what: Exception) -> BaseException:
         """End *child*, and return the error for *what* it did."""
-        name, limits, file = self._main.name, self._limits, self._main.file
-        is_load = not child.is_loaded
+        name, limits, is_load = self._main.name, self._limits, not child.is_loaded
+        files = {**self._scope.rewritten, self._main.file: name}
         # Whoever fills the disk goes on while it is asked for its line.
-        texts = self._scope.rewritten
-        printed, places = (child.printed(), []) if isinstance(what, OverDisk) else child.end_of([file, *texts])
-        line = next((line for found, line in places if found == file), None)
-        inner = [(found, line, texts[found]) for found, line in places[:1] if found in texts]
+        printed, places = (child.printed(), []) if isinstance(what, OverDisk) else child.end_of(files)
+        line, frames = failures.frames_at(places, files, self._main.file)
         self.output = self._streams.show(printed, self._limits.output)
         status = child.end()
         if status == NOT_STARTED:
@@ -203,7 +201,7 @@ class ChildCandidate:
         if status == OVER_DISK:
             what = OverDisk()
         if isinstance(what, Late):
-            error: SandboxError = failures.late(name, limits, line, is_load=is_load, inner=inner)
+            error: SandboxError = failures.late(name, limits, line, is_load=is_load, inner=frames[1:])
         elif isinstance(what, Overasked):
             error = failures.overasked(name, limits, line)
         elif isinstance(what, OverDisk):
@@ -217,7 +215,7 @@ class ChildCandidate:
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
         error.output = self.output
-        return failures.with_frames(error, [*([] if line is None else [(file, line, name)]), *inner])
+        return failures.with_frames(error, frames)
 
     def _start(self) -> Child:
         imports = self._imports()
@@ -421,9 +419,7 @@ class ChildCandidate:
         function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
-            function = given[root] if root in given else self._scope.value_of(root)
-            for name in names:
-                function = getattr(function, name)
+            function = reduce(getattr, names, given[root] if root in given else self._scope.value_of(root))
         result: Callable[..., Any] = function
         return result
 

@@ -25,6 +25,7 @@ from opto.sandbox.scope.remaking import LONGEST_TEXT, class_of, remade, shortene
 
 __all__ = [
     "crashed",
+    "frames_at",
     "late",
     "limit_passed",
     "over_disk",
@@ -59,7 +60,7 @@ def _size(count: int) -> str:
 
 def late(name: str, limits: Limits, line: int | None, *, is_load: bool, inner: Sequence[_Place] = ()) -> SandboxError:
     """Return the error for code that did not answer in time; *inner* says where it was in what it had called."""
-    at = _at(line) + "".join(f", in line {number} of {called}()" for _, number, called in inner if line is not None)
+    at = _at(line) + "".join(f", in line {number} of {called}()" for _, number, called in inner)
     if is_load:
         problem = f"The code around {name}() took longer than {limits.start:g} s to load{at}."
         return SandboxTimeoutError(problem, mend="Move what takes long into the function.", line=line)
@@ -287,6 +288,17 @@ def _passed(name: str, described: Mapping[str, Any], limits: Limits, line: int |
             line=line,
         )
     return None
+
+
+def frames_at(
+    places: Sequence[tuple[str, int]], names: Mapping[str, str], file: str
+) -> tuple[int | None, list[_Place]]:
+    """Return the line of *file* among *places*, innermost first, and the frames of it and of what it had called."""
+    line = next((line for found, line in places if found == file), None)
+    if line is None:
+        return None, []
+    inner = [(found, number, names[found]) for found, number in places[:1] if found != file]
+    return line, [(file, line, names[file]), *inner]
 
 
 def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> BaseException:
