@@ -58,7 +58,7 @@ class Limits(NamedTuple):
             least, most = _BOUNDS.get(name, (0, 1 << 62))
             if not least <= value <= most:
                 raise IsolationError(
-                    f"The limit {name}={value} is too {'small' if value < least else 'large'}.",
+                    f"The limit {name}={value!r:.80} is too {'small' if value < least else 'large'}.",
                     mend=f"Give at least {least}." if value < least else f"Give at most {most}.",
                 )
         return self
