@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from opto.errors import IsolationError
+from opto.errors import IsolationError, MissingDependencyError
 from opto.sandbox import Limits, Sandbox
 
 HERE = Path(__file__).parent
@@ -37,6 +37,8 @@ LEVELS = ("child", "auto", "strict", "monty")
 LIMITS = Limits(seconds=2.0, start=2.0, memory=256 << 20, output=1 << 16, result=1 << 20, disk=16 << 20, children=2)
 #: How much longer than its limit a call may take: starting, finding the line, ending what it has started.
 PATIENCE = 25.0
+#: What came of a function that needs a package which is not installed.
+NOT_TRIED = "not tried: pip install numpy"
 #: In front of every attack: what somebody who has read the sources would begin with. What is tried is the walls.
 LOOSEN = """
 import ctypes, gc, os, sys, time
@@ -259,7 +261,7 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
     """Return what came of *attack*: ``held``, or in a word what was not."""
     with sandbox.load("def run(): ...") as first:
         first()
-    before = below(sandbox)
+    before, others = below(sandbox), folders(sandbox)
     world = World()
     watcher = Peak(root_of(sandbox))
     watcher.start()
@@ -284,17 +286,17 @@ def tried(sandbox: Sandbox, attack: Attack) -> str:
         if after([1, 2]) != [2, "[1, 2]", 1]:
             return "next broken"
     until = time.monotonic() + PATIENCE / 2
-    while (len(below(sandbox)) > len(before) or folders(sandbox)) and time.monotonic() < until:
+    while (len(below(sandbox)) > len(before) or folders(sandbox) - others) and time.monotonic() < until:
         time.sleep(0.05)  # its files are removed by a process of their own
     if len(below(sandbox)) > len(before):
         return "left"
-    return "files left" if folders(sandbox) else "held"
+    return "files left" if folders(sandbox) - others else "held"
 
 
-def folders(sandbox: Sandbox) -> list[str]:
-    """Return the work folders that are still there, of candidates that are not."""
+def folders(sandbox: Sandbox) -> set[str]:
+    """Return the work folders that are there."""
     root = root_of(sandbox)
-    return [name for name in os.listdir(root) if name.isdigit()] if os.path.isdir(root) else []
+    return {name for name in os.listdir(root) if name.isdigit()} if os.path.isdir(root) else set()
 
 
 def root_of(sandbox: Sandbox) -> str:
@@ -326,12 +328,12 @@ def below(sandbox: Sandbox) -> set[str]:
 def ran(sandbox: Sandbox, function: Ordinary) -> str:
     """Return what came of an ordinary function: ``held`` if it answered right."""
     names: dict[str, Any] = {name: import_module(name) for name in ("datetime", "decimal", "fractions")}
-    if "numpy" in function.source:
-        try:
-            names["numpy"] = import_module("numpy")
-        except ImportError:
-            return "not tried"
-    with sandbox.load(function.source, "run", imports=["numpy"]) as candidate:
+    imports = ["numpy"] if "numpy" in function.source else []
+    try:
+        names.update((name, import_module(name)) for name in imports)
+    except ImportError:
+        return NOT_TRIED
+    with sandbox.load(function.source, "run", imports=imports) as candidate:
         names["run"] = candidate.function
         if "async def run" in function.source:
             names["run"] = lambda *args: __import__("asyncio").run(candidate.acall(*args))
@@ -344,10 +346,10 @@ def ran(sandbox: Sandbox, function: Ordinary) -> str:
 
 def serve(level: str, only: str | None, skip: int) -> None:
     """Try everything at *level*, one line of JSON for each."""
-    sandbox = Sandbox(level, limits=LIMITS)
     try:
+        sandbox = Sandbox(level, limits=LIMITS)
         print(json.dumps({"level": sandbox.level}), flush=True)
-    except IsolationError as error:
+    except (IsolationError, MissingDependencyError) as error:
         print(json.dumps({"level": None, "why": str(error)}), flush=True)
         return
     tasks: list[Any] = [*attacks(), *ordinary()]
@@ -383,7 +385,7 @@ def watch(level: str, only: str | None, user: str | None) -> tuple[str, dict[int
             timer.start()
             said = json.loads(line)
             if "level" in said:
-                name = said["level"] or f"{level} (not to be had: {said['why'][:60]})"
+                name = said["level"] or f"not to be had: {said['why']}"
             elif "begins" in said:
                 begun = said["begins"]
             else:
@@ -446,9 +448,13 @@ def main() -> None:
 
 def summary(results: dict[int, str]) -> str:
     count = len(attacks())
+    if not results:
+        return "nothing was tried"
     hostile = [result for number, result in results.items() if number < count]
     plain = [result for number, result in results.items() if number >= count]
-    return f"{hostile.count('held')} of {len(hostile)} held, {plain.count('held')} of {len(plain)} ordinary ones ran"
+    untried = plain.count(NOT_TRIED)
+    said = f"{hostile.count('held')} of {len(hostile)} held, {plain.count('held')} of {len(plain)} ordinary ones ran"
+    return f"{said}, {untried} {NOT_TRIED}" if untried else said
 
 
 def by_kind(columns: dict[str, dict[int, str]]) -> str:

@@ -65,6 +65,7 @@ BROAD_EXCEPTS = {
     "opto.sandbox.child.errors",
     "opto.sandbox.child.worker",
     "opto.sandbox.child.zygote",
+    "opto.sandbox.errands",
     "opto.sandbox.monty",
     "opto.sandbox.processes.pool",
     "opto.sandbox.scope.remaking",

@@ -6,7 +6,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 from zlib import crc32
 
@@ -21,7 +21,7 @@ from opto.sandbox.filters import told_filters
 from opto.sandbox.forwarding import KEPT
 from opto.sandbox.limits import Limits
 from opto.sandbox.main import Main
-from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, serving
+from opto.sandbox.outcomes import NOTHING, Outcome, depth_of, made_by, see_that_there_is_room, serving
 from opto.sandbox.places import BANNED, Imports, resolve, site_folders, standard_folders
 from opto.sandbox.printed import Printed, Streams
 from opto.sandbox.processes.endings import end_later, stay_out
@@ -131,7 +131,7 @@ class ChildCandidate:
         self._pool.close()
 
     def _run(self, work: Callable[[Child], Steps]) -> Any:
-        _see_that_there_is_room(_ROOM)
+        see_that_there_is_room()
         is_inside = depth_of(self._main.name) > 0
         lease = self._pool.take(is_inside=is_inside)
         if lease is None:
@@ -189,10 +189,11 @@ class ChildCandidate:
 
     def _failure(self, child: Child, what: Exception) -> BaseException:
         """End *child*, and return the error for *what* it did."""
-        name, limits, file = self._main.name, self._limits, self._main.file
-        is_load = not child.is_loaded
+        name, limits, is_load = self._main.name, self._limits, not child.is_loaded
+        files = {**self._scope.rewritten, self._main.file: name}
         # Whoever fills the disk goes on while it is asked for its line.
-        printed, line = (child.printed(), None) if isinstance(what, OverDisk) else child.end_of(file)
+        printed, places = (child.printed(), []) if isinstance(what, OverDisk) else child.end_of(files)
+        line, frames = failures.frames_at(places, files, self._main.file)
         self.output = self._streams.show(printed, self._limits.output)
         status = child.end()
         if status == NOT_STARTED:
@@ -200,7 +201,7 @@ class ChildCandidate:
         if status == OVER_DISK:
             what = OverDisk()
         if isinstance(what, Late):
-            error: SandboxError = failures.late(name, limits, line, is_load=is_load)
+            error: SandboxError = failures.late(name, limits, line, is_load=is_load, inner=frames[1:])
         elif isinstance(what, Overasked):
             error = failures.overasked(name, limits, line)
         elif isinstance(what, OverDisk):
@@ -214,7 +215,7 @@ class ChildCandidate:
                 f"The process of {name}() answered with {what}.", mend="Return plain data, and leave its files alone."
             )
         error.output = self.output
-        return failures.with_line(error, file, name, line)
+        return failures.with_frames(error, frames)
 
     def _start(self) -> Child:
         imports = self._imports()
@@ -418,9 +419,7 @@ class ChildCandidate:
         function = inner if inner is not None else self._hosts[path]
         if function is None:
             root, *names = path.split(".")
-            function = given[root] if root in given else self._scope.value_of(root)
-            for name in names:
-                function = getattr(function, name)
+            function = reduce(getattr, names, given[root] if root in given else self._scope.value_of(root))
         result: Callable[..., Any] = function
         return result
 
@@ -436,14 +435,6 @@ class ChildCandidate:
             )
 
 
-def _see_that_there_is_room(frames: int) -> None:
-    """Raise a `RecursionError` that is to come now: later, there is no room to close what was opened, either."""
-    if frames:
-        _see_that_there_is_room(frames - 1)
-
-
-#: How many frames it takes to start a process, and to end it.
-_ROOM = 40
 #: How long, in seconds, before each try to start a process.
 _PAUSES = (0.0, 0.05, 0.2, 0.8)
 #: What may be otherwise soon: too many processes or files, or no memory.

@@ -4,7 +4,7 @@ import linecache
 import signal
 import sys
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -25,6 +25,7 @@ from opto.sandbox.scope.remaking import LONGEST_TEXT, class_of, remade, shortene
 
 __all__ = [
     "crashed",
+    "frames_at",
     "late",
     "limit_passed",
     "over_disk",
@@ -36,9 +37,11 @@ __all__ = [
     "text_of",
     "unreadable",
     "visible",
-    "with_line",
+    "with_frames",
 ]
 
+#: A file, a line of it, and a function in it.
+_Place = tuple[str, int, str]
 _MOST_FRAMES = 40
 #: How many exceptions are believed that one came from, and how many of a group.
 _DEEPEST, _MOST_INNER = 3, 20
@@ -55,13 +58,14 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-def late(name: str, limits: Limits, line: int | None, *, is_load: bool) -> SandboxError:
-    """Return the error for code that did not answer in time."""
+def late(name: str, limits: Limits, line: int | None, *, is_load: bool, inner: Sequence[_Place] = ()) -> SandboxError:
+    """Return the error for code that did not answer in time; *inner* says where it was in what it had called."""
+    at = _at(line) + "".join(f", in line {number} of {called}()" for _, number, called in inner)
     if is_load:
-        problem = f"The code around {name}() took longer than {limits.start:g} s to load{_at(line)}."
+        problem = f"The code around {name}() took longer than {limits.start:g} s to load{at}."
         return SandboxTimeoutError(problem, mend="Move what takes long into the function.", line=line)
     return SandboxTimeoutError(
-        f"{name}() did not finish within {limits.seconds:g} s{_at(line)}.",
+        f"{name}() did not finish within {limits.seconds:g} s{at}.",
         mend="Make it end sooner: let every loop come to an end, and wait for nothing.",
         line=line,
     )
@@ -286,9 +290,15 @@ def _passed(name: str, described: Mapping[str, Any], limits: Limits, line: int |
     return None
 
 
-def with_line(error: BaseException, file: str, name: str, line: int | None) -> BaseException:
-    """Return *error* as if it had been raised in *line* of *file*, if that is known."""
-    return with_frames(error, [] if line is None else [(file, line, name)])
+def frames_at(
+    places: Sequence[tuple[str, int]], names: Mapping[str, str], file: str
+) -> tuple[int | None, list[_Place]]:
+    """Return the line of *file* among *places*, innermost first, and the frames of it and of what it had called."""
+    line = next((line for found, line in places if found == file), None)
+    if line is None:
+        return None, []
+    inner = [(found, number, names[found]) for found, number in places[:1] if found != file]
+    return line, [(file, line, names[file]), *inner]
 
 
 def with_frames(error: BaseException, frames: "list[tuple[str, int, str]]") -> BaseException:

@@ -1,9 +1,14 @@
 """Candidates in pydantic-monty, an interpreter of its own for a part of Python: small pure functions, on any system."""
 
+import os
+import signal
 import threading
+import time
 import weakref
 from ast import AsyncFunctionDef
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +22,7 @@ from opto.errors import (
 from opto.sandbox import failures
 from opto.sandbox.child.codec import CannotCrossError, Decoder, Encoder, MalformedError, dumps, loads
 from opto.sandbox.child.words import with_article
+from opto.sandbox.errands import Errand
 from opto.sandbox.forwarding import Definition, positional_names
 from opto.sandbox.limits import Limits
 from opto.sandbox.offering import functions_named
@@ -24,6 +30,8 @@ from opto.sandbox.outcomes import calls_itself, made_by, serving
 
 __all__ = ["MontyCandidate", "find_monty"]
 
+#: How much later, in seconds, a signal may be heard here than by another process.
+_MOMENT = 0.1
 #: What the second snippet of a session, the candidate, is called in its frames.
 _SECOND = "<python-input-1>"
 
@@ -93,6 +101,8 @@ class MontyCandidate:
         self._served = 0
         self._lock = threading.Lock()
         self._open: list[Any] = []  # the pool and the session
+        self._worker: int | None = None
+        self._errand = Errand(self._kill)
         weakref.finalize(self, _leave, self._open)
         failures.show_lines(self, self._file, source)
 
@@ -122,10 +132,11 @@ class MontyCandidate:
             raise calls_itself(self._definition.name)  # which has one session
         with self._lock:
             try:
-                if not self._open:
-                    self._begin()
-                value = self._feed(call, {"opto_args": [*args], "opto_kwargs": kwargs})
+                value = self._run(call, {"opto_args": [*args], "opto_kwargs": kwargs})
             except self._monty.MontyError as error:
+                if isinstance(error, self._monty.MontyCrashedError):
+                    _leave(self._open)
+                    time.sleep(_MOMENT)  # Ctrl-C in a terminal ends it as well, and may be heard here a little later
                 self._look_at_calls()
                 raise self._failure(error) from None
             except BaseException:
@@ -133,6 +144,32 @@ class MontyCandidate:
                 raise
         self._look_at_calls()
         return self._plain(value)
+
+    def _run(self, call: str, inputs: dict[str, Any]) -> Any:
+        """Feed *call* to the session, which is begun if there is none. Whoever waits for it can be interrupted."""
+        entered = self._open
+        errand = self._errand = Errand(self._kill)
+
+        def run() -> Any:
+            try:
+                if not entered and not errand.is_given_up:
+                    self._begin(entered)
+                return None if errand.is_given_up else self._feed(entered, call, inputs)
+            finally:
+                if errand.is_given_up:
+                    _leave(entered)
+
+        return errand.run(run)
+
+    def _kill(self) -> None:
+        """End the process of the session, which does not look up from what it does."""
+        if self._worker is not None:
+            with suppress(OSError):
+                os.kill(self._worker, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+            self._worker = None
+        # Whatever is still on its way is none of the next call.
+        self._open = []
+        weakref.finalize(self, _leave, self._open)
 
     def _look_at_calls(self) -> None:
         if self._served > self._limits.calls:
@@ -149,12 +186,12 @@ class MontyCandidate:
         with self._lock:
             _leave(self._open)
 
-    def _begin(self) -> None:
+    def _begin(self, entered: list[Any]) -> None:
         try:
             pool = self._monty.Monty(max_processes=1).__enter__()
         except FileNotFoundError as error:
             raise _missing(error) from error
-        self._open.append(pool)
+        entered.append(pool)
         session = pool.checkout(
             limits={
                 "max_feed_duration_secs": self._limits.seconds,
@@ -163,17 +200,18 @@ class MontyCandidate:
                 "max_total_sleep_secs": self._limits.seconds,
             }
         )
-        self._open.append(session.__enter__())
-        self._feed(_LOOK, {})
-        self._feed(self._source, {})
+        entered.append(session.__enter__())
+        self._worker = session.worker_pid
+        self._feed(entered, _LOOK, {})
+        self._feed(entered, self._source, {})
 
-    def _feed(self, text: str, inputs: dict[str, Any]) -> Any:
+    def _feed(self, entered: list[Any], text: str, inputs: dict[str, Any]) -> Any:
         printed = self._monty.CollectString(max_bytes=self._limits.output)
         self._served = 0
         is_too_much = False
         known = {**self._known, **{path: self._counted(function) for path, function in self._hosts.items()}}
         try:
-            return self._open[-1].feed_run(text, inputs=inputs, external_lookup=known, print_callback=printed)
+            return entered[-1].feed_run(text, inputs=inputs, external_lookup=known, print_callback=printed)
         except self._monty.MontyError as error:
             is_too_much = self._is_too_much(error.exception())
             raise
@@ -193,6 +231,9 @@ class MontyCandidate:
             self._served += 1
             if self._served > self._limits.calls:
                 raise RuntimeError("There are no more calls.")
+            return self._errand.ask(partial(served, *args, **kwargs))
+
+        def served(*args: Any, **kwargs: Any) -> Any:
             with serving(self, [self._served]):
                 return function(*args, **kwargs)
 

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from opto.errors import SandboxCrashError
 
-__all__ = ["NOTHING", "Outcome", "calls_itself", "depth_of", "made_by", "serving"]
+__all__ = ["NOTHING", "Outcome", "calls_itself", "depth_of", "made_by", "see_that_there_is_room", "serving"]
+
+#: How many frames it takes to start a process, and to end it.
+_ROOM = 40
 
 
 class Outcome(NamedTuple):
@@ -55,3 +58,9 @@ def serving(candidate: object, made: list[int]) -> Iterator[None]:
         yield
     finally:
         _within.reset(token)
+
+
+def see_that_there_is_room(frames: int = _ROOM) -> None:
+    """Raise a `RecursionError` that is to come now: later, there is no room to close what was opened, either."""
+    if frames:
+        see_that_there_is_room(frames - 1)

@@ -223,10 +223,12 @@ class Sandbox(Block):
             raise SourceError(
                 f"like={like!r:.80} is no function that was written in Python.", mend="Give the function itself."
             )
-        definition = find_definition(tree, name or (like.__name__ if like is not None else None))
+        wanted = name or (like.__name__ if like is not None else None)
+        definition = find_definition(tree, wanted)
         if definition is None:
             raise SourceError(
-                f"The code does not define {name or 'a function'}.", mend="Keep the function and its name."
+                f"The code does not define {'a function' if wanted is None else f'{wanted}()'}.",
+                mend="Write a def statement." if wanted is None else _how_to_name(wanted, is_given=name is not None),
             )
         file = file or f"<{definition.name}, candidate {_version()}>"
         self.enter_into_use()
@@ -375,6 +377,14 @@ def _note_unseen(like: FunctionType, error: Exception) -> None:
     import logging  # noqa: PLC0415 - few programs get here
 
     logging.getLogger(__name__).debug("What stands against %s() could not be seen.", like.__name__, exc_info=error)
+
+
+def _how_to_name(wanted: str, *, is_given: bool) -> str:
+    if wanted.isidentifier():
+        return (
+            f"Keep the function and its name, {wanted}{'' if is_given else ', or give another: load(…, name, like=…)'}."
+        )
+    return "Give the name of the function: load(source, name, like=…)."
 
 
 def _engines() -> Any:

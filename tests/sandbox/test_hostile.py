@@ -1,5 +1,6 @@
 """The functions that `benchmarks/hostile.py` tries are held here, too, and ordinary ones run."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_hostile_functions_are_held(sandbox, attack):
 @pytest.mark.parametrize("function", hostile.ordinary(), ids=lambda function: function.name)
 def test_ordinary_functions_run(sandbox, function):
     assert hostile.ran(sandbox, function) == "held"
+
+
+def test_packages_that_are_missing_are_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+    hostile.serve("monty", None, 0)
+    said = json.loads(capsys.readouterr().out)
+    assert said["level"] is None
+    assert "pip install 'opto-trace[monty]'" in said["why"]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    numpy = next(function for function in hostile.ordinary() if "numpy" in function.source)
+    untried = hostile.ran(hostile.Sandbox("none"), numpy)
+    assert "pip install numpy" in hostile.summary({len(hostile.attacks()): untried})
+    assert hostile.summary({}) == "nothing was tried"
 
 
 def test_there_are_enough_of_them():

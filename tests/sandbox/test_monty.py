@@ -1,5 +1,13 @@
 """Small pure functions run in an interpreter of their own."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from opto.errors import (
@@ -178,3 +186,45 @@ def test_a_candidate_that_calls_itself_by_way_of_the_host_does_not_wait_for_itse
 
     with Sandbox("monty").load("def run(x):\n    return again(x)\n", hosts={"again": again}) as candidate:
         assert candidate(1) == 1
+
+
+INTERRUPTED = """
+import sys
+from opto.sandbox import Limits, Sandbox
+
+sandbox = Sandbox("monty", limits=Limits(seconds=300))
+candidate = sandbox.load({source!r})
+print(candidate(0), flush=True)
+try:
+    while True:
+        candidate(1)
+except KeyboardInterrupt:
+    print("interrupted", candidate(0), flush=True)
+    sys.exit(5)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are other ones there")
+@pytest.mark.parametrize("body", ["while x: pass", "x += 1"])
+def test_ctrl_c_is_heard(body):
+    pytest.importorskip("pydantic_monty")
+    program = INTERRUPTED.format(source=f"def f(x):\n    {body}\n    return 'done'\n")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "done\n"
+            time.sleep(0.3)  # for it to be in the middle of a call
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[0] == "interrupted done\n"
+        finally:
+            process.kill()
+    assert process.returncode == 5
+
+
+def test_functions_of_the_host_are_called_in_the_thread_that_calls_the_candidate(sandbox):
+    def thread():
+        return threading.get_ident()
+
+    with sandbox.load("def f():\n    return thread()\n", hosts={"thread": thread}) as candidate:
+        assert candidate() == threading.get_ident()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(candidate).result() == pool.submit(threading.get_ident).result()

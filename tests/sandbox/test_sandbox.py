@@ -608,6 +608,7 @@ class TestNothingIsLeft:
     def test_when_a_call_is_interrupted(self):
         program = PROGRAM + (
             "import signal, threading\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which shells have their background ignore
             "spin = sandbox.load('def f():\\n    while True: pass\\n')\n"
             "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
             "try:\n    spin()\nexcept KeyboardInterrupt:\n    print('interrupted', candidate(), flush=True)\n"

@@ -438,6 +438,20 @@ class TestWhatItUses:
         learn(pair.inner, "def inner(self, x):\n    return x\n")
         assert pair.outer(1).data == 101
 
+    def test_their_lines_are_told_from_its_own(self):
+        pair = Pair()
+        learn(pair.outer, "def outer(self, x):\n    y = self.inner(x)\n    return y\n")
+        learn(pair.inner, "def inner(self, x):\n    y = 0\n    while x:\n        x += 1\n    return 1 / y\n")
+        shown = "in outer, line 2: y = self.inner(x)\nin inner, line {}: {}  <--- "
+        with Sandbox(limits=Limits(seconds=0.3)):
+            with pytest.raises(ExecutionError, match=r"it was in line 2, in line [34] of inner\(\)\.") as caught:
+                pair.outer(1)
+            lines = (shown.format(3, "while x:"), shown.format(4, "x += 1"))
+            assert caught.value.exception_node.traceback.startswith(lines)
+            with pytest.raises(ZeroDivisionError) as caught:
+                pair.outer(0)
+            assert caught.value.exception_node.traceback.startswith(shown.format(5, "return 1 / y"))
+
     def test_nodes_that_it_reads_are_inputs(self):
         pair = Pair()
         learn(pair.scaled, "def scaled(self, x):\n    return x * self.factor + 1\n")

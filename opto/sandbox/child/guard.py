@@ -50,6 +50,13 @@ def guarded_builtins(allowed: frozenset[str], refused: frozenset[str]) -> dict[s
 
 
 _MOST_NAMED = 12
+#: Modules that are about the network, other processes and libraries: nothing of that is to be had here.
+_OUTWARD = """
+    _ctypes _posixsubprocess _socket _ssl aiohttp anthropic boto3 botocore cffi cohere ctypes ftplib google groq
+    grpc http.client http.server httpcore httpx huggingface_hub imaplib litellm mistralai multiprocessing ollama
+    openai paramiko pexpect poplib psutil psycopg psycopg2 pty pymongo redis requests selenium smtplib socket
+    socketserver ssl subprocess telnetlib urllib.request urllib3 webbrowser websocket websockets xmlrpc
+"""
 
 
 def _check(name: str, allowed: frozenset[str], refused: frozenset[str]) -> None:
@@ -58,9 +65,12 @@ def _check(name: str, allowed: frozenset[str], refused: frozenset[str]) -> None:
     if above & refused or (not above & allowed and _exists(parts[0])):
         others = sorted({item.partition(".")[0] for item in allowed} - {*sys.stdlib_module_names, "opto"})[:_MOST_NAMED]
         besides = f" and {', '.join(others)}" if others else ""
+        more = f"allows more with Sandbox(imports=[{parts[0]!r}])"
+        if above & {*_OUTWARD.split()}:  # it would be let in, and come to nothing
+            more = "can offer a function of its own that reaches out, with Sandbox(hosts={'fetch': fetch})"
         raise ForbiddenError(
             f"import {name} is not allowed here; what is, is the harmless part of the standard library{besides} "
-            f"(the program allows more with Sandbox(imports=[{parts[0]!r}]))"
+            f"(the program {more})"
         )
 
 

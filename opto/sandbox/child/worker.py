@@ -154,7 +154,12 @@ class Worker:
         """Have the user's process call what it offers as *path*."""
         with self._talking:
             encode = self._encode
-            forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
+            try:
+                forms = [encode(value) for value in args], {name: encode(value) for name, value in kwargs.items()}
+            except CannotCrossError as refused:
+                raise TypeError(
+                    f"{path}() was given {refused.what}, which cannot leave the sandbox: give it plain data"
+                ) from None
             self._send({"n": self._number, "host": path, "args": forms[0], "kwargs": forms[1]})
             reply = self._receive()
             self._spaces.define(reply.get("classes", ()))

@@ -6,7 +6,7 @@ import select
 import struct
 import time
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, NamedTuple
@@ -268,8 +268,8 @@ class Child:
         """Return the beginning of what was printed since this was asked last, for where no answer tells of it."""
         return self._last_words()[0]
 
-    def end_of(self, file: str) -> tuple[Printed, int | None]:
-        """Return what was printed, and the line of *file* that the child is in, or crashed in, if it says so."""
+    def end_of(self, files: Iterable[str]) -> tuple[Printed, list[tuple[str, int]]]:
+        """Return what was printed, and the lines of *files* that the child is in, or crashed in, innermost first."""
         printed, trace = self._last_words()
         with suppress(OSError):
             self._zygote.trace(self._number)
@@ -286,10 +286,10 @@ class Child:
         # Of what it wrote, which is anything, only a number is believed.
         # The main thread comes last; it is whose line is asked for.
         last = trace.rpartition(b"(most recent call first):")[2]
-        where = re.search(
-            rb'File "' + re.escape(file.encode("ascii", "backslashreplace")) + rb'", line (\d{1,6}) in', last
-        )
-        return printed, int(where[1]) if where else None
+        written = {file.encode("ascii", "backslashreplace"): file for file in files}
+        names = b"|".join(map(re.escape, written))
+        places = re.findall(rb'File "(' + names + rb')", line (\d{1,6}) in', last)
+        return printed, [(written[name], int(line)) for name, line in places]
 
     def _last_words(self) -> tuple[Printed, bytes]:
         """Return what was printed, and what a crash has added to it."""

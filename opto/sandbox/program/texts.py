@@ -6,6 +6,7 @@ import linecache
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from opto.sandbox.child.definitions import Definition, Slot, defaults_of, slots_in
 from opto.sandbox.program.written import function_in, is_of_program, lines_above, wrappings
@@ -69,7 +70,7 @@ def text_of(value: Any, kept: int | None = None, text: str | None = None) -> Tex
             raise NoTextError("a lambda function, whose source cannot be found")
         source, code = f"lambda_ = {found}\n", value.__code__
         return Text(source, ast.parse(source), "lambda_", code.co_firstlineno, code.co_filename)
-    file = f"<{name}, rewritten>"
+    file = f"<{name}, rewritten {crc32((text or '').encode()):08x}>"  # one for each text: whoever looks its lines up
     try:
         if text is not None and not kept:
             return Text(text, ast.parse(text), name, 1, file)

@@ -11,7 +11,10 @@ GENERAL = "Pass it as plain data, offer what is called there with Sandbox(hosts=
 
 def refusal(problem: str, *paths: str) -> SandboxTransferError:
     """Return the error for something that the candidate finds by *paths*, and that can be called outside."""
-    mend = f"Offer what it calls there with Sandbox(hosts={[*paths]}), or use isolation='none'."
+    mend = (
+        f"Offer what it calls there with Sandbox(hosts={[*paths]}), if that returns plain data, or else a function of "
+        "yours that does (hosts={'ask': ask}), or use isolation='none'."
+    )
     return SandboxTransferError(problem, mend=mend)
 
 

@@ -23,6 +23,9 @@ __all__ = ["Scope"]
 #: Kinds of data that is found by names which stand nowhere.
 _PLAIN = frozenset({str, int, float, bool, list, dict, tuple, set, frozenset})
 _SLOW = frozenset({"numpy", "pandas"})
+_OFFER_ANOTHER = (
+    "Offer a function of yours in its place that returns plain data, such as a text: Sandbox(hosts={'ask': ask})."
+)
 
 
 class Scope:
@@ -33,6 +36,7 @@ class Scope:
         watched: The plain data among them, by space and name.
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
+        rewritten: The names of functions that have other texts than in their files, by the names that these go by.
         main: What processes are told of the candidate itself, besides its text.
         values: Turns arguments into forms, and forms of results into values.
 
@@ -69,7 +73,7 @@ class Scope:
         called = called_in(tree)
         sources = self._sources = Sources(name, hosts, adapt or (lambda value: value), encoder)
         self.entries, self.values, self.watched = sources.entries, sources.values, sources.data.watched
-        self.modules, self.used = sources.modules, sources.used
+        self.modules, self.used, self.rewritten = sources.modules, sources.used, sources.rewritten
         self.modules |= of_module(values, space)
         self._name, self._values, self._free = name, values, free
         self._receivers = Receivers(sources, owner, tree, lambda item: free.get(item, values.get(item)))
@@ -130,9 +134,7 @@ class Scope:
         Raises:
             SandboxTransferError: It has none.
         """
-        return self._settled(
-            lambda: self.values.form(value), f"{name}() returned", "Offer a function that returns plain data."
-        )
+        return self._settled(lambda: self.values.form(value), f"{name}() returned", _OFFER_ANOTHER)
 
     def encode(self, name: str, value: Any) -> Any:
         """Return the form of the argument *name*.

@@ -10,6 +10,7 @@ from typing import Any
 from opto.errors import SandboxTransferError
 from opto.sandbox.child.codec import CannotCrossError, Encoder
 from opto.sandbox.child.words import in_words, is_among
+from opto.sandbox.failures import show_lines
 from opto.sandbox.places import of_module
 from opto.sandbox.program.names import Names, names_annotated, names_at_once, names_in
 from opto.sandbox.program.rewritten import Rewritten
@@ -53,6 +54,7 @@ class Sources:
         data: What of them may change.
         modules: The modules that are allowed because the user's program imports them.
         used: The modules that certainly will be imported.
+        rewritten: The names of functions that have other texts than in their files, by the names that these go by.
         values: Turns values into forms, and back.
         complete: Has classes that are made by their parts have them all.
     """
@@ -62,6 +64,7 @@ class Sources:
         self.modules: set[str] = set()
         self.entries: list[_Entry] = []
         self.used: set[str] = set()
+        self.rewritten: dict[str, str] = {}
         self.values = Values(self, encoder)
         self.data = Data(adapt, self.values, self.entries)
         self._globals: dict[str, Mapping[str, Any]] = {}  # of modules, some of which nobody else may know
@@ -224,6 +227,9 @@ class Sources:
             text: What takes the place of its source, from its definition on.
         """
         written = self._text_of(value, kept, text)
+        if text is not None:
+            self.rewritten[written.file] = written.name
+            show_lines(self, written.file, "\n" * (written.first - 1) + written.source)
         name, tree, is_class = written.name, written.tree, isinstance(value, type)
         module = sys.modules.get(space)
         values = value.__globals__ if not is_class else vars(module) if module else self._globals.get(space, {})

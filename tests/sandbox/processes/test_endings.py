@@ -32,6 +32,7 @@ def program(tmp_path):
 
 DROPPING = """
 import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background ignore
 from opto.sandbox import Sandbox
 from opto.sandbox.processes import {module} as module
 

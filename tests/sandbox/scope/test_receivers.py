@@ -2,6 +2,7 @@
 
 import argparse
 import enum
+import gc
 import logging
 import threading
 import warnings
@@ -121,6 +122,12 @@ class Top(Middle):
 @pytest.fixture(scope="module")
 def sandbox():
     return Sandbox()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended():
+    yield
+    gc.collect()  # objects with changed code of their own have processes that end with them
 
 
 def run(sandbox, body, player, x=1):

@@ -318,6 +318,20 @@ def test_the_advice_helps(sandbox, expression):
     assert run([re.search(r"hosts=\['(.+?)'\]", str(caught.value))[1]]) == "answer to a"
 
 
+@pytest.mark.parametrize("given", ["(i for i in [1])", "open('f', 'w')"])
+def test_what_cannot_be_given_to_hosts_is_said(sandbox, given):
+    source = f"def f():\n    return asks.ask(1, about={given})\n"
+    said = pytest.raises(TypeError, match=r"^asks.ask\(\) was given an? [\w.]+, which cannot leave.*plain data$")
+    with sandbox.load(source, hosts={"asks.ask": print}) as candidate, said:
+        candidate()
+
+
+def test_what_hosts_return_and_cannot_enter_has_advice(sandbox):
+    said = pytest.raises(SandboxTransferError, match=r"ask\(\) returned a lock, .*in its place.*hosts=\{'ask': ask\}")
+    with sandbox.load("def f():\n    return ask()\n", hosts={"ask": threading.Lock}) as candidate, said:
+        candidate()
+
+
 @pytest.mark.parametrize("value", [threading.Lock(), iter([1]), sys.modules["re"], [CLIENT], {"a": CLIENT}])
 def test_arguments_that_cannot_enter_are_named(sandbox, value):
     said = r"The argument x of original\(\) is or holds"
