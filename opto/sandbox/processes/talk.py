@@ -141,6 +141,7 @@ class Child:
             self._talk, self._trace = self._socket.fileno(), reader
         # Refers to it from outside: in a circle, Python might find it open before it finds this object.
         self._close = weakref.finalize(self, self._socket.close)
+        self._close.atexit = False  # where the program ends, what makes it is closed first
         self._seen = time.monotonic()
         self._rest = b""
 
