@@ -1,6 +1,7 @@
 """Which model to talk to, and where: from arguments, else from environment variables."""
 
 import os
+import sys
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -165,6 +166,11 @@ def find_endpoint(
     if model is None and base_url is None:
         endpoint = _from_environment(role)
         if endpoint is None:
+            if "opto_child" in sys.modules:
+                raise AuthenticationError(
+                    "There is no model in a sandbox.",
+                    mend="Offer the function that asks one, with Sandbox(hosts=['call_llm']) for instance.",
+                )
             own = "" if role is None else f"{role_variable(role)}, "
             raise AuthenticationError(
                 f"No model is configured: none of {own}OPTO_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY and"

@@ -495,3 +495,20 @@ def by_name(question):
 
 def by_module(question):
     return ops.call_llm("Be brief.", question)
+
+
+def asked_by_a_helper(question):
+    return call_llm(question)
+
+
+def test_where_a_helper_asks_it_is_said_how_to_offer_that():
+    @bundle(trainable=True)
+    def work(question):
+        return asked_by_a_helper(question)
+
+    work.parameter._set(f"{work.parameter.data}    # the same\n")
+    with use_llm(ScriptedLLM(["yes"])):
+        with pytest.raises(ExecutionError, match=r"There is no model in a sandbox. .*hosts=\['call_llm'\]"):
+            work("Is it?")
+        with Sandbox(hosts=["call_llm"]):
+            assert work("Is it?").data == "yes"

@@ -14,6 +14,7 @@ import traceback
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from opto.nodes import TraceGraph, node
 from opto.optimizers import CodeSearch, OptoPrime
 from opto.optimizers.prompts import describe_variables
 from opto.sandbox import Limits, Sandbox
-from opto.trace import Memo, Module, bundle
+from opto.trace import Memo, Module, bundle, model
 
 QUICK = Sandbox(limits=Limits(seconds=0.3, memory=256 << 20, output=2000, result=100_000))
 WHERE = "import os\n\ndef work(x):\n    return os.getpid()\n"
@@ -709,6 +710,77 @@ class TestWhatTheProgramNotices:
         random.seed(0)
         learn(make(), source)(3)
         assert random.random() == expected
+
+
+@dataclass
+class KeywordsOnly:
+    a: int
+    _: KW_ONLY
+    b: int = 2
+
+
+@bundle(trainable=True)
+def increased(x):
+    return x + 1
+
+
+@bundle(trainable=True)
+async def increased_later(x):
+    return x + 1
+
+
+class TestTheSameText:
+    """A function whose text got no more than a comment does what it did."""
+
+    def same(self, function, *args):
+        before = function(*args).data
+        learn(function, f"{function.parameter.data}    # the same\n")
+        assert function(*args).data == before
+        return before
+
+    def test_asks_results_of_bundled_functions_for_their_data(self):
+        @bundle(trainable=True)
+        def work(x):
+            return increased(x).data * 2, isinstance(increased(x).data, int), increased(x) + 1
+
+        assert self.same(work, 1) == (4, True, 3)
+
+    def test_asks_those_of_methods(self):
+        @model
+        class Agent:
+            @bundle(trainable=True)
+            def plan(self, x):
+                return [x]
+
+            @bundle(trainable=True)
+            def act(self, x):
+                return self.plan(x).data[0] + len(self.plan(x))
+
+        assert self.same(Agent().act, 1) == 2
+
+    def test_asks_those_of_coroutines(self):
+        @bundle(trainable=True)
+        async def work(x):
+            return (await increased_later(x)).data * 2
+
+        learn(work, f"{work.parameter.data}    # the same\n")
+        assert asyncio.run(work(1)).data == 4
+
+    def test_makes_dataclasses_with_keywords_only(self):
+        @bundle(trainable=True)
+        def work(x):
+            return KeywordsOnly(x, b=3).b, KeywordsOnly(x).b
+
+        assert self.same(work, 1) == (3, 2)
+
+    def test_imports_packages(self):
+        @bundle(trainable=True)
+        def work(x):
+            import numpy as np
+
+            return float(np.sum([x, 2]))
+
+        assert self.same(work, 1) == 3.0
 
 
 class TestKindsOfFunctions:

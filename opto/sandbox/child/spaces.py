@@ -5,6 +5,7 @@ import __future__
 import ast
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import wraps
 from importlib import import_module
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from .codec import Decoder
 from .definitions import put_names, without_decorators
 from .guard import Locations, guarded_builtins
+from .held import held
 from .objects import Objects, found, stand_in
 from .receivers import Outside, Self
 
@@ -19,6 +21,8 @@ __all__ = ["Spaces", "find_line", "frames_of"]
 
 _Entry = Mapping[str, Any]
 _MOST_FRAMES = 40
+#: Flags of code, as `inspect` has them, which would take long to load.
+_OF_GENERATORS, _OF_COROUTINES = 0x220, 0x80
 _NOTHING: Any = object()
 
 
@@ -191,6 +195,8 @@ class Spaces:
         self._objects.functions.add(entry["source"], code, self._space(entry["space"]), names)
         if isinstance(made, FunctionType | type):
             made.__qualname__ = entry["name"]
+        if entry.get("holds") and isinstance(made, FunctionType):
+            made = _holding(made)
         if "id" in entry:
             self._functions[entry["id"]] = made
         return _as(entry.get("how"), made)
@@ -215,6 +221,22 @@ def _rest_of(name: str) -> Callable[[str], Any]:
         return getattr(loaded, item)
 
     return look_up
+
+
+def _holding(function: FunctionType) -> FunctionType:
+    """Return *function* with results that have themselves under ``data``, as those of operators have in the program."""
+    flags = function.__code__.co_flags
+    if flags & (_OF_GENERATORS):
+        return function
+
+    def holding(*args: Any, **kwargs: Any) -> Any:
+        return held(function(*args, **kwargs))
+
+    async def holding_later(*args: Any, **kwargs: Any) -> Any:
+        return held(await function(*args, **kwargs))
+
+    made: Any = holding_later if flags & _OF_COROUTINES else holding
+    return wraps(function)(made)  # type: ignore[return-value]  # as it is one
 
 
 def _as(how: str | None, made: Any) -> Any:

@@ -1,11 +1,13 @@
 """What source text speaks of without defining it."""
 
 import ast
+import dis
 import symtable
 from collections.abc import Iterator, Mapping
+from types import CodeType
 from typing import NamedTuple
 
-__all__ = ["Names", "called_in", "names_annotated", "names_at_once", "names_in", "path_of"]
+__all__ = ["Names", "called_in", "imported_by", "names_annotated", "names_at_once", "names_in", "path_of"]
 
 
 class Names(NamedTuple):
@@ -16,7 +18,8 @@ class Names(NamedTuple):
         modules: Modules that it imports.
         paths: Names with those of the attributes that it looks up: ``package.module.function``.
         bare: Names that it uses otherwise than to look up an attribute.
-        imported: Modules that it imports, the name that it imports from each or None, and what it calls that.
+        imported: Modules that it imports, as they are written, with the name that it imports from each or None, and
+            what it calls that.
     """
 
     free: tuple[str, ...]
@@ -29,7 +32,7 @@ class Names(NamedTuple):
 def names_in(tree: ast.Module) -> Names:
     """Return what *tree* speaks of, and take its annotations off: nobody evaluates them, so they do not count."""
     imported = (*dict.fromkeys(_imported(tree)),)
-    modules = (*dict.fromkeys(path for path, _, _ in imported),)
+    modules = (*dict.fromkeys(path for path, _, _ in imported if path[0] != "."),)
     _simplify(tree)
     top = symtable.symtable(ast.unparse(tree), "<names>", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
@@ -62,6 +65,13 @@ def names_annotated(tree: ast.Module) -> frozenset[str]:
             if isinstance(item, ast.AnnAssign):
                 found |= {name.id for name in ast.walk(item.annotation) if isinstance(name, ast.Name)}
     return frozenset(found)
+
+
+def imported_by(code: CodeType) -> set[str]:
+    """Return the modules that *code* imports when it runs, without what is in them."""
+    inner = (item for item in code.co_consts if isinstance(item, CodeType))
+    own = (item.argval for item in dis.get_instructions(code) if item.opname == "IMPORT_NAME")
+    return {name.partition(".")[0] for name in own if name}.union(*map(imported_by, inner))
 
 
 def called_in(tree: ast.AST) -> Mapping[str, str]:
@@ -107,9 +117,9 @@ def _imported(tree: ast.AST) -> Iterator[tuple[str, str | None, str]]:
         if isinstance(part, ast.Import):
             for alias in part.names:
                 yield alias.name, None, alias.asname or alias.name.partition(".")[0]
-        elif isinstance(part, ast.ImportFrom) and part.module and not part.level:
+        elif isinstance(part, ast.ImportFrom):
             for alias in part.names:
-                yield part.module, alias.name, alias.asname or alias.name
+                yield "." * part.level + (part.module or ""), alias.name, alias.asname or alias.name
 
 
 def _simplify(tree: ast.AST) -> None:

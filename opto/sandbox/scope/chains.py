@@ -241,6 +241,7 @@ class Chain:
         free = {name: value for name, value in closure_of(inner).items() if name != "__class__"}
         entry: _Entry = self._sources.source(inner, free, base.__module__, kept=kept, text=text)
         entry["class"], entry["owner"] = self.class_for(base), base.__name__
+        entry["holds"] = function is not given
         entry["how"] = None if kept is None else how or None
         receiver = None if how == "staticmethod" else first_argument(ast.parse(entry["source"]), inner.__name__)
         values = {**inner.__globals__, **free}

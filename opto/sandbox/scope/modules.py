@@ -90,7 +90,9 @@ class Modules:
 
     def _imported(self, names: Names, place: Place) -> Iterator[tuple[str, ModuleType]]:
         """Yield what import statements inside a text make names stand for, and bring that."""
-        for path, name, alias in names.imported:
+        package = getattr(sys.modules.get(place.space), "__package__", None) or ""
+        for written, name, alias in names.imported:
+            path = _resolved(written, package)
             module = sys.modules.get(path)
             if module is None or not _is_own(module):
                 continue
@@ -116,6 +118,16 @@ class Modules:
         if module.__name__ not in self._known:
             self._known.add(module.__name__)
             self._entries.append(self.entry(module))
+
+
+def _resolved(path: str, package: str) -> str:
+    """Return the whole name of a module that a text in *package* calls *path*."""
+    name = path.lstrip(".")
+    level = len(path) - len(name)
+    if not level:
+        return path
+    above = package.rsplit(".", level - 1)[0]
+    return f"{above}.{name}" if name else above
 
 
 def _is_own(module: ModuleType) -> bool:

@@ -10,7 +10,7 @@ from opto.sandbox.child.codec import CannotCrossError, Encoder
 from opto.sandbox.child.definitions import without_decorators
 from opto.sandbox.offering import check_found
 from opto.sandbox.places import of_module
-from opto.sandbox.program.names import called_in, names_in
+from opto.sandbox.program.names import called_in, imported_by, names_in
 from opto.sandbox.program.texts import Text
 from opto.sandbox.program.written import closure_of, looks_up
 from opto.sandbox.scope.advice import GENERAL
@@ -74,7 +74,7 @@ class Scope:
         sources = self._sources = Sources(name, hosts, adapt or (lambda value: value), encoder)
         self.entries, self.values, self.watched = sources.entries, sources.values, sources.data.watched
         self.modules, self.used, self.rewritten = sources.modules, sources.used, sources.rewritten
-        self.modules |= of_module(values, space)
+        self.modules |= of_module(values, space) | (imported_by(like.__code__) if like is not None else set())
         self._name, self._values, self._free = name, values, free
         self._receivers = Receivers(sources, owner, tree, lambda item: free.get(item, values.get(item)))
         defaults = {} if like is None else sources.defaults(like, Text(source, tree, name), space, is_rewritten=True)

@@ -143,6 +143,8 @@ class Sources:
             value, text = value
         if isinstance(value, ModuleType):
             return self._modules.entry(value)
+        if (mark := _marks().get(id(value))) is not None:
+            return {"do": "import", "module": "dataclasses", "name": mark}
         if callable(value):
             found = self.importable(value) if text is None else None
             if found is not None:
@@ -199,6 +201,7 @@ class Sources:
         number = self._open[id(given)] = f"{home[0]}.{home[1]}.{len(self._open)}.{len(self.entries)}"
         try:
             entry = self.source(inner, closure_of(inner), home[0], kept=kept, text=text)
+            entry["holds"] = self.adapt(given) is not given
         finally:
             del self._open[id(given)]
         entry["id"] = number
@@ -408,3 +411,9 @@ class Sources:
             reason = reason.removesuffix(end)
         known = f"{self.name}() uses {name}, "
         return f", {reason.removeprefix(known)}" if reason.startswith(known) else f" ({reason})"
+
+
+def _marks() -> dict[int, str]:
+    """Return what stands for itself in the text of a dataclass."""
+    module = sys.modules.get("dataclasses")
+    return {id(getattr(module, name)): name for name in ("KW_ONLY", "MISSING")} if module is not None else {}

@@ -95,6 +95,35 @@ def test_names_can_be_taken_from_it_inside(sandbox, front):
         assert candidate(front.t.Prio.LOW) == (front.t.Item(3, front.t.Prio.HIGH), True)
 
 
+@pytest.mark.parametrize(
+    ("statement", "use"),
+    [
+        ("from .things import LIMIT, Prio", "LIMIT, Prio.LOW is x"),
+        ("from . import things as own", "own.LIMIT, own.Prio.LOW is x"),
+        ("from .things import limit, Prio as P", "limit(), P.LOW is x"),
+    ],
+)
+def test_names_can_be_taken_from_it_by_where_it_is(sandbox, front, statement, use):
+    package = sys.modules["shop_of_tests"]
+    exec(f"def original(x):\n    {statement}\n    return {use}\n", vars(package))
+    package.things.LIMIT = 50
+    original = package.original
+    with sandbox.load(f"def original(x):\n    {statement}\n    return {use}\n", like=original) as candidate:
+        assert candidate(front.t.Prio.LOW) == original(front.t.Prio.LOW) == (50, True)
+
+
+def test_packages_that_the_original_imports_may_be_imported(sandbox):
+    def original(x):
+        import numpy as np
+
+        return float(np.sum([x, 2]))
+
+    with sandbox.load(
+        "def original(x):\n    import numpy\n    return float(numpy.sum([x, 3]))\n", like=original
+    ) as found:
+        assert found(1) == 4.0
+
+
 def test_what_its_functions_raise_is_of_its_classes(sandbox, front):
     catching = (
         "def original(x):\n    try:\n        t.fail()\n    except t.SoldOutError as error:\n        return str(error)\n"
