@@ -719,6 +719,20 @@ class KeywordsOnly:
     b: int = 2
 
 
+TOOLS = {}
+
+
+def tool(kind):
+    TOOLS[kind.__name__] = kind
+    return kind
+
+
+@tool
+class Adder:
+    def run(self, x):
+        return x + 1
+
+
 @bundle(trainable=True)
 def increased(x):
     return x + 1
@@ -772,6 +786,23 @@ class TestTheSameText:
             return KeywordsOnly(x, b=3).b, KeywordsOnly(x).b
 
         assert self.same(work, 1) == (3, 2)
+
+    def test_finds_classes_that_put_themselves_into_a_table(self):
+        @bundle(trainable=True)
+        def named(name, x):
+            return TOOLS[name]().run(x), len(TOOLS)
+
+        @bundle(trainable=True)
+        def made(x):
+            return Adder().run(x), type(Adder()) is TOOLS["Adder"]
+
+        @bundle(trainable=True)
+        def given(adder, x):
+            return adder.run(x)
+
+        assert self.same(named, "Adder", 1) == (2, 1)
+        assert self.same(made, 1) == (2, True)
+        assert self.same(given, Adder(), 1) == 2
 
     def test_imports_packages(self):
         @bundle(trainable=True)

@@ -41,6 +41,7 @@ __all__ = ["Sources"]
 
 _Entry = dict[str, Any]
 _NOTHING = object()
+_CONTAINERS = frozenset({dict, list, set})
 
 
 class Sources:
@@ -76,6 +77,8 @@ class Sources:
         self._keys: dict[Any, str] = {}
         self._open: dict[int, str] = {}  # functions in the making
         self._making: set[type] = set()
+        self._unmade = 0  # how often something has spoken of a class in the making
+        self._deferred: list[_Entry] = []  # which waits for that
         self._of_source: set[str] = set()  # keys of classes
 
     @property
@@ -107,6 +110,7 @@ class Sources:
         if (space, name) in self._done:
             return
         self._done.add((space, name))  # before: functions may call each other
+        count, unmade = len(self.entries), self._unmade
         try:
             entry = self.named(name, values, space, place)
         except SandboxTransferError as error:
@@ -116,7 +120,11 @@ class Sources:
             entry = {"do": "outside", "why": error.problem}
             self._met.append((values, name, values[name]))
         entry = {**entry, "as": name, "into": space}
-        self.entries.append(entry)
+        is_data, is_early = entry["do"] == "value", self._unmade > unmade
+        if is_data and type(values[name]) in _CONTAINERS and (is_early or len(self.entries) > count):
+            # Classes in it may put themselves there as they are made: as it is in the program, it is afterwards.
+            self.entries.insert(count, {**entry, "value": self.values.form(type(values[name])())})
+        (self._deferred if is_data and is_early else self.entries).append(entry)
         self.data.watch((space, name), values, entry)
 
     def named(self, name: str, values: Mapping[str, Any], space: str, place: Place) -> _Entry:
@@ -305,6 +313,7 @@ class Sources:
         Raises:
             CannotCrossError: It has no source, and is more than its data.
         """
+        self._unmade += kind in self._making
         try:
             self.class_(kind)
         except SandboxTransferError as error:
@@ -331,6 +340,9 @@ class Sources:
         entry, *members = parts
         self.entries.append({**entry, "key": key, "as": home["name"], "into": home["of"]})
         self.entries += [{**member, "put": key} for member in members]
+        if not self._making:
+            self.entries += self._deferred
+            self._deferred.clear()
         if entry["do"] in {"source", "inside"}:
             self._of_source.add(key)
             self.data.hold_class(kind, key)
