@@ -71,11 +71,14 @@ _COME_AS: dict[type, type] = {OrderedDict: dict, dict: dict, set: set}
 def state_of(value: Any) -> dict[str, Any]:
     """Return the attributes of *value*, in its ``__dict__`` and in slots."""
     state = {name: item for name, item in getattr(value, "__dict__", {}).items() if not name.startswith(OWN)}
-    for kind in type(value).__mro__:
+    order = type(value).__mro__
+    for kind in order:
         slots = kind.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else slots:
             name = mangled(slot, kind.__name__)
-            if name not in {"__dict__", "__weakref__"} and name not in state and hasattr(value, name):
+            # A class below may have something else by the name of a slot, which nobody reaches then.
+            is_reached = next((base for base in order if name in base.__dict__), None) is kind
+            if name not in {"__dict__", "__weakref__"} and name not in state and is_reached and hasattr(value, name):
                 state[name] = getattr(value, name)
     return state
 

@@ -155,6 +155,10 @@ class Team(pydantic.BaseModel):
     users: list[User]
 
 
+class Names(pydantic.RootModel[list[str]]):
+    pass
+
+
 class RefusedError(Exception):
     def __init__(self, code):
         super().__init__(f"no {code}")
@@ -230,6 +234,7 @@ def test_objects_and_functions_enter(sandbox, expression, given, expected):
         *[
             Rights.READ | Rights.WRITE,
             Team(users=[User(name="a")]),
+            Names(["a"]),
             ValueError,
             np.array([1, "a", None], dtype=object),
         ],
