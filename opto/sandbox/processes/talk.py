@@ -235,10 +235,12 @@ class Child:
                 # With the length comes most often all of the message.
                 data = os.read(self._talk, max(left, 65536) if size == _LENGTH.size else min(left, 1 << 20))
             except BlockingIOError:
-                yield from self._wait(until, is_write=False)
-                continue
+                data = None
             except OSError:
                 data = b""
+            if data is None:  # not up there, or Ctrl-C would be told as what happened while another error was handled
+                yield from self._wait(until, is_write=False)
+                continue
             if not data:
                 raise Ended
             parts.append(data[:left])
