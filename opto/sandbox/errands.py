@@ -38,7 +38,7 @@ class Errand:
         def work() -> None:
             try:
                 outcome[:] = [function(), None]
-            except BaseException as error:
+            except BaseException as error:  # whatever it is, who waits for it raises it
                 outcome[:] = [None, error]
             finally:
                 said.put(None)

@@ -78,4 +78,4 @@ _UNITS = {"children": "processes", "calls": "calls"}
 #: Below these, Python itself does not start, or no answer is short enough; above, there are no more processes.
 _BOUNDS = {"memory": (16 << 20, 1 << 62), "result": (1 << 8, 1 << 62), "disk": (1 << 16, 1 << 62), "children": (1, 64)}
 # From here on, so that a mistake is told of where it stands.
-Limits.__new__ = _checking(Limits.__new__)  # type: ignore[method-assign]
+Limits.__new__ = _checking(Limits.__new__)  # type: ignore[method-assign]  # named tuples take none in their body

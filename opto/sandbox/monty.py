@@ -139,7 +139,7 @@ class MontyCandidate:
                     time.sleep(_MOMENT)  # Ctrl-C in a terminal ends it as well, and may be heard here a little later
                 self._look_at_calls()
                 raise self._failure(error) from None
-            except BaseException:
+            except BaseException:  # also Ctrl-C: nobody knows what it is at
                 _leave(self._open)
                 raise
         self._look_at_calls()

@@ -227,7 +227,7 @@ _FORMS: dict[str, _Form] = {
 }
 for _module in ("pathlib", "pathlib._local"):
     for _name in ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath"):
-        _FORMS[f"{_module}.{_name}"] = lambda _, value, __, _name=_name: {  # type: ignore[misc]
+        _FORMS[f"{_module}.{_name}"] = lambda _, value, __, _name=_name: {  # type: ignore[misc]  # mypy guesses no type for `_name`
             "!path": [_name if _name.startswith("Pure") else "Path", str(value)]
         }
 _NUMBERS_OF_NUMPY = """

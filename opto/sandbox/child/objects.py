@@ -233,7 +233,7 @@ def stand_in(kind: str, name: str, members: Iterable[Any]) -> type:
         members: Of its fields, the names, each with what it is if it is left out; of an ``enum``, names and values.
     """
     if kind == "enum":
-        return Enum(name, list(members))  # type: ignore[return-value]
+        return Enum(name, list(members))  # type: ignore[return-value]  # made by a call
     if kind == "named":
         from collections import namedtuple  # noqa: PLC0415 - few functions need it
 

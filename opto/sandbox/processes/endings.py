@@ -39,7 +39,7 @@ def _be_alone() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_be_alone, after_in_child=_endings.__init__)  # type: ignore[misc]
+    os.register_at_fork(before=_be_alone, after_in_child=_endings.__init__)  # type: ignore[misc]  # that object's own
 
 
 def end_later(action: Callable[[], object]) -> None:

@@ -67,7 +67,7 @@ class _Idle:
 
 _idle = _Idle()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.__init__)  # type: ignore[misc]
+    os.register_at_fork(after_in_child=_idle.__init__)  # type: ignore[misc]  # that object's own
 
 
 class _Waiter(Protocol):

@@ -73,27 +73,27 @@ class Do(NamedTuple):
 Steps = Generator[Wait | HostCall | Do, Any, Any]
 
 
-class Late(Exception):  # noqa: N818 - these five are no errors yet
+class Late(Exception):  # noqa: N818 - these six are no errors yet
     """The child did not answer in time."""
 
 
-class Ended(Exception):  # noqa: N818
+class Ended(Exception):  # noqa: N818 - as above
     """The child is gone."""
 
 
-class Overasked(Exception):  # noqa: N818
+class Overasked(Exception):  # noqa: N818 - as above
     """The child has called what is offered to it more often than it may."""
 
 
-class OverDisk(Exception):  # noqa: N818
+class OverDisk(Exception):  # noqa: N818 - as above
     """The child has filled its work folder."""
 
 
-class Overcrowded(Exception):  # noqa: N818
+class Overcrowded(Exception):  # noqa: N818 - as above
     """The child has started many threads: where root runs it as root, the kernel does not keep it from that."""
 
 
-class Misbehaved(Exception):  # noqa: N818
+class Misbehaved(Exception):  # noqa: N818 - as above
     """What the child says is none of our messages."""
 
 
@@ -132,7 +132,7 @@ class Child:
                 os.set_blocking(reader, False)
                 os.set_blocking(writer, False)  # nobody reads it as long as all goes well
                 self._number, self._folder, self._process = zygote.start(order, [theirs.fileno(), writer])
-            except BaseException:
+            except BaseException:  # also Ctrl-C: nobody else knows of them
                 self._socket.close()
                 os.close(reader)
                 raise

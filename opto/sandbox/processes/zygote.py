@@ -225,7 +225,7 @@ class Zygote:
             except (OSError, EOFError, ValueError) as error:
                 self.close()
                 raise ZygoteDiedError(_GONE) from error
-            except BaseException:
+            except BaseException:  # also Ctrl-C
                 # In the middle of an answer: the next one would be taken for it.
                 self.close()
                 raise
@@ -316,7 +316,7 @@ def _make_root() -> str:
     As `tempfile` does, whose import takes as long as all else here.
     """
     name = f"opto-sandbox-{os.urandom(8).hex()}"
-    places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108
+    places = [os.environ.get("TMPDIR"), os.environ.get("TEMP"), os.environ.get("TMP"), "/tmp", "/var/tmp"]  # noqa: S108 - for a random name
     for place in filter(None, places):
         with suppress(OSError):
             root = os.path.join(os.path.abspath(place), name)  # of which there is none if the current folder is gone
